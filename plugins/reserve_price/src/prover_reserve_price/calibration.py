@@ -1,0 +1,266 @@
+"""Maximum likelihood for the jump model: a Newton method inside the bounds, and the check of it.
+
+The likelihood has more than one stationary point: a model without jumps is often one, and it passes
+a check of the gradient although its likelihood is far worse. The start of the reference is so far
+from the fees that a search can end there, so the searches here start from the moments of the
+hourly steps; a few steps from each of several starts decide which one is worth finishing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from attrs import evolve, frozen
+
+from prover_reserve_price.errors import BetterCalibrationError, CalibrationError, FlatSeriesError
+from prover_reserve_price.jump_model import PARAMETER_NAMES, JumpLikelihood, JumpParameters
+from prover_reserve_price.season import FloatArray
+
+# The reference's acceptance of a calibration: no component of the projected gradient of the
+# negative log likelihood above this in absolute value.
+GRADIENT_TOLERANCE = 0.05
+
+# Given parameters may be this much less likely than those that a search finds. A gradient within
+# its tolerance leaves less than a thousandth; another minimum is away by one or by hundreds.
+LIKELIHOOD_TOLERANCE = 0.01
+
+# The search goes on until the projected gradient is this small: on some two thousand hours it
+# places every parameter to ten digits or more, so that machines agree about a price.
+_TARGET_GRADIENT = 1e-8
+
+# A Newton search needs about ten steps. One that is still going after this many is lost.
+_MAX_ITERATIONS = 200
+
+# Steps from each start before the starts are compared. Enough to tell a basin: on 266 series the
+# comparison then never chose a start that ended above the best minimum known.
+_TRIAL_ITERATIONS = 2
+
+# The bounds of both variances are open at zero. This fraction of the residual's variance stands for
+# zero: far below what hourly means of integers can show.
+_VARIANCE_FLOOR = 1e-9
+
+# A residual variance below this is rounding of the logarithm (about 1e-16 squared, times the square
+# of its size), not movement of a fee.
+_SMALLEST_VARIANCE = 1e-24
+
+# Largest change of each scaled parameter in one step (see `_Box.scale`): a full Newton step far
+# from the minimum would run into a bound and stay there.
+_LONGEST_STEP = np.array([1.0, 0.5, 1.0, 0.5, 2.0, 0.25])
+
+# Armijo's constant: the least part of the promised decrease that a step must keep.
+_SUFFICIENT_DECREASE = 1e-4
+
+# A search that has halved its step this far finds no way down.
+_SHORTEST_STEP = 1e-9
+
+# Relative size of the rounding in a sum of a few thousand logarithms, with a margin.
+_VALUE_ROUNDING = 1e-13
+
+# Smallest eigenvalue of the scaled Hessian that is believed, relative to the largest.
+_FLATTEST = 1e-10
+
+
+@frozen
+class Calibration:
+    """Accepted jump parameters and what shows that they are a minimum."""
+
+    parameters: JumpParameters
+    negative_log_likelihood: float
+    projected_gradient: tuple[float, ...]
+    """In the order of `PARAMETER_NAMES`; every one at most `GRADIENT_TOLERANCE` in size."""
+    iterations: int
+    """Steps of the search; 0 where given parameters were only checked."""
+
+
+def calibrate(residual: FloatArray) -> Calibration:
+    """Find the jump parameters that make a residual series, shape `(n,)`, most likely.
+
+    Raises:
+        FlatSeriesError: the residual does not move.
+        CalibrationError: no search ended at a minimum.
+    """
+    box = _Box.of(residual)
+    likelihood = JumpLikelihood(residual)
+    searches = [_Search(likelihood, box, start) for start in _starts_from_moments(residual)]
+    for search in searches:
+        search.run(_TRIAL_ITERATIONS)
+    searches.sort(key=lambda search: search.value)
+    # Only reached where none of the others ends at a minimum.
+    searches.append(_Search(likelihood, box, _start_of_reference(residual)))
+
+    refusals: list[CalibrationError] = []
+    for search in searches:
+        search.run(_MAX_ITERATIONS)
+        try:
+            found = _accept(likelihood, box, JumpParameters.from_vector(search.vector))
+        except CalibrationError as refusal:
+            refusals.append(refusal)
+        else:
+            return evolve(found, iterations=sum(search.iterations for search in searches))
+    # The first is about the search that was the most promising.
+    raise refusals[0]
+
+
+def check_calibration(residual: FloatArray, parameters: JumpParameters) -> Calibration:
+    """Accept given parameters, such as those of a receipt.
+
+    The gradient alone would also accept a model without jumps, where lambda is zero and nothing
+    pulls it up; so the parameters must besides be about as likely as what a search finds here.
+
+    Raises:
+        FlatSeriesError: the residual does not move.
+        CalibrationError: the parameters are outside the bounds, or not at a minimum.
+        BetterCalibrationError: they are at a minimum, but there is a lower one.
+    """
+    given = _accept(JumpLikelihood(residual), _Box.of(residual), parameters)
+    found = calibrate(residual)
+    excess = given.negative_log_likelihood - found.negative_log_likelihood
+    if excess > LIKELIHOOD_TOLERANCE:
+        raise BetterCalibrationError(excess, LIKELIHOOD_TOLERANCE)
+    return given
+
+
+def _accept(likelihood: JumpLikelihood, box: _Box, parameters: JumpParameters) -> Calibration:
+    """The reference's check: inside the bounds, and the projected gradient within its tolerance."""
+    vector = parameters.to_vector()
+    outside = np.flatnonzero(~((vector >= box.lower) & (vector <= box.upper)))
+    if outside.size:
+        raise CalibrationError(
+            f"{PARAMETER_NAMES[outside[0]]} (which is outside its bounds)",
+            float("nan"),
+            GRADIENT_TOLERANCE,
+        )
+    value, gradient = likelihood.gradient(vector)
+    projected = box.project_gradient(vector, gradient)
+    size = np.abs(projected)
+    # Written so that a component that is not a number is refused.
+    worst = int(np.argmax(np.where(np.isnan(size), np.inf, size)))
+    if not size[worst] <= GRADIENT_TOLERANCE:
+        raise CalibrationError(PARAMETER_NAMES[worst], float(projected[worst]), GRADIENT_TOLERANCE)
+    return Calibration(parameters, value, tuple(projected.tolist()), iterations=0)
+
+
+@frozen(eq=False)
+class _Box:
+    """Bounds of the parameters, and the size at which each of them makes a difference."""
+
+    lower: FloatArray
+    upper: FloatArray
+    scale: FloatArray
+
+    @classmethod
+    def of(cls, residual: FloatArray) -> _Box:
+        variance = float(residual[1:].var())
+        if not variance > _SMALLEST_VARIANCE:
+            raise FlatSeriesError(
+                "the fees follow their trend and season without any deviation (residual variance "
+                f"{variance:g}): there is no movement to calibrate the jump model on. A constant "
+                "or computed series has no reserve price; check where the fees come from"
+            )
+        deviation = variance**0.5
+        floor = _VARIANCE_FLOOR * variance
+        return cls(
+            np.array([-np.inf, 0.0, 0.0, floor, floor, 0.0]),
+            np.array([np.inf, 1.0, np.inf, np.inf, np.inf, 1.0]),
+            np.array([deviation, 1.0, deviation, variance, variance, 1.0]),
+        )
+
+    def clip(self, vector: FloatArray) -> FloatArray:
+        return np.minimum(np.maximum(vector, self.lower), self.upper)
+
+    def project_gradient(self, vector: FloatArray, gradient: FloatArray) -> FloatArray:
+        """The gradient without the components that point out of the bounds."""
+        return np.where(self.holds(vector, gradient), 0.0, gradient)
+
+    def holds(self, vector: FloatArray, gradient: FloatArray) -> npt.NDArray[np.bool_]:
+        """Which parameters are at a bound that they could only leave uphill."""
+        return ((vector <= self.lower) & (gradient > 0)) | ((vector >= self.upper) & (gradient < 0))
+
+
+def _start_of_reference(residual: FloatArray) -> FloatArray:
+    variance = float(residual[1:].var())
+    return np.array([-0.03928, 0.0002873, 0.04617, variance, variance, 0.2])
+
+
+def _starts_from_moments(residual: FloatArray) -> list[FloatArray]:
+    """Ordinary, frequent and rare jumps, on top of what the steps show without a model of jumps."""
+    now, before = residual[1:], residual[:-1]
+    phi = float(np.clip(now @ before / (before @ before), 0.0, 0.999))
+    steps = now - phi * before
+    total = float(steps.var())
+    # The middle half of the steps is all but free of jumps, so its width, which is 1.349 standard
+    # deviations of a normal, gives the variance of an hour without one.
+    low, middle, high = np.percentile(steps, [25, 50, 75])
+    calm = min(max(((high - low) / 1.349) ** 2, 0.01 * total), total)
+    mu_j = 0.1 * total**0.5
+    return [
+        np.array([middle, phi, mu_j, calm, spread * total, lam])
+        for spread, lam in ((3.0, 0.1), (1.0, 0.3), (10.0, 0.03))
+    ]
+
+
+class _Search:
+    """Projected Newton: goes downhill from a start, and can be continued.
+
+    Parameters at a bound that the gradient points out of are held; the others move along the Newton
+    direction in scaled coordinates, with the eigenvalues of the Hessian made positive where the
+    likelihood is not convex, and the step is halved until it decreases the value.
+    """
+
+    def __init__(self, likelihood: JumpLikelihood, box: _Box, start: FloatArray) -> None:
+        self._likelihood = likelihood
+        self._box = box
+        self.iterations = 0
+        self._stuck = False
+        self._move_to(box.clip(start))
+
+    def run(self, iterations: int) -> None:
+        """Take at most that many steps; stop at a minimum or where no step leads down."""
+        for _ in range(iterations):
+            if self._stuck or self._steepness(self.vector, self._gradient) <= _TARGET_GRADIENT:
+                return
+            self._step()
+            self.iterations += 1
+
+    def _move_to(self, vector: FloatArray) -> None:
+        self.vector = vector
+        self.value, self._gradient, self._hessian = self._likelihood.hessian(vector)
+
+    def _step(self) -> None:
+        direction = self._direction()
+        length = 1.0
+        while length > _SHORTEST_STEP:
+            candidate = self._box.clip(self.vector + length * direction)
+            value = self._likelihood.value(candidate)
+            promised = float(self._gradient @ (candidate - self.vector))
+            if value <= self.value + _SUFFICIENT_DECREASE * promised or self._is_flatter(
+                candidate, value
+            ):
+                self._move_to(candidate)
+                return
+            length *= 0.5
+        self._stuck = True
+
+    def _is_flatter(self, candidate: FloatArray, value: float) -> bool:
+        """At the minimum the value stands still in its last digits, but the gradient does not."""
+        if not value - self.value <= _VALUE_ROUNDING * (1 + abs(self.value)):
+            return False
+        _, gradient = self._likelihood.gradient(candidate)
+        return self._steepness(candidate, gradient) < self._steepness(self.vector, self._gradient)
+
+    def _steepness(self, vector: FloatArray, gradient: FloatArray) -> float:
+        return float(np.abs(self._box.project_gradient(vector, gradient)).max())
+
+    def _direction(self) -> FloatArray:
+        free = np.flatnonzero(~self._box.holds(self.vector, self._gradient))
+        scale = self._box.scale[free]
+        scaled_hessian = self._hessian[free][:, free] * scale[:, None] * scale
+        eigenvalue, axis = np.linalg.eigh(scaled_hessian)
+        eigenvalue = np.abs(eigenvalue)
+        # A flat direction (a parameter that nothing identifies) must not make an endless step.
+        eigenvalue = np.maximum(eigenvalue, _FLATTEST * max(1.0, float(eigenvalue.max())))
+        scaled = axis @ ((axis.T @ (self._gradient[free] * scale)) / eigenvalue)
+        longest = float((np.abs(scaled) / _LONGEST_STEP[free]).max())
+        direction = np.zeros_like(self.vector)
+        direction[free] = -scaled * scale / max(1.0, longest)
+        return direction

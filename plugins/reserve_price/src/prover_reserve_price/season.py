@@ -1,0 +1,101 @@
+"""From hourly base fees to what the jump model sees: logarithm, minus trend, minus season.
+
+    ln x[i] = (slope * i + intercept) + season(i) + residual[i]
+
+The trend is the least squares line through all hours. The season is the least squares fit, to what
+the trend leaves, of a daily and a weekly wave with 1, 2 and 4 cycles each.
+"""
+
+from __future__ import annotations
+
+from math import pi
+
+import numpy as np
+import numpy.typing as npt
+from attrs import frozen
+
+FloatArray = npt.NDArray[np.float64]
+
+# Hours of one wave. The order of periods, multiples and of sine before cosine is the order of the
+# coefficients in a receipt.
+SEASON_PERIODS_HOURS = (24, 168)
+
+# j in sin(j * pi * t / period): half the number of cycles in a period.
+SEASON_MULTIPLES = (2, 4, 8)
+
+SEASON_COLUMNS = len(SEASON_PERIODS_HOURS) * len(SEASON_MULTIPLES) * 2
+
+# Every column repeats after the longest period, of which the others are divisors.
+_SEASON_REPEATS_HOURS = max(SEASON_PERIODS_HOURS)
+
+
+@frozen
+class Trend:
+    """The line `slope * t + intercept`: log wei at hour `t` counted from the first hour."""
+
+    slope: float
+    intercept: float
+
+    def at(self, t: float) -> float:
+        """Log fee of the trend, `t` hours after the first hour."""
+        return self.slope * t + self.intercept
+
+
+@frozen
+class Season:
+    """A daily and a weekly wave in the log fee; `coefficients` are in the order of the columns."""
+
+    coefficients: tuple[float, ...]
+
+    def at(self, t: npt.ArrayLike) -> FloatArray:
+        """Season of the log fee, `t` in hours after the first hour; the shape of `t`."""
+        season: FloatArray = design_matrix(t) @ np.array(self.coefficients)
+        return season
+
+
+@frozen(eq=False)
+class Decomposition:
+    """A log fee taken apart; `residual` has one value for each hour."""
+
+    trend: Trend
+    season: Season
+    residual: FloatArray
+
+
+def design_matrix(t: npt.ArrayLike) -> FloatArray:
+    """The columns of the season, shape `t.shape + (12,)`; `t` in hours, whole or not."""
+    # Reduced first: the sine of a large angle loses digits, the sine of the same hour of the first
+    # week does not.
+    hour = np.mod(np.asarray(t, dtype=np.float64), _SEASON_REPEATS_HOURS)
+    angles = [j * pi * hour / period for period in SEASON_PERIODS_HOURS for j in SEASON_MULTIPLES]
+    return np.stack([wave(angle) for angle in angles for wave in (np.sin, np.cos)], axis=-1)
+
+
+def decompose(log_fee: FloatArray) -> Decomposition:
+    """Take the log fee of consecutive hours, shape `(n,)`, apart."""
+    trend = _fit_line(log_fee)
+    hours = np.arange(log_fee.size)
+    detrended = log_fee - (trend.slope * hours + trend.intercept)
+
+    # All hours of the same hour of the week share one row of the design, so the least squares over
+    # n rows is one over 168 rows, each the mean of its hours and weighted by their number.
+    hour_of_week = hours % _SEASON_REPEATS_HOURS
+    count = np.bincount(hour_of_week)
+    weekly_mean = np.bincount(hour_of_week, weights=detrended) / count
+    week = design_matrix(np.arange(count.size))
+    weight = np.sqrt(count)
+    coefficients, *_ = np.linalg.lstsq(week * weight[:, None], weekly_mean * weight, rcond=None)
+
+    residual = detrended - (week @ coefficients)[hour_of_week]
+    return Decomposition(trend, Season(tuple(coefficients.tolist())), residual)
+
+
+def _fit_line(y: FloatArray) -> Trend:
+    """Least squares line through `(i, y[i])`, in the centred form, which keeps all digits."""
+    n = y.size
+    centre = (n - 1) / 2
+    mean = float(y.mean())
+    # Sum of (i - centre)**2 over 0..n-1.
+    spread = n * (n * n - 1) / 12
+    slope = float(((np.arange(n) - centre) * (y - mean)).sum() / spread)
+    return Trend(slope, mean - slope * centre)

@@ -1,0 +1,269 @@
+"""The estimate: the law of the definition, with an error that is what it says."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from attrs import evolve
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from prover_reserve_price import randomness, simulation
+from prover_reserve_price.errors import SimulationError
+from prover_reserve_price.jump_model import JumpParameters
+from prover_reserve_price.simulation import DISCOUNT, PathLaw, estimate_price
+from reserve_price_reference import (
+    FloatArray,
+    PlainModel,
+    golden_fees,
+    plain_model,
+    plain_payoffs,
+    season_columns,
+    synthetic_fees,
+)
+
+HOURS = 720
+
+
+def seed_of(number: int) -> bytes:
+    return hashlib.sha256(number.to_bytes(8, "little")).digest()
+
+
+def law_of(model: PlainModel, hours: int) -> PathLaw:
+    """The same law in the package's terms, by the definition's formulas and not the package's."""
+    week = hours - 1 + np.arange(552.0, 720.0)
+    trend = model.slope * (hours - 1) + model.intercept
+    return PathLaw(
+        jumps=JumpParameters(*model.parameters),
+        last_residual=float(model.residual[-1]),
+        week_level=season_columns(week) @ model.season + trend,
+        weekly_volatility=model.volatility,
+        strike_wei=model.strike,
+        cap_wei=1.3 * model.strike,
+    )
+
+
+MODEL = plain_model(synthetic_fees(HOURS, seed=7))
+LAW = law_of(MODEL, HOURS)
+
+
+def assert_same_law(model: PlainModel, hours: int, paths: int = 20_000) -> None:
+    payoffs = plain_payoffs(model, hours, paths, np.random.default_rng(11))
+    ours = estimate_price(law_of(model, hours), seed_of(0), 4096)
+    plain_error = payoffs.std(ddof=1) / paths**0.5
+    combined = (plain_error**2 + ours.standard_error_wei**2) ** 0.5
+    assert abs(ours.price_wei - payoffs.mean()) <= 4 * combined
+
+
+def test_a_path_is_worth_hundreds_of_plain_ones() -> None:
+    payoffs = plain_payoffs(MODEL, HOURS, 4_000, np.random.default_rng(3))
+    ours = estimate_price(LAW, seed_of(0), 4_000)
+    assert ours.standard_error_wei**2 < payoffs.var(ddof=1) / 4_000 / 300
+
+
+# a, phi, mu_j, sigma_sq, sigma_sq_j, lambda; each makes another part of the law matter.
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        (-0.02, 0.9, 0.05, 0.014, 0.15, 0.33),
+        (0.01, 0.5, 0.8, 0.05, 0.4, 0.1),
+        (-0.001, 0.995, 0.02, 0.0005, 0.01, 0.2),
+        (0.0, 1.0, 0.0, 0.0004, 0.002, 0.1),
+        (0.03, 0.0, 0.0, 0.1, 1e-9, 0.0),
+        (-0.1, 0.8, 0.1, 0.02, 0.02, 1.0),
+    ],
+)
+def test_estimate_agrees_with_plain_paths(parameters: tuple[float, ...]) -> None:
+    # Where the residual starts far from home, its way back must be simulated too.
+    residual = np.append(MODEL.residual[:-1], 0.8)
+    model = PlainModel(
+        residual, MODEL.slope, MODEL.intercept, MODEL.season, MODEL.strike, 0.2, parameters
+    )
+    assert_same_law(model, HOURS)
+
+
+@pytest.mark.parametrize("volatility", [0.01, 0.1, 0.6])
+def test_estimate_agrees_with_plain_paths_at_any_volatility(volatility: float) -> None:
+    parameters = (-0.01, 0.9, 0.05, 0.01, 0.1, 0.15)
+    model = PlainModel(
+        MODEL.residual, MODEL.slope, MODEL.intercept, MODEL.season, MODEL.strike, volatility,
+        parameters,
+    )  # fmt: skip
+    assert_same_law(model, HOURS)
+
+
+def test_estimate_agrees_with_plain_paths_on_golden_fees() -> None:
+    fees = golden_fees()
+    if fees is None:
+        pytest.skip("PROVER_GOLDEN_DIR is not set")
+    assert_same_law(plain_model(fees), len(fees))
+
+
+def test_without_noise_of_its_own_the_price_is_that_of_a_closed_form() -> None:
+    """No residual noise and a tiny walk: the payoff is that of the known fee."""
+    still = JumpParameters(0.0, 0.0, 0.0, 1e-18, 1e-18, 0.0)
+    level = np.log(1.1e9)
+    law = PathLaw(still, 0.0, np.full(168, level), 1e-6, 1e9, 1.3e9)
+    estimate = estimate_price(law, seed_of(1), 64)
+    drift = np.exp(0.05 / 52 / 24 * np.arange(553, 721)).mean()
+    assert estimate.price_wei == pytest.approx(DISCOUNT * (1.1e9 * drift - 1e9), rel=1e-6)
+    above = evolve(law, week_level=np.full(168, np.log(5e9)))
+    assert estimate_price(above, seed_of(1), 64).price_wei == pytest.approx(DISCOUNT * 0.3e9)
+    below = evolve(law, week_level=np.full(168, np.log(0.5e9)))
+    assert estimate_price(below, seed_of(1), 64).price_wei == pytest.approx(0.0, abs=1e-3)
+
+
+def test_expectations_of_the_controls_follow_from_the_covariance_of_the_hours() -> None:
+    jumps = JumpParameters(-0.02, 0.97, 0.3, 0.014, 0.15, 0.33)
+    law = evolve(LAW, jumps=jumps, last_residual=2.0)
+    step_mean = -0.02 + 0.33 * 0.3
+    # A jump's square, on average, minus the square of the average.
+    step_variance = 0.014 + 0.33 * (0.15 + 0.3**2) - (0.33 * 0.3) ** 2
+    mean, variance = [2.0], [0.0]
+    for _ in range(719):
+        mean.append(step_mean + 0.97 * mean[-1])
+        variance.append(step_variance + 0.97**2 * variance[-1])
+    hours = range(552, 720)
+    walk = law.weekly_volatility**2 / 24
+    covariance = np.array(
+        [
+            [0.97 ** abs(i - j) * variance[min(i, j)] + walk * (min(i, j) - 551) for j in hours]
+            for i in hours
+        ]
+    )
+    drift = (0.05 / 52 / 24 - walk / 2) * np.arange(1, 169)
+    log_price = np.array(mean[552:]) + law.week_level + drift
+    squared = covariance.mean()
+    spread = np.trace(covariance) / 168 + log_price.var() - squared
+
+    pair = simulation._PairSimulator(law)
+    assert pair._expected_mean == pytest.approx(log_price.mean(), rel=1e-12)
+    assert pair._expected_mean_squared == pytest.approx(squared, rel=1e-10)
+    assert pair._expected_spread == pytest.approx(spread, rel=1e-10)
+
+
+def test_expectations_of_the_controls_are_those_of_the_drawn_pairs() -> None:
+    """A control with a wrong expectation would shift every price without a larger error."""
+    jumps = JumpParameters(-0.02, 0.9, 0.3, 0.014, 0.15, 0.33)
+    law = evolve(LAW, jumps=jumps, last_residual=2.0)
+    pair = simulation._PairSimulator(law)
+    key = randomness.key_from_seed(seed_of(2))
+    raw = randomness.words(key, 0, 4000, simulation._WORDS_PER_PAIR)
+    controls = pair(raw)[1:]
+    error = controls.std(axis=1, ddof=1) / 4000**0.5
+    assert (np.abs(controls.mean(axis=1)) <= 4 * error).all()
+
+
+def test_reported_error_is_the_spread_between_seeds() -> None:
+    estimates = [estimate_price(LAW, seed_of(number), 256) for number in range(200)]
+    spread = np.std([estimate.price_wei for estimate in estimates], ddof=1)
+    reported = np.mean([estimate.standard_error_wei**2 for estimate in estimates]) ** 0.5
+    # The spread of 200 values is itself known to 5 %.
+    assert reported == pytest.approx(spread, rel=0.2)
+
+
+def test_estimates_centre_on_the_precise_price() -> None:
+    """The coefficients of the controls are estimated too; that must not shift the mean."""
+    precise = estimate_price(LAW, seed_of(10_000), 60_000)
+    prices = np.array([estimate_price(LAW, seed_of(i), 256).price_wei for i in range(200)])
+    error = (prices.var(ddof=1) / prices.size + precise.standard_error_wei**2) ** 0.5
+    assert abs(prices.mean() - precise.price_wei) <= 4 * error
+
+
+def test_error_falls_with_the_root_of_the_paths() -> None:
+    few = estimate_price(LAW, seed_of(3), 2_000)
+    many = estimate_price(LAW, seed_of(3), 32_000)
+    assert many.standard_error_wei == pytest.approx(few.standard_error_wei / 4, rel=0.2)
+
+
+@given(st.binary(min_size=32, max_size=32), st.integers(64, 700))
+# One pair more than whole chunks of either size.
+@example(bytes(32), 2 * 257)
+@example(bytes(32), 2 * 38)
+@settings(max_examples=15, deadline=None)
+def test_price_does_not_depend_on_how_the_work_is_cut(seed: bytes, paths: int) -> None:
+    whole = estimate_price(LAW, seed, paths)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simulation, "_PAIRS_AT_ONCE", 37)
+        assert estimate_price(LAW, seed, paths) == whole
+
+
+def test_a_pair_is_the_same_whatever_the_number_of_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[FloatArray] = []
+
+    def record(payoff: FloatArray, _: FloatArray) -> tuple[float, float]:
+        seen.append(payoff.copy())
+        return 0.0, 0.0
+
+    monkeypatch.setattr(simulation, "_regress", record)
+    estimate_price(LAW, seed_of(4), 100)
+    estimate_price(LAW, seed_of(4), 900)
+    assert (seen[1][:50] == seen[0]).all()
+    assert np.unique(seen[1]).size == 450
+
+
+def test_same_seed_same_digits_in_another_process() -> None:
+    program = (
+        "import numpy as np\n"
+        "from prover_reserve_price.simulation import PathLaw, estimate_price\n"
+        "from prover_reserve_price.jump_model import JumpParameters\n"
+        "law = PathLaw(JumpParameters(-0.02, 0.9, 0.05, 0.014, 0.15, 0.33), 0.1,"
+        " np.linspace(23.0, 23.2, 168), 0.15, 1e10, 1.3e10)\n"
+        "print(repr(estimate_price(law, bytes(range(32)), 500)))\n"
+    )
+    path = repr(sys.path)
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", f"import sys; sys.path[:] = {path}\n{program}"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(runs) == 1
+    jumps = JumpParameters(-0.02, 0.9, 0.05, 0.014, 0.15, 0.33)
+    law = PathLaw(jumps, 0.1, np.linspace(23.0, 23.2, 168), 0.15, 1e10, 1.3e10)
+    assert runs == {repr(estimate_price(law, bytes(range(32)), 500)) + "\n"}
+
+
+def test_another_seed_gives_another_price() -> None:
+    assert estimate_price(LAW, seed_of(5), 64) != estimate_price(LAW, seed_of(6), 64)
+
+
+@given(
+    st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(1e-6, 1.0), st.floats(1e-3, 1.0),
+    st.floats(-3, 3),
+)  # fmt: skip
+@settings(max_examples=40, deadline=None)
+def test_a_price_lies_between_zero_and_the_largest_payoff(
+    phi: float, lam: float, variance: float, volatility: float, shift: float
+) -> None:
+    """Within its error, which regression can leave on the other side of a bound."""
+    law = PathLaw(
+        JumpParameters(0.0, phi, 0.1, variance, variance, lam),
+        0.0, np.full(168, np.log(1e10) + shift), volatility, 1e10, 1.3e10,
+    )  # fmt: skip
+    estimate = estimate_price(law, seed_of(9), 128)
+    margin = 5 * estimate.standard_error_wei + 1e-6 * 1e10
+    assert -margin <= estimate.price_wei <= DISCOUNT * 0.3e10 + margin
+
+
+def test_an_odd_number_of_paths_is_raised_to_make_pairs() -> None:
+    assert estimate_price(LAW, seed_of(0), 65).paths == 66
+
+
+@pytest.mark.parametrize("paths", [0, -1, 63, 4_000_001])
+def test_a_number_of_paths_out_of_range_is_refused(paths: int) -> None:
+    with pytest.raises(SimulationError, match=f"{paths} paths"):
+        estimate_price(LAW, seed_of(0), paths)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_prices_beyond_floating_point_are_an_error_not_a_number() -> None:
+    law = evolve(LAW, week_level=np.full(168, 800.0))
+    with pytest.raises(SimulationError, match="too large"):
+        estimate_price(law, seed_of(0), 64)

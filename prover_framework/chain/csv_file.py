@@ -1,0 +1,364 @@
+"""Reads block headers from a CSV file, or says where the file is wrong.
+
+The first line names the columns, in any order; ``number``, ``timestamp`` and ``base_fee_per_gas``
+must be among them. The blocks follow one to a line, with rising numbers and timestamps; integers
+are decimal or hexadecimal with ``0x``. The file may be compressed with gzip.
+"""
+
+import csv
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from io import BufferedReader
+from itertools import pairwise, repeat
+from pathlib import Path
+
+from attrs import field, frozen
+
+from prover_framework.chain.headers import (
+    MAX_BASE_FEE_WEI,
+    MAX_GAS,
+    MAX_NUMBER,
+    MAX_TIMESTAMP,
+    Header,
+)
+from prover_framework.errors import HeaderError
+
+# A header with every field that Ethereum has, logs bloom included, takes about 2,500 characters.
+# The limit bounds the memory that a file without line breaks can take, and it lies below the
+# default field limit of the csv module, which therefore never speaks up.
+MAX_LINE_CHARACTERS = 65_536
+
+# Some four thousand lines of three columns: large enough for the cost of a read to vanish, small
+# enough to stay in the processor's cache and to move a progress bar smoothly.
+CHUNK_BYTES = 128 * 1024
+
+# How much of a bad value a message shows.
+SHOWN_CHARACTERS = 60
+
+_UTF8_BYTES_PER_CHARACTER = 4
+_UTF8_BOM = b"\xef\xbb\xbf"
+# No UTF-8 text begins with these bytes, so the content tells whatever the file's name says.
+_GZIP_MAGIC = b"\x1f\x8b"
+
+# None of these matches a run of digits in two ways, so a hostile value of great length costs no
+# more time than its length.
+_DECIMAL = re.compile(r"[0-9]+")
+_HEX = re.compile(r"0[xX][0-9a-fA-F]+")
+_NEGATIVE = re.compile(r"-(0[xX][0-9a-fA-F]+|[0-9][0-9.]*)")
+_FRACTION = re.compile(r"([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][+-]?[0-9]+)?")
+_HASH = re.compile(r"0[xX][0-9a-fA-F]{64}")
+
+_INTEGER_FORM = "decimal digits, or 0x and hexadecimal digits"
+_TOO_LONG = f"the line is longer than {MAX_LINE_CHARACTERS} characters"
+
+
+@frozen(eq=False)  # each is itself and no other, which makes it a cheap key
+class _Column:
+    """A column that is understood, by its name or another one; it holds hashes."""
+
+    name: str
+    alias: str | None = None
+
+
+@frozen(eq=False)
+class _IntegerColumn(_Column):
+    """A column that holds integers from 0 to a maximum."""
+
+    maximum: int = field(kw_only=True)
+
+
+_NUMBER = _IntegerColumn("number", maximum=MAX_NUMBER)
+_TIMESTAMP = _IntegerColumn("timestamp", maximum=MAX_TIMESTAMP)
+_BASE_FEE = _IntegerColumn("base_fee_per_gas", maximum=MAX_BASE_FEE_WEI)
+_REQUIRED = (_NUMBER, _TIMESTAMP, _BASE_FEE)
+_OPTIONAL = (
+    _IntegerColumn("gas_used", maximum=MAX_GAS),
+    _IntegerColumn("gas_limit", maximum=MAX_GAS),
+    _Column("block_hash", alias="hash"),
+    _Column("parent_hash"),
+)
+_COLUMN_OF = {
+    name: column
+    for column in (*_REQUIRED, *_OPTIONAL)
+    for name in (column.name, column.alias)
+    if name is not None
+}
+
+
+def read_headers(path: Path, on_progress: Callable[[int], None] | None = None) -> Iterator[Header]:
+    """Yield the headers of a file, in its order, in flat memory however long it is.
+
+    Optional columns are ``gas_used``, ``gas_limit``, ``block_hash`` (or ``hash``) and
+    ``parent_hash``; where a line leaves one of them empty, the header has None. Other columns and
+    empty lines are passed over. The case of column names and spaces around names and values do
+    not matter. The text is UTF-8, with or without a byte order mark.
+
+    Args:
+        path: The file, plain or compressed with gzip.
+        on_progress: Called every few thousand lines and at the end, with the number of bytes of
+            the file, as it lies on the disk, that have been consumed. Not called for a pipe.
+
+    Raises:
+        HeaderError: The file cannot be read or is wrong somewhere; the message says where, and
+            shows what is there. The headers before that place have been yielded by then: whoever
+            wants all or nothing must be able to drop them.
+    """
+    try:
+        file = path.open("rb")
+    except (OSError, ValueError) as error:
+        raise HeaderError(f"{path}: cannot be opened: {_reason(error)}") from error
+    with file:
+        table = _Table(path)
+        for first_line, block in _blocks(path, file, on_progress):
+            yield from table.headers(block, first_line)
+    table.require_headers()
+
+
+class _WrongError(Exception):
+    """Something is wrong in the lines that are looked at.
+
+    Args:
+        what: What is wrong; true of the first wrong line where there is only one line.
+        column: The column it is in, where it is in one.
+    """
+
+    def __init__(self, what: str, column: _Column | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.column = column
+
+
+class _Table:
+    """Turns lines into headers, in blocks of some thousand for speed.
+
+    A block is converted column by column. Only if anything is wrong with it, its lines go the
+    same way again one by one, until the first wrong line shows itself.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._width = 0
+        self._indices: dict[_Column, int] = {}
+        self._last_number = self._last_timestamp = -1
+
+    def headers(self, block: bytes, first_line: int) -> Iterator[Header]:
+        """Yield the headers of a block of lines.
+
+        Raises:
+            HeaderError: One of the lines is wrong, those before it are not.
+        """
+        if first_line == 1:
+            names, newline, block = block.partition(b"\n")
+            try:
+                self._read_names(names)
+            except _WrongError as wrong:
+                raise self._located(wrong, first_line) from None
+            if not newline:
+                return
+            first_line += 1
+        try:
+            headers = self._convert(block)
+        except _WrongError:
+            for line, data in enumerate(block.split(b"\n"), first_line):
+                try:
+                    yield from self._convert(data)
+                except _WrongError as wrong:
+                    raise self._located(wrong, line) from None
+        else:
+            yield from headers
+
+    def require_headers(self) -> None:
+        """Raise an error if the file is over without a header in it."""
+        if not self._indices:
+            raise HeaderError(f"{self._path}: the file is empty; its first line names the columns")
+        if self._last_number < 0:
+            raise HeaderError(f"{self._path}: there are no headers below the column names")
+
+    def _located(self, wrong: _WrongError, line: int) -> HeaderError:
+        column = f", column {wrong.column.name}" if wrong.column else ""
+        return HeaderError(f"{self._path}, line {line}{column}: {wrong.what}")
+
+    def _read_names(self, line: bytes) -> None:
+        (names,) = _rows(line)
+        for index, name in enumerate(names):
+            column = _COLUMN_OF.get(name.strip().lower())
+            if column is None:
+                continue
+            if column in self._indices:
+                first = names[self._indices[column]]
+                raise _WrongError(
+                    f"the column is there twice, as {_shown(first)} and as {_shown(name)}", column
+                )
+            self._indices[column] = index
+        missing = [column.name for column in _REQUIRED if column not in self._indices]
+        if missing:
+            raise _WrongError(
+                f"no column is named {' or '.join(missing)}; the first line names the columns, "
+                f"separated by commas, and here it is {_shown(','.join(names))}"
+            )
+        self._width = len(names)
+
+    def _convert(self, block: bytes) -> list[Header]:
+        rows = [row for row in _rows(block) if row]
+        if not rows:
+            return []
+        for width in set(map(len, rows)) - {self._width}:
+            raise _WrongError(
+                f"the line has {width} values, the first line names {self._width} columns"
+            )
+        texts = list(zip(*rows, strict=True))
+        numbers, timestamps, base_fees_wei = (
+            _integers(column, texts[self._indices[column]]) for column in _REQUIRED
+        )
+        _require_rising(_NUMBER, self._last_number, numbers)
+        _require_rising(_TIMESTAMP, self._last_timestamp, timestamps)
+        optional = [
+            _optional(column, texts[self._indices[column]])
+            if column in self._indices
+            else repeat(None)
+            for column in _OPTIONAL
+        ]
+        headers = list(map(Header, numbers, timestamps, base_fees_wei, *optional))
+        self._last_number, self._last_timestamp = numbers[-1], timestamps[-1]
+        return headers
+
+
+def _blocks(
+    path: Path, file: BufferedReader, on_progress: Callable[[int], None] | None
+) -> Iterator[tuple[int, bytes]]:
+    """Yield whole lines, some thousand at a time, each time with the number of the first of them.
+
+    The line break after the last of them is left away.
+    """
+    if not file.seekable():
+        on_progress = None
+    first_line, tail = 1, b""
+    for data in _reads(path, file):
+        tail += data
+        block, newline, rest = tail.rpartition(b"\n")
+        if newline:
+            tail = rest
+            yield first_line, block.removeprefix(_UTF8_BOM) if first_line == 1 else block
+            first_line += block.count(b"\n") + 1
+        if len(tail) > MAX_LINE_CHARACTERS * _UTF8_BYTES_PER_CHARACTER:
+            raise HeaderError(f"{path}, line {first_line}: {_TOO_LONG}")
+        if on_progress is not None:
+            on_progress(file.tell())
+    if tail:
+        yield first_line, tail.removeprefix(_UTF8_BOM) if first_line == 1 else tail
+    if on_progress is not None:  # once more: the end of a gzip file holds no lines
+        on_progress(file.tell())
+
+
+def _reads(path: Path, file: BufferedReader) -> Iterator[bytes]:
+    try:
+        is_gzip = file.peek(len(_GZIP_MAGIC)).startswith(_GZIP_MAGIC)
+        stream = gzip.GzipFile(fileobj=file) if is_gzip else file
+        while data := stream.read(CHUNK_BYTES):
+            yield data
+    except (OSError, EOFError, zlib.error) as error:
+        raise HeaderError(f"{path}: cannot be read: {_reason(error)}") from error
+
+
+def _rows(block: bytes) -> list[list[str]]:
+    """Return the values of each line."""
+    try:
+        text = block.decode()
+    except UnicodeDecodeError as error:
+        raise _WrongError(
+            f"byte {error.start + 1} of the line, {block[error.start]:#04x}, is not UTF-8"
+        ) from None
+    lines = text.split("\n")
+    if len(max(lines, key=len)) > MAX_LINE_CHARACTERS:
+        raise _WrongError(_TOO_LONG)
+    if "\0" in text:
+        raise _WrongError(f"character {text.index(chr(0)) + 1} of the line is a NUL byte")
+    if text.count("\r") != text.count("\r\n") + text.endswith("\r"):
+        raise _WrongError("there is a carriage return before the end of the line")
+    try:
+        rows = list(csv.reader(lines, strict=True))
+    except csv.Error as error:
+        raise _WrongError(f"the line is not CSV: {error}") from None
+    if len(rows) != len(lines):
+        raise _WrongError("a quoted value goes on in the next line")
+    return rows
+
+
+def _require_rising(column: _Column, last: int, values: list[int]) -> None:
+    for before, value in pairwise((last, *values)):
+        if before >= value:
+            raise _WrongError(
+                f"{value} is not after the {column.name} before, {before}; each block comes once, "
+                "in the order of the chain",
+                column,
+            )
+
+
+def _integers(column: _IntegerColumn, texts: Sequence[str]) -> list[int]:
+    digits = "".join(texts)
+    if (
+        digits.isdigit()
+        and digits.isascii()
+        and all(texts)
+        and len(max(texts, key=len)) < len(str(column.maximum))
+    ):
+        return list(map(int, texts))
+    return [_integer(column, text) for text in texts]
+
+
+def _integer(column: _IntegerColumn, text: str) -> int:
+    value = text.strip()
+    if _DECIMAL.fullmatch(value):
+        base, digits, max_digits = 10, value, len(str(column.maximum))
+    elif _HEX.fullmatch(value):
+        base, digits, max_digits = 16, value[2:], len(f"{column.maximum:x}")
+    elif not value:
+        raise _WrongError("there is no value", column)
+    elif _NEGATIVE.fullmatch(value):
+        raise _WrongError(f"{_shown(text)} is negative", column)
+    elif _FRACTION.fullmatch(value):
+        raise _WrongError(
+            f"{_shown(text)} is not written as a whole number; base fees are whole wei, and every "
+            f"integer is {_INTEGER_FORM}",
+            column,
+        )
+    else:
+        raise _WrongError(f"{_shown(text)} is not an integer, which is {_INTEGER_FORM}", column)
+    # A number with more digits is too big whatever they are; Python would take a time that grows
+    # with their square to convert them.
+    digits = digits.lstrip("0") or "0"
+    if len(digits) > max_digits or (number := int(digits, base)) > column.maximum:
+        raise _WrongError(
+            f"{_shown(text)} is too big; the largest here is {column.maximum}", column
+        )
+    return number
+
+
+def _optional(column: _Column, texts: Sequence[str]) -> Sequence[int | str | None]:
+    if not isinstance(column, _IntegerColumn):
+        return [_hash(column, text) if text.strip() else None for text in texts]
+    if all(map(str.strip, texts)):
+        return _integers(column, texts)
+    return [_integer(column, text) if text.strip() else None for text in texts]
+
+
+def _hash(column: _Column, text: str) -> str:
+    value = text.strip()
+    if not _HASH.fullmatch(value):
+        raise _WrongError(
+            f"{_shown(text)} is not a hash, which is 0x and 64 hexadecimal digits", column
+        )
+    return value.lower()
+
+
+def _shown(value: str) -> str:
+    """Return the value in quotes, escaped so that a terminal shows it and does not obey it."""
+    if len(value) <= SHOWN_CHARACTERS:
+        return ascii(value)
+    return f"{value[:SHOWN_CHARACTERS]!a}... ({len(value)} characters)"
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

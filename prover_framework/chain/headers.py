@@ -1,0 +1,75 @@
+"""A block header as far as the base fee is concerned, and the rule the base fee follows."""
+
+from attrs import frozen
+
+from prover_framework.model import MAX_INT64
+
+# Block numbers, timestamps and gas live in signed 64-bit columns.
+MAX_NUMBER = MAX_INT64
+MAX_TIMESTAMP = MAX_INT64
+MAX_GAS = MAX_INT64
+
+# The protocol gives the base fee 256 bits. Ours has a 64-bit column, which ends at 9.2 ether for
+# one unit of gas, hundreds of thousands of times what the busiest hours of mainnet have cost.
+MAX_BASE_FEE_WEI = MAX_INT64
+
+# https://eips.ethereum.org/EIPS/eip-1559: a block may use this many times its gas target ...
+ELASTICITY_MULTIPLIER = 2
+# ... and a block that does so raises the base fee by one part in this many.
+BASE_FEE_MAX_CHANGE_DENOMINATOR = 8
+
+
+@frozen
+class Header:
+    """What this project keeps of one block header.
+
+    Nothing is checked here, since there are millions of them: whoever makes one from outside data
+    has checked it against the limits of this module.
+
+    Args:
+        number: Block number, 0..2^63-1.
+        timestamp: Unix seconds, 0..2^63-1.
+        base_fee_wei: Base fee for one unit of gas, in whole wei, 0..2^63-1.
+        gas_used: Units of gas, where the source has it.
+        gas_limit: Units of gas, where the source has it.
+        block_hash: ``0x`` and 64 lower-case hex digits, where the source has it.
+        parent_hash: The hash of the block before, in the same form.
+    """
+
+    number: int
+    timestamp: int
+    base_fee_wei: int
+    gas_used: int | None = None
+    gas_limit: int | None = None
+    block_hash: str | None = None
+    parent_hash: str | None = None
+
+
+def next_base_fee_wei(parent_base_fee_wei: int, parent_gas_used: int, parent_gas_limit: int) -> int:
+    """Return the base fee of the block that follows a given one.
+
+    This is the rule of EIP-1559 (https://eips.ethereum.org/EIPS/eip-1559, ``validate_block``) in
+    exact integers: with the gas target ``t`` at half of the limit (rounded down), the fee ``b``
+    moves by ``b * |used - t| // t // 8``, up if more than the target was used and down if less;
+    upwards always by at least 1 wei. It holds between any two blocks from London on; the first
+    London block has no parent that it could follow from.
+
+    Args:
+        parent_base_fee_wei: Base fee of the parent, in wei.
+        parent_gas_used: Gas that the parent used, at most its limit.
+        parent_gas_limit: Gas limit of the parent, at least 2 (a limit below that has no target).
+
+    Raises:
+        ValueError: There is no such parent block.
+    """
+    gas_target = parent_gas_limit // ELASTICITY_MULTIPLIER
+    if gas_target < 1 or not 0 <= parent_gas_used <= parent_gas_limit or parent_base_fee_wei < 0:
+        raise ValueError(
+            f"no block has a base fee of {parent_base_fee_wei} wei and uses {parent_gas_used} "
+            f"of {parent_gas_limit} gas"
+        )
+    if parent_gas_used > gas_target:
+        rise = parent_base_fee_wei * (parent_gas_used - gas_target) // gas_target
+        return parent_base_fee_wei + max(rise // BASE_FEE_MAX_CHANGE_DENOMINATOR, 1)
+    fall = parent_base_fee_wei * (gas_target - parent_gas_used) // gas_target
+    return parent_base_fee_wei - fall // BASE_FEE_MAX_CHANGE_DENOMINATOR

@@ -1,0 +1,177 @@
+"""``prover headers``: the chain data."""
+
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from prover_framework.chain import simulated
+from prover_framework.chain.csv_file import read_headers
+from prover_framework.chain.headers import Header
+from prover_framework.cli.common import console, progress_console, run, settings
+from prover_framework.jobs import RetryPolicy
+from prover_framework.model import HOUR_SECONDS
+from prover_framework.runtime import open_database
+from prover_framework.store.headers import ChainFacts, HeaderStatus, HeaderStore, ImportReport
+from prover_framework.store.jobs import JobStore
+
+# Ethereum mainnet.
+DEFAULT_CHAIN_ID = 1
+
+# Chosen not to be any public chain's.
+SIMULATED_CHAIN_ID = 1559_1559
+
+
+@click.group()
+def headers() -> None:
+    """Load block headers and see what is there."""
+
+
+@headers.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--chain-id",
+    type=click.IntRange(1),
+    default=DEFAULT_CHAIN_ID,
+    show_default=True,
+    help="Chain that the headers belong to.",
+)
+def import_(file: Path, chain_id: int) -> None:
+    """Import headers from a CSV FILE, all of them or none.
+
+    The first line names the columns; number, timestamp and base_fee_per_gas are needed, gas_used,
+    gas_limit, block_hash and parent_hash are taken in when they are there. Numbers are decimal
+    or 0x hex. Importing the same file again changes nothing; headers that contradict stored ones
+    are refused.
+    """
+    facts = ChainFacts(chain_id, simulated=False, source=f"file {file.name}")
+    with _progress() as progress:
+        # A first reading finds any bad line before the database is touched.
+        size = file.stat().st_size
+        checking = progress.add_task("checking", total=size)
+        count = sum(
+            1 for _ in read_headers(file, lambda done: progress.update(checking, completed=done))
+        )
+        progress.update(checking, completed=size)
+        report = _store(read_headers(file), facts, progress, count)
+    click.echo(f"{report.read} headers read, {report.new} of them new")
+
+
+@headers.command()
+@click.option("--days", type=click.IntRange(1, 3650), default=90, show_default=True)
+@click.option(
+    "--end",
+    type=click.IntRange(1),
+    help="Unix timestamp at which the last whole hour ends. Default: the last full hour.",
+)
+@click.option(
+    "--seed",
+    type=int,
+    default=simulated.DEFAULT_SEED,
+    show_default=True,
+    help="Another seed makes another market.",
+)
+def simulate(days: int, end: int | None, seed: int) -> None:
+    """Make up a chain of that many days for demonstrations.
+
+    It obeys EIP-1559 under a daily and weekly demand cycle. The database and every result made
+    from it say that it is simulated. It ends with a block after its last whole hour.
+    """
+    end_hour = (int(time.time()) if end is None else end) // HOUR_SECONDS * HOUR_SECONDS
+    hours = days * 24
+    first_hour = end_hour - hours * HOUR_SECONDS
+    if first_hour < 0:
+        raise click.BadParameter("lies too early for that many days", param_hint="--end")
+    facts = ChainFacts(SIMULATED_CHAIN_ID, simulated=True, source=f"simulation, seed {seed}")
+    with _progress() as progress:
+        report = _store(
+            simulated.simulate(first_hour, hours, seed=seed),
+            facts,
+            progress,
+            hours * simulated.BLOCKS_PER_HOUR + 1,
+        )
+    click.echo(
+        f"{report.new} simulated headers, hours {_utc(first_hour)} to {_utc(end_hour)} "
+        f"({first_hour}..{end_hour})"
+    )
+
+
+@headers.command()
+def status() -> None:
+    """Show which headers there are, and which are missing.
+
+    The exit status is 1 when blocks are missing in between, or there are none at all.
+    """
+
+    async def read() -> HeaderStatus | None:
+        async with open_database(settings()) as database:
+            return await HeaderStore(database).status()
+
+    found = run(read())
+    if found is None:
+        click.echo('no headers; "prover headers import" or "prover headers simulate" makes some')
+        raise click.exceptions.Exit(1)
+    table = Table(show_header=False)
+    kind = "simulated" if found.chain.simulated else "real"
+    table.add_row("chain", f"{found.chain.chain_id} ({kind})")
+    table.add_row("source", found.chain.source)
+    table.add_row("headers", f"{found.count:,}")
+    table.add_row("blocks", f"{found.first_block} to {found.last_block}")
+    table.add_row("time", f"{_utc(found.first_timestamp)} to {_utc(found.last_timestamp)}")
+    table.add_row("timestamps", f"{found.first_timestamp}..{found.last_timestamp}")
+    table.add_row("hours", f"{found.hours:,}")
+    table.add_row("gaps", str(len(found.gaps)) if found.gaps else "none")
+    for gap in found.gaps:
+        table.add_row(
+            "",
+            f"blocks {gap.after_block + 1} to {gap.before_block - 1}, "
+            f"{_utc(gap.from_timestamp)} to {_utc(gap.to_timestamp)}",
+        )
+    console().print(table)
+    if found.gaps:
+        raise click.exceptions.Exit(1)
+
+
+def _store(
+    new: Iterable[Header], facts: ChainFacts, progress: Progress, total: int
+) -> ImportReport:
+    storing = progress.add_task("storing", total=total)
+
+    async def store() -> ImportReport:
+        async with open_database(settings()) as database:
+            report = await HeaderStore(database).import_headers(
+                new, facts, lambda done: progress.update(storing, completed=done)
+            )
+            if report.new:
+                await JobStore(database, RetryPolicy()).wake_waiting()
+            return report
+
+    return run(store())
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=progress_console(),
+        transient=True,
+    )
+
+
+def _utc(timestamp: int) -> str:
+    return f"{datetime.fromtimestamp(timestamp, tz=UTC):%Y-%m-%d %H:%M} UTC"
+
+
+COMMANDS = (headers,)

@@ -1,0 +1,250 @@
+"""``prover submit``, ``prover status`` and ``prover list``: job groups."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from prover_framework.cli.common import console, progress_console, run, settings
+from prover_framework.errors import RequestError
+from prover_framework.jobs import FINAL, JobState
+from prover_framework.jsontext import Json, dump_json, parse_json
+from prover_framework.plugins import Plugins
+from prover_framework.runtime import Runtime, load_plugins, open_runtime
+from prover_framework.service import GroupView, JobView
+from prover_framework.wire import GROUP_ID_KEY, unstructure
+
+T = TypeVar("T")
+
+REFRESH_SECONDS = 0.2
+
+STYLES: Mapping[JobState, str] = {
+    JobState.SUCCEEDED: "green",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "red",
+    JobState.RUNNING: "cyan",
+    JobState.WAITING: "yellow",
+}
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+@click.command()
+@click.argument(
+    "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--id", "group_id", help="The job group id. Default: one is made up.")
+@click.option(
+    "--range",
+    "ranges",
+    multiple=True,
+    metavar="[TYPE=]START..END",
+    help="Time range, for one proof type or (without TYPE) for all that are required. Unix "
+    "timestamps or UTC times such as 2024-05-01T12:00. May be repeated.",
+)
+@click.option(
+    "--set",
+    "parameters",
+    multiple=True,
+    metavar="TYPE.NAME=VALUE",
+    help="A further parameter of a proof type; VALUE is JSON. May be repeated.",
+)
+@click.option("--wait", is_flag=True, help="Show the jobs until all have ended.")
+@_as_json
+def submit(
+    file: Path | None,
+    group_id: str | None,
+    ranges: tuple[str, ...],
+    parameters: tuple[str, ...],
+    *,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    r"""Submit a job group, from flags or from a FILE with the JSON of POST /api/job.
+
+    \b
+    Example:
+      prover submit --id round-7 --range 2024-03-01..2024-05-30 --wait
+
+    With --wait the exit status is 1 unless all jobs succeeded.
+    """
+    if file and (group_id or ranges or parameters):
+        raise click.UsageError("give either a FILE or flags, not both")
+    plugins = load_plugins(settings())
+    body = (
+        file.read_bytes()
+        if file
+        else dump_json(_document(plugins, group_id, ranges, parameters)).encode()
+    )
+
+    async def send(runtime: Runtime) -> GroupView:
+        request = runtime.service.parse(body)
+        acceptance = await runtime.service.submit(request)
+        for title, reason in acceptance.unsent:
+            click.echo(f"{title}: stored, and not sent yet: {reason}", err=True)
+        if not wait:
+            return await runtime.service.status(request.group_id)
+        return await _watch(runtime, request.group_id, live=not as_json)
+
+    try:
+        group = _with_runtime(plugins, send)
+    except RequestError as error:
+        raise click.UsageError("\n  ".join(map(str, error.problems))) from None
+    _show(group, as_json=as_json)
+    if wait and group.status is not JobState.SUCCEEDED:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("group_id")
+@click.option("--wait", is_flag=True, help="Show the jobs until all have ended.")
+@_as_json
+def status(group_id: str, *, wait: bool, as_json: bool) -> None:
+    """Show the jobs of a group: states, results, errors."""
+
+    async def read(runtime: Runtime) -> GroupView:
+        if wait:
+            return await _watch(runtime, group_id, live=not as_json)
+        return await runtime.service.status(group_id)
+
+    _show(_with_runtime(load_plugins(settings()), read), as_json=as_json)
+
+
+@click.command("list")
+@click.option(
+    "--state",
+    type=click.Choice([state.value for state in JobState]),
+    help="Only groups with a job in this state.",
+)
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@_as_json
+def list_(state: str | None, limit: int, *, as_json: bool) -> None:
+    """List the newest job groups."""
+
+    async def read(runtime: Runtime) -> list[GroupView]:
+        return await runtime.service.list(state=JobState(state) if state else None, limit=limit)
+
+    groups = _with_runtime(load_plugins(settings()), read)
+    if as_json:
+        click.echo(dump_json(unstructure(groups)))
+        return
+    table = Table("group", "state", "jobs", "created")
+    for group in groups:
+        jobs = Text(", ").join(
+            Text.assemble(f"{job.job_id} ", (job.status.value, STYLES.get(job.status, "")))
+            for job in group.jobs
+        )
+        table.add_row(
+            group.job_group_id,
+            Text(group.status.value, STYLES.get(group.status, "")),
+            jobs,
+            group.jobs[0].created_at,
+        )
+    console().print(table)
+
+
+def _with_runtime(plugins: Plugins, use: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
+    async def work() -> T:
+        async with open_runtime(settings(), plugins) as runtime:
+            return await use(runtime)
+
+    return run(work())
+
+
+def _document(
+    plugins: Plugins, group_id: str | None, ranges: Sequence[str], parameters: Sequence[str]
+) -> dict[str, Json]:
+    """Build the body of a request from flags; what is wrong with its content the service says."""
+    types = plugins.proof_types
+    forms: dict[str, dict[str, Json]] = {}
+    for text in ranges:
+        name, _, span = text.rpartition("=")
+        start, dots, end = span.partition("..")
+        if not dots:
+            raise click.BadParameter(f"{text!r} is not [TYPE=]START..END", param_hint="--range")
+        both: dict[str, Json] = {
+            "start_timestamp": _timestamp(start),
+            "end_timestamp": _timestamp(end),
+        }
+        for target in [name] if name else [t for t in types if types[t].required]:
+            forms.setdefault(target, {}).update(both)
+    for text in parameters:
+        path, equals, value = text.partition("=")
+        name, dot, key = path.partition(".")
+        if not (equals and dot):
+            raise click.BadParameter(f"{text!r} is not TYPE.NAME=VALUE", param_hint="--set")
+        try:
+            forms.setdefault(name, {})[key] = parse_json(value.encode())
+        except RequestError as error:
+            raise click.BadParameter(f"{text!r}: {error}", param_hint="--set") from None
+    return {GROUP_ID_KEY: group_id or f"cli-{secrets.token_hex(6)}", **forms}
+
+
+def _timestamp(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(
+            f"{text!r} is neither a Unix timestamp nor a time such as 2024-05-01T12:00",
+            param_hint="--range",
+        ) from None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+async def _watch(runtime: Runtime, group_id: str, *, live: bool) -> GroupView:
+    group = await runtime.service.status(group_id)
+    with Live(
+        _table(group), console=progress_console(), transient=True, auto_refresh=False
+    ) as view:
+        while group.status not in FINAL:
+            await asyncio.sleep(REFRESH_SECONDS)
+            group = await runtime.service.status(group_id)
+            if live:
+                view.update(_table(group), refresh=True)
+    return group
+
+
+def _show(group: GroupView, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(dump_json(unstructure(group)))
+    else:
+        console().print(_table(group))
+
+
+def _table(group: GroupView) -> Group:
+    table = Table("proof", "state", "attempts", "result", "finished")
+    notes: list[Text] = []
+    for job in group.jobs:
+        table.add_row(
+            job.job_id,
+            Text(job.status.value, STYLES.get(job.status, "")),
+            str(job.attempts),
+            _number(job),
+            job.finished_at or "",
+        )
+        if job.error:
+            notes.append(Text(f"{job.job_id}: {job.error['message']}", "yellow"))
+    title = Text.assemble(("group ", "dim"), group.job_group_id)
+    return Group(title, table, *notes)
+
+
+def _number(job: JobView) -> str:
+    if not isinstance(job.result, dict):
+        return ""
+    value = job.result.get(job.job_id)
+    return f"{value:,.6f}" if isinstance(value, float) else str(value)
+
+
+COMMANDS = (submit, status, list_)

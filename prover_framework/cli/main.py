@@ -1,0 +1,34 @@
+"""The command line's entry: its commands, and how it tells errors."""
+
+import sys
+
+import click
+
+from prover_framework.cli import headers, jobs, processes, system
+from prover_framework.errors import ProverError
+
+EXIT_FAILED = 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="prover-framework", prog_name="prover")
+def prover() -> None:
+    """Compute and serve proofs over the Ethereum base fee.
+
+    Start with "prover headers simulate --days 90" and "prover up"; then "prover submit --help".
+    Settings come from the environment and from a .env file in the working directory.
+    """
+
+
+for module in (processes, jobs, headers, system):
+    for command in module.COMMANDS:
+        prover.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; an error the framework can explain is one line."""
+    try:
+        prover(prog_name="prover")
+    except ProverError as error:
+        click.echo(f"prover: {error}", err=True)
+        sys.exit(EXIT_FAILED)

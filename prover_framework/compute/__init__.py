@@ -1,0 +1,1 @@
+"""Computations in supervised child processes, one for each slot."""

@@ -1,0 +1,138 @@
+"""The compute process: computes one task after the other, and nothing else.
+
+``python -m prover_framework.compute.child FD PARENT`` reads tasks from a socket and writes
+replies to it. Standard output and error are the log's: a plugin that prints disturbs nothing.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from importlib import import_module
+from typing import Any
+
+import pluggy
+
+from prover_framework import hookspecs
+from prover_framework.compute.frames import LENGTH, Reply, Task
+from prover_framework.errors import (
+    ComputeOutOfMemory,
+    ComputeRaised,
+    ProofError,
+    RequestError,
+    ResultInvalid,
+)
+from prover_framework.jsontext import dump_json, parse_json
+from prover_framework.model import ProofType
+from prover_framework.wire import structure, unstructure
+
+PR_SET_PDEATHSIG = 1
+
+# An exception can carry anything; a log line and a column should not.
+MESSAGE_LIMIT = 2000
+
+
+def main() -> None:
+    """Serve tasks until the socket closes."""
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    _die_with_parent(int(sys.argv[2]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while (text := _read_frame(connection)) is not None:
+        reply = _perform(text)
+        frame = dump_json(unstructure(reply)).encode()
+        connection.sendall(LENGTH.pack(len(frame)) + frame)
+
+
+def _die_with_parent(parent: int) -> None:
+    """Make sure that this process ends when its worker does, even if that is killed."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    else:
+        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
+    # The worker may have died before the line above.
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _watch_parent(parent: int) -> None:
+    pause = threading.Event()
+    while os.getppid() == parent:
+        pause.wait(0.5)
+    os._exit(1)
+
+
+def _read_frame(connection: socket.socket) -> bytes | None:
+    header = _read_exactly(connection, LENGTH.size)
+    if header is None:
+        return None
+    return _read_exactly(connection, LENGTH.unpack(header)[0])
+
+
+def _read_exactly(connection: socket.socket, size: int) -> bytes | None:
+    parts = bytearray()
+    while len(parts) < size:
+        part = connection.recv(size - len(parts))
+        if not part:
+            return None
+        parts += part
+    return bytes(parts)
+
+
+def _perform(text: bytes) -> Reply:
+    try:
+        task = structure(parse_json(text), Task)
+        _limit_memory(task.memory_bytes)
+        return Reply(result=_compute(task))
+    except ProofError as error:
+        return _error(error.code, str(error), permanent=True)
+    except MemoryError:
+        return _error(ComputeOutOfMemory.code, "the computation needed more memory than its limit")
+    except (ResultInvalid, ComputeRaised) as error:
+        return _error(error.code, str(error))
+    except Exception as error:
+        return _error(ComputeRaised.code, f"{type(error).__name__}: {error}")
+
+
+def _error(code: str, message: str, *, permanent: bool = False) -> Reply:
+    shown = message.encode("utf-8", "backslashreplace").decode()[:MESSAGE_LIMIT]
+    return Reply(error_code=code, error_message=shown, permanent=permanent)
+
+
+def _limit_memory(size: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = size if hard == resource.RLIM_INFINITY else min(size, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _compute(task: Task) -> dict[str, Any]:
+    hook, proof_type = _plugin(task.module)
+    parameters = structure(task.parameters, proof_type.parameters)
+    result = hook.compute(parameters=parameters, inputs=task.inputs, seed=bytes.fromhex(task.seed))
+    if not isinstance(result, proof_type.result):
+        raise ResultInvalid(
+            f"compute returned {type(result).__name__}, not {proof_type.result.__name__}"
+        )
+    form = unstructure(result)
+    try:
+        # What is served has to survive the way to JSON and back.
+        if structure(parse_json(dump_json(form).encode()), proof_type.result) != result:
+            raise ResultInvalid("the result is another one after it went through JSON")
+    except (ValueError, TypeError, RequestError) as error:
+        raise ResultInvalid(f"the result has no JSON form: {error}") from None
+    if not isinstance(form, dict):
+        raise ResultInvalid("the result's JSON form is not an object")
+    return form
+
+
+def _plugin(module: str) -> tuple[pluggy.HookRelay, ProofType[Any, Any]]:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    manager.register(import_module(module))
+    return manager.hook, manager.hook.proof_type()
+
+
+if __name__ == "__main__":
+    main()

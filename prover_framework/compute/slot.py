@@ -1,0 +1,180 @@
+"""A slot: one compute process under supervision.
+
+The process is a fresh interpreter, in a session of its own, so that it can be killed with all it
+started. It is kept for the next task, since importing numerical libraries takes longer than most
+computations, and replaced when it dies, overruns or is cancelled.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+from contextlib import suppress
+
+from attrs import frozen
+
+from prover_framework.compute.frames import LENGTH, MAX_FRAME_BYTES, Reply, Task
+from prover_framework.errors import (
+    ComputeCrashed,
+    ComputeError,
+    ComputeOutOfMemory,
+    ComputeRaised,
+    ComputeTimeout,
+    ProofError,
+    RequestError,
+    ResultInvalid,
+)
+from prover_framework.jsontext import dump_json, parse_json
+from prover_framework.wire import structure, unstructure
+
+# Each slot computes on one core; numerical libraries that start a thread for each core would make
+# the slots fight, and sums in an order that depends on the machine.
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "VECLIB_MAXIMUM_THREADS": "1",
+}
+
+# What a plugin needs to know of the environment is what Python needs; credentials of the service
+# are not for it.
+PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV")
+
+_RAISED: dict[str, type[ComputeError]] = {
+    cls.code: cls for cls in (ComputeRaised, ComputeOutOfMemory, ResultInvalid)
+}
+
+
+class ReportedProofError(ProofError):
+    """A `ProofError` that a plugin raised in its compute process, with the code it had there."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code  # type: ignore[misc]
+
+
+@frozen
+class _Running:
+    process: Process
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+class Slot:
+    """Runs one task at a time in its own process."""
+
+    def __init__(self) -> None:
+        self._running: _Running | None = None
+
+    async def start(self) -> None:
+        """Start the process ahead of its first task."""
+        if self._running is None:
+            self._running = await _spawn()
+
+    async def run(self, task: Task, *, seconds: float) -> dict[str, object]:
+        """Compute a task; return the JSON form of its result.
+
+        Cancelling the call kills the process.
+
+        Raises:
+            ProofError: The plugin refused, for good.
+            ComputeError: The computation failed, overran its limits or took its process down.
+        """
+        await self.start()
+        try:
+            async with asyncio.timeout(seconds):
+                reply = await self._exchange(task)
+        except TimeoutError:
+            await self.kill()
+            raise ComputeTimeout(
+                f"the computation was ended after its limit of {seconds:g} s"
+            ) from None
+        except BaseException:
+            await self.kill()
+            raise
+        if reply.error_code is None:
+            if reply.result is None:
+                raise ResultInvalid("the compute process sent neither a result nor an error")
+            return reply.result
+        if reply.permanent:
+            raise ReportedProofError(reply.error_code, reply.error_message)
+        # After an error the process may hold anything, memory above all.
+        await self.kill()
+        raise _RAISED.get(reply.error_code, ComputeRaised)(reply.error_message)
+
+    async def kill(self) -> None:
+        """End the process and all it started, at once."""
+        running, self._running = self._running, None
+        if running is None:
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(running.process.pid, signal.SIGKILL)
+        running.writer.close()
+        await running.process.wait()
+
+    async def _exchange(self, task: Task) -> Reply:
+        running = self._running
+        if running is None:
+            raise ComputeCrashed("the compute process did not start")
+        frame = dump_json(unstructure(task)).encode()
+        try:
+            running.writer.write(LENGTH.pack(len(frame)) + frame)
+            await running.writer.drain()
+            (size,) = LENGTH.unpack(await running.reader.readexactly(LENGTH.size))
+            if size > MAX_FRAME_BYTES:
+                raise ResultInvalid(f"the result has {size} bytes, more than {MAX_FRAME_BYTES}")
+            text = await running.reader.readexactly(size)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise ComputeCrashed(await _obituary(running.process)) from None
+        try:
+            return structure(parse_json(text), Reply)
+        except RequestError as error:
+            raise ResultInvalid(f"the compute process sent no valid reply: {error}") from None
+
+
+async def _spawn() -> _Running:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "prover_framework.compute.child",
+            str(theirs.fileno()),
+            str(os.getpid()),
+            pass_fds=[theirs.fileno()],
+            stdin=asyncio.subprocess.DEVNULL,
+            # Whatever a plugin prints goes where the log goes, never into somebody's pipe.
+            stdout=sys.stderr.fileno() if _has_descriptor() else asyncio.subprocess.DEVNULL,
+            stderr=None if _has_descriptor() else asyncio.subprocess.DEVNULL,
+            env={
+                **environment,
+                **ONE_THREAD,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            },
+            start_new_session=True,
+        )
+    reader, writer = await asyncio.open_connection(sock=ours)
+    return _Running(process, reader, writer)
+
+
+def _has_descriptor() -> bool:
+    try:
+        sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return False
+    return True
+
+
+async def _obituary(process: Process) -> str:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(5):
+            await process.wait()
+    status = process.returncode
+    if status is None:
+        return "the compute process closed its connection"
+    if status < 0:
+        return f"the compute process was ended by {signal.Signals(-status).name}"
+    return f"the compute process exited with status {status}"

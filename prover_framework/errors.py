@@ -1,0 +1,223 @@
+"""Every error of the framework, in one tree.
+
+::
+
+    ProverError
+    ├── SettingsError               a setting is wrong: the process does not start
+    ├── PluginError                 a plugin cannot be used
+    ├── RequestError                400: the request has problems, each with its place
+    │   ├── UnsupportedMediaType    415
+    │   └── PayloadTooLarge         413
+    ├── GroupNotFound               404
+    ├── GroupConflict               409: this group id was used for another request
+    ├── MessageError                a queue message that can not be understood
+    ├── HeaderError                 headers that can not be taken in
+    │   └── HeaderConflict          they contradict those that are stored
+    ├── StoreError                  the database can not be used as it is
+    │   └── LeaseLost               this worker no longer holds the job
+    └── JobError                    ends or delays one job
+        ├── ProofError              permanent: no retry can help
+        │   ├── EmptyRange
+        │   ├── RangeTooShort
+        │   └── SeriesIncomplete
+        ├── DataNotYet              not an error of anyone: the job waits
+        └── ComputeError            retried until the job's budget is used up
+            ├── ComputeRaised
+            ├── ComputeTimeout
+            ├── ComputeOutOfMemory
+            ├── ComputeCrashed
+            └── ResultInvalid
+
+``code`` is stable and meant for programs; the message is written for the person who reads it.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from attrs import frozen
+
+
+class ProverError(Exception):
+    """Something the framework can explain."""
+
+    code: ClassVar[str] = "error"
+
+
+class SettingsError(ProverError):
+    """A setting is missing, malformed or contradicts another one."""
+
+    code = "settings"
+
+
+class PluginError(ProverError):
+    """A plugin cannot be used."""
+
+    code = "plugin"
+
+
+@frozen
+class Problem:
+    """One thing that is wrong with a request.
+
+    Args:
+        where: Path of the value in the request, such as ``twap.start_timestamp``; empty when the
+            request as a whole is meant.
+        what: What is wrong with it and what is expected, as the rest of the sentence.
+    """
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}" if self.where else self.what
+
+
+class RequestError(ProverError):
+    """A request has problems; nothing of it was stored."""
+
+    code = "bad_request"
+
+    def __init__(self, problems: Sequence[Problem], group_id: str | None = None) -> None:
+        self.problems = tuple(problems)
+        self.group_id = group_id
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class UnsupportedMediaType(RequestError):
+    """The body is not declared to be JSON in UTF-8."""
+
+    code = "unsupported_media_type"
+
+
+class PayloadTooLarge(RequestError):
+    """The body is larger than the limit."""
+
+    code = "payload_too_large"
+
+
+class GroupNotFound(ProverError):
+    """No job group has this id."""
+
+    code = "group_not_found"
+
+    def __init__(self, group_id: str) -> None:
+        self.group_id = group_id
+        super().__init__(f"there is no job group {group_id!r}")
+
+
+class GroupConflict(ProverError):
+    """The group id is taken by a request that asked for something else."""
+
+    code = "group_conflict"
+
+    def __init__(self, group_id: str) -> None:
+        self.group_id = group_id
+        super().__init__(
+            f"job group {group_id!r} exists already and asked for something else; "
+            "send the same body again to repeat it, or choose another job_group_id"
+        )
+
+
+class MessageError(ProverError):
+    """A queue message that can not be understood; it belongs in the dead letters."""
+
+    code = "message"
+
+
+class HeaderError(ProverError):
+    """Headers that can not be taken in; nothing of them was stored."""
+
+    code = "headers"
+
+
+class HeaderConflict(HeaderError):
+    """Headers that contradict those that are stored."""
+
+    code = "header_conflict"
+
+
+class StoreError(ProverError):
+    """The database can not be used as it is."""
+
+    code = "store"
+
+
+class LeaseLost(StoreError):
+    """The lease has expired or was taken over; what this worker wanted to write is refused."""
+
+    code = "lease_lost"
+
+
+class JobError(ProverError):
+    """What ends or delays one job; stored with it and shown to whoever asks."""
+
+    code = "job"
+
+
+class ProofError(JobError):
+    """The proof cannot be made from these parameters and this data, now or ever.
+
+    Plugins raise this (or a subclass with a ``code`` of its own); the job fails at once.
+    """
+
+    code = "proof_impossible"
+
+
+class EmptyRange(ProofError):
+    """The range holds no whole hour."""
+
+    code = "empty_range"
+
+
+class RangeTooShort(ProofError):
+    """The range has fewer hours than the computation needs."""
+
+    code = "range_too_short"
+
+
+class SeriesIncomplete(ProofError):
+    """An hour or a block of the range is missing."""
+
+    code = "series_incomplete"
+
+
+class DataNotYet(JobError):
+    """The chain has not reached the end of the range; the job waits."""
+
+    code = "data_not_yet"
+
+
+class ComputeError(JobError):
+    """A computation went wrong in a way that another attempt may not."""
+
+    code = "compute"
+
+
+class ComputeRaised(ComputeError):
+    """The plugin raised an exception that is not a `ProofError`."""
+
+    code = "compute_raised"
+
+
+class ComputeTimeout(ComputeError):
+    """The computation ran longer than its limit and was ended."""
+
+    code = "compute_timeout"
+
+
+class ComputeOutOfMemory(ComputeError):
+    """The computation needed more memory than its limit."""
+
+    code = "compute_out_of_memory"
+
+
+class ComputeCrashed(ComputeError):
+    """The compute process died."""
+
+    code = "compute_crashed"
+
+
+class ResultInvalid(ComputeError):
+    """The plugin returned something that is not its declared result."""
+
+    code = "result_invalid"

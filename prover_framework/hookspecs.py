@@ -1,0 +1,46 @@
+"""Everything a plugin can do. Each hook but `job_changed` is called on one plugin only.
+
+Only `proof_type` and `compute` are needed; the others have the defaults stated here.
+"""
+
+from typing import Any
+
+import pluggy
+
+from prover_framework.errors import Problem
+from prover_framework.model import DataNeeds, Dispatch, Inputs, JobRequest, ProofType, Verdict
+
+PROJECT = "prover_framework"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec(firstresult=True)
+def proof_type() -> ProofType[Any, Any] | None:
+    """Register the proof type that this plugin provides."""
+
+
+@hookspec(firstresult=True)
+def validate(parameters: Any) -> list[Problem] | None:
+    """Return what is wrong with the parameters' form, beyond types. Default: nothing."""
+
+
+@hookspec(firstresult=True)
+def inputs(parameters: Any) -> DataNeeds | None:
+    """Say what data the computation needs, or raise ProofError. Default: the range's fees."""
+
+
+@hookspec(firstresult=True)
+def dispatch(job: JobRequest) -> Dispatch | None:
+    """Choose a queue and a delay for a job. Default: the default queue, at once."""
+
+
+@hookspec(firstresult=True)
+def compute(parameters: Any, inputs: Inputs, seed: bytes) -> Any:
+    """Compute the result. Pure: the same digits for the same arguments, in any process."""
+
+
+@hookspec(firstresult=True)
+def verify(parameters: Any, inputs: Inputs, seed: bytes, claimed: Any) -> Verdict | None:
+    """Judge a claimed result. Default: compute again and compare for equality."""

@@ -1,0 +1,339 @@
+"""Find plugins, load each by itself, and keep the broken ones away from the others."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+import pluggy
+from attrs import field, frozen
+
+from prover_framework import hookspecs
+from prover_framework.errors import PluginError, Problem, ProofError
+from prover_framework.model import (
+    API_VERSION,
+    DataNeeds,
+    Dispatch,
+    Inputs,
+    JobRequest,
+    ProofType,
+    RangeParameters,
+    Verdict,
+)
+
+ENTRY_POINT_GROUP = "prover_framework"
+
+
+@frozen
+class Candidate:
+    """A plugin that may be loaded.
+
+    Args:
+        name: Name of the entry point; what operators call the plugin.
+        module: Import path of the module with the hook implementations.
+        distribution: Name of the distribution it came with.
+        version: Version of that distribution.
+    """
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+
+
+@frozen
+class Plugin:
+    """A plugin that was found, and what became of it.
+
+    Args:
+        candidate: Where it comes from.
+        proof_type: What it registered; none for a plugin that only observes.
+        hooks: Names of the hooks it implements.
+        failure: Why it is not used; none when it is.
+        disabled: Whether the operator's settings exclude it.
+    """
+
+    candidate: Candidate
+    proof_type: ProofType[Any, Any] | None = None
+    hooks: tuple[str, ...] = ()
+    failure: str | None = None
+    disabled: bool = False
+
+
+class ProofHooks:
+    """The hooks of one proof type, called on the plugin that registered it and on no other.
+
+    What a hook raises or returns amiss becomes a `PluginError` that names the plugin, except a
+    `ProofError`, which is the plugin's way to refuse a job.
+    """
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        proof_type: ProofType[Any, Any],
+        callers: Mapping[str, pluggy.HookCaller],
+    ) -> None:
+        self.candidate = candidate
+        self.proof_type = proof_type
+        self._callers = callers
+
+    def validate(self, parameters: object) -> list[Problem]:
+        """Return what is wrong with the parameters' form; see `hookspecs.validate`."""
+        problems = self._call("validate", parameters=parameters)
+        if problems is None:
+            return []
+        if not isinstance(problems, list) or not all(isinstance(p, Problem) for p in problems):
+            raise self._misbehaved("validate", f"returned {problems!r}, not a list of Problem")
+        return [
+            Problem(".".join(filter(None, (self.proof_type.name, p.where))), p.what)
+            for p in problems
+        ]
+
+    def inputs(self, parameters: object) -> DataNeeds:
+        """Return what data the computation needs; see `hookspecs.inputs`."""
+        needs = self._call("inputs", parameters=parameters)
+        if needs is None and isinstance(parameters, RangeParameters):
+            return DataNeeds(hourly_base_fee=parameters.range)
+        if not isinstance(needs, DataNeeds):
+            raise self._misbehaved("inputs", f"returned {needs!r}, not DataNeeds")
+        return needs
+
+    def dispatch(self, job: JobRequest) -> Dispatch:
+        """Return where the job's message goes; see `hookspecs.dispatch`."""
+        choice = self._call("dispatch", job=job)
+        if choice is None:
+            return Dispatch()
+        if not isinstance(choice, Dispatch):
+            raise self._misbehaved("dispatch", f"returned {choice!r}, not Dispatch")
+        return choice
+
+    def compute(self, parameters: object, inputs: Inputs, seed: bytes) -> object:
+        """Return the result; what the plugin raises is passed on as it is."""
+        return self._callers["compute"](parameters=parameters, inputs=inputs, seed=seed)
+
+    def verify(self, parameters: object, inputs: Inputs, seed: bytes, claimed: object) -> Verdict:
+        """Judge a claimed result; what the plugin raises is passed on as it is."""
+        verdict = self._callers["verify"](
+            parameters=parameters, inputs=inputs, seed=seed, claimed=claimed
+        )
+        if isinstance(verdict, Verdict):
+            return verdict
+        if self.compute(parameters, inputs, seed) == claimed:
+            return Verdict(accepted=True, reason="computed again with the same result")
+        return Verdict(accepted=False, reason="computed again with another result")
+
+    def _call(self, hook: str, **arguments: object) -> object:
+        try:
+            return self._callers[hook](**arguments)
+        except ProofError:
+            raise
+        except Exception as error:
+            raise self._misbehaved(hook, f"raised {type(error).__name__}: {error}") from error
+
+    def _misbehaved(self, hook: str, how: str) -> PluginError:
+        return PluginError(f"plugin {self.candidate.name}: its hook {hook} {how}")
+
+
+@frozen
+class Plugins:
+    """All plugins of one process: the used ones by their proof types, and the whole list."""
+
+    found: tuple[Plugin, ...]
+    hooks: Mapping[str, ProofHooks] = field(repr=False)
+
+    @property
+    def proof_types(self) -> dict[str, ProofType[Any, Any]]:
+        """The proof types that can be asked for, by name."""
+        return {name: hooks.proof_type for name, hooks in self.hooks.items()}
+
+    def for_type(self, name: str) -> ProofHooks:
+        """Return the hooks of a proof type.
+
+        Raises:
+            PluginError: No plugin in use provides it.
+        """
+        try:
+            return self.hooks[name]
+        except KeyError:
+            installed = ", ".join(sorted(self.hooks)) or "none"
+            raise PluginError(
+                f"proof type {name!r} is not installed here (installed: {installed})"
+            ) from None
+
+    def title(self, name: str) -> str:
+        """Return what messages to people call a proof type, installed or not."""
+        hooks = self.hooks.get(name)
+        return hooks.proof_type.title if hooks else name
+
+
+def installed() -> list[Candidate]:
+    """Return what the entry points of all installed distributions offer, by name."""
+    return sorted(
+        (
+            Candidate(
+                name=point.name,
+                module=point.value,
+                distribution=point.dist.name if point.dist else "unknown",
+                version=point.dist.version if point.dist else "unknown",
+            )
+            for point in entry_points(group=ENTRY_POINT_GROUP)
+        ),
+        key=lambda candidate: (candidate.name, candidate.distribution),
+    )
+
+
+def load(
+    candidates: Iterable[Candidate],
+    *,
+    allow: Collection[str] | None = None,
+    deny: Collection[str] = (),
+    strict: bool = False,
+    probe: Callable[[Sequence[str]], Mapping[str, str]] | None = None,
+) -> Plugins:
+    """Load plugins one by one; one that cannot be used is listed with the reason.
+
+    Args:
+        candidates: What to load.
+        allow: Names to load; all when None.
+        deny: Names not to load, whatever ``allow`` says.
+        strict: Raise if any plugin that is not disabled cannot be used.
+        probe: Imports modules where they can do no harm and returns the ones that may not be
+            imported here, with reasons (`prover_framework.probe.find_deadly`).
+
+    Raises:
+        PluginError: ``strict`` is set and a plugin cannot be used; or ``allow`` or ``deny`` names
+            a plugin that is not installed.
+    """
+    candidates = list(candidates)
+    _check_names(candidates, [*(allow or ()), *deny])
+    enabled = [c for c in candidates if (allow is None or c.name in allow) and c.name not in deny]
+    deadly = probe([c.module for c in enabled]) if probe and enabled else {}
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(hookspecs)
+    loaded: list[Plugin] = []
+    for candidate in candidates:
+        if candidate not in enabled:
+            loaded.append(Plugin(candidate, disabled=True))
+        elif candidate.module in deadly:
+            loaded.append(Plugin(candidate, failure=deadly[candidate.module]))
+        else:
+            loaded.append(_load_one(candidate))
+    loaded = _refuse_doubles(loaded)
+    failures = [plugin for plugin in loaded if plugin.failure]
+    if strict and failures:
+        raise PluginError(
+            "; ".join(f"plugin {p.candidate.name} cannot be used: {p.failure}" for p in failures)
+        )
+    usable = [plugin for plugin in loaded if not plugin.failure and not plugin.disabled]
+    for plugin in usable:
+        manager.register(import_module(plugin.candidate.module), name=_key(plugin.candidate))
+    return Plugins(
+        found=tuple(loaded),
+        hooks=MappingProxyType(
+            {
+                plugin.proof_type.name: ProofHooks(
+                    plugin.candidate, plugin.proof_type, _callers_of(manager, plugin.candidate)
+                )
+                for plugin in usable
+                if plugin.proof_type
+            }
+        ),
+    )
+
+
+def _key(candidate: Candidate) -> str:
+    return f"{candidate.distribution}:{candidate.name}"
+
+
+def _check_names(candidates: Sequence[Candidate], names: Iterable[str]) -> None:
+    known = {candidate.name for candidate in candidates}
+    if unknown := sorted(set(names) - known):
+        raise PluginError(
+            f"the settings name plugins that are not installed: {', '.join(unknown)} "
+            f"(installed: {', '.join(sorted(known)) or 'none'})"
+        )
+
+
+def _load_one(candidate: Candidate) -> Plugin:
+    """Import and register one plugin in a manager of its own, so that failing leaves no trace."""
+    trial = pluggy.PluginManager(hookspecs.PROJECT)
+    trial.add_hookspecs(hookspecs)
+    try:
+        module = import_module(candidate.module)
+    except Exception as error:
+        return Plugin(candidate, failure=f"its import failed: {type(error).__name__}: {error}")
+    try:
+        trial.register(module)
+        trial.check_pending()
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        return Plugin(candidate, failure=f"its hooks do not fit: {reason}")
+    hooks = tuple(sorted(caller.name for caller in trial.get_hookcallers(module) or ()))
+    if not hooks:
+        return Plugin(candidate, failure=f"{candidate.module} implements no hook")
+    if "proof_type" not in hooks:
+        return Plugin(candidate, hooks=hooks)
+    try:
+        proof_type = trial.hook.proof_type()
+    except Exception as error:
+        return Plugin(
+            candidate,
+            hooks=hooks,
+            failure=f"its registration failed: {type(error).__name__}: {error}",
+        )
+    if failure := _unfit(proof_type, hooks):
+        return Plugin(candidate, hooks=hooks, failure=failure)
+    return Plugin(candidate, proof_type=proof_type, hooks=hooks)
+
+
+def _unfit(proof_type: object, hooks: Collection[str]) -> str | None:
+    if not isinstance(proof_type, ProofType):
+        return f"its hook proof_type returned {proof_type!r}, not a ProofType"
+    if proof_type.api_version != API_VERSION:
+        return (
+            f"it is written for API version {proof_type.api_version} and this is version "
+            f"{API_VERSION}: install a version of the plugin that fits"
+        )
+    classes: tuple[tuple[str, object], ...] = (
+        ("parameters", proof_type.parameters),
+        ("result", proof_type.result),
+    )
+    for what, cls in classes:
+        if not (isinstance(cls, type) and attrs.has(cls)):
+            return f"its {what} class is {cls!r}, not an attrs class"
+    if "compute" not in hooks:
+        return f"it registers the proof type {proof_type.name} and does not compute it"
+    return None
+
+
+def _refuse_doubles(loaded: Sequence[Plugin]) -> list[Plugin]:
+    owners: defaultdict[str, list[str]] = defaultdict(list)
+    for plugin in loaded:
+        if plugin.proof_type and not plugin.failure:
+            owners[plugin.proof_type.name].append(
+                f"{plugin.candidate.name} ({plugin.candidate.distribution})"
+            )
+    return [
+        attrs.evolve(
+            plugin,
+            failure=f"the proof type {plugin.proof_type.name} is registered by "
+            f"{' and '.join(owners[plugin.proof_type.name])}: uninstall or disable all but one",
+        )
+        if plugin.proof_type and len(owners[plugin.proof_type.name]) > 1
+        else plugin
+        for plugin in loaded
+    ]
+
+
+def _callers_of(
+    manager: pluggy.PluginManager, candidate: Candidate
+) -> dict[str, pluggy.HookCaller]:
+    others = [plugin for name, plugin in manager.list_name_plugin() if name != _key(candidate)]
+    return {
+        name: manager.subset_hook_caller(name, remove_plugins=others)
+        for name in vars(manager.hook)
+        if not name.startswith("_")
+    }

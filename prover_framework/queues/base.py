@@ -1,0 +1,87 @@
+"""What every queue does: wake workers. The truth about jobs is in the database."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+
+@frozen
+class Outgoing:
+    """A message to be sent.
+
+    Args:
+        job_id: Unique id of the job, to tell which of a batch failed.
+        queue: Name of the queue.
+        body: The message, as JSON text.
+        delay_seconds: How long to hold it back.
+    """
+
+    job_id: str
+    queue: str
+    body: str
+    delay_seconds: float = 0.0
+
+
+@frozen
+class SendFailure:
+    """A message of a batch that was not sent, and why."""
+
+    job_id: str
+    reason: str
+
+
+@frozen
+class Received:
+    """A message that was received, invisible to others for a while.
+
+    Args:
+        queue: Name of the queue it came from.
+        body: The message.
+        receipt: Proof of this receive, which deleting and hiding need.
+        receive_count: How often it was received, this time included.
+    """
+
+    queue: str
+    body: str
+    receipt: str
+    receive_count: int
+
+
+class Queue(Protocol):
+    """Named queues with at-least-once delivery."""
+
+    async def send(self, messages: Sequence[Outgoing]) -> list[SendFailure]:
+        """Send messages; return those that were not sent. Raises nothing for the others' sake."""
+        ...
+
+    async def receive(
+        self, queue: str, *, limit: int, wait_seconds: float, visibility_seconds: float
+    ) -> list[Received]:
+        """Receive up to ``limit`` messages, waiting for the first of them.
+
+        A received message is invisible for ``visibility_seconds`` unless it is deleted or hidden.
+        The call may be left early only by `interrupt`, not by cancelling it: a cancelled receive
+        may have taken messages that nobody then has.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Make receives that wait return, now and from now on."""
+        ...
+
+    async def delete(self, message: Received) -> None:
+        """Remove a message. A message whose receipt is outdated stays; that is no error."""
+        ...
+
+    async def hide(self, messages: Sequence[Received], seconds: float) -> None:
+        """Make messages invisible for ``seconds`` from now; 0 gives them to the next receiver."""
+        ...
+
+    async def bury(self, message: Received, reason: str) -> None:
+        """Move a message that can not be understood to the dead letters."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of all resources."""
+        ...

@@ -1,0 +1,93 @@
+"""Put the parts together: the one place where database, queue and plugins are made."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from prover_framework import plugins as plugin_loading
+from prover_framework.jobs import RetryPolicy
+from prover_framework.plugins import Plugins
+from prover_framework.probe import find_deadly
+from prover_framework.queues.base import Queue
+from prover_framework.queues.embedded import EmbeddedQueue
+from prover_framework.service import ProvingService
+from prover_framework.settings import Settings
+from prover_framework.store.database import Database
+from prover_framework.store.headers import HeaderStore
+from prover_framework.store.jobs import JobStore
+
+DATABASE_SCHEME = "sqlite:///"
+
+
+@frozen
+class Runtime:
+    """Everything that API, worker and command line need, made once and handed down."""
+
+    settings: Settings
+    plugins: Plugins
+    database: Database
+    jobs: JobStore
+    headers: HeaderStore
+    queue: Queue
+    service: ProvingService
+
+
+def load_plugins(settings: Settings) -> Plugins:
+    """Load the installed plugins as the settings say.
+
+    Raises:
+        PluginError: The settings are strict and a plugin cannot be used, or name one that is not
+            installed.
+    """
+    return plugin_loading.load(
+        plugin_loading.installed(),
+        allow=settings.plugins,
+        deny=settings.plugins_disabled,
+        strict=settings.plugins_strict,
+        probe=find_deadly,
+    )
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Open the embedded database and bring its schema up to date."""
+    async with Database(_database_path(settings)) as database:
+        # The embedded database has nobody to look after it, so it migrates itself.
+        await database.migrate()
+        yield database
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings, plugins: Plugins) -> AsyncIterator[Runtime]:
+    """Open all parts; close them in the reverse order when the body is left."""
+    async with open_database(settings) as database:
+        jobs = JobStore(
+            database,
+            RetryPolicy(
+                max_attempts=settings.max_attempts,
+                max_losses=settings.max_losses,
+                base_seconds=settings.retry_seconds,
+            ),
+        )
+        queue = EmbeddedQueue(database)
+        try:
+            yield Runtime(
+                settings=settings,
+                plugins=plugins,
+                database=database,
+                jobs=jobs,
+                headers=HeaderStore(database),
+                queue=queue,
+                service=ProvingService(plugins, jobs, queue),
+            )
+        finally:
+            await jobs.drain()
+            await queue.close()
+
+
+def _database_path(settings: Settings) -> Path:
+    if settings.database_url:
+        return Path(settings.database_url.removeprefix(DATABASE_SCHEME))
+    return settings.sqlite_path.absolute()

@@ -1,0 +1,210 @@
+"""What can be asked of the service. HTTP and command line call the same functions."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from attrs import frozen
+
+from prover_framework.errors import GroupConflict, PluginError, Problem, RequestError
+from prover_framework.jobs import JobState, group_state
+from prover_framework.jsontext import Json, parse_json
+from prover_framework.model import GroupRequest, JobRequest
+from prover_framework.plugins import Plugins
+from prover_framework.queues.base import Outgoing, Queue
+from prover_framework.store.jobs import JobStore, NewGroup, NewJob, StoredJob
+from prover_framework.wire import (
+    JobMessage,
+    capped,
+    dump_message,
+    dump_parameters,
+    parse_group_request,
+)
+
+
+@frozen
+class Acceptance:
+    """What came of a request: stored in any case, and which messages were not sent.
+
+    Args:
+        group_id: The group.
+        unsent: For each job whose message was not sent its proof type's title and the reason.
+            Such a job stays pending; a sweep or the same request again sends it.
+    """
+
+    group_id: str
+    unsent: tuple[tuple[str, str], ...] = ()
+
+
+@frozen(kw_only=True)
+class JobView:
+    """A job as it is shown to people and programs; times in ISO 8601, UTC."""
+
+    job_id: str
+    status: JobState
+    attempts: int
+    created_at: str
+    queued_at: str | None
+    started_at: str | None
+    finished_at: str | None
+    not_before: str | None
+    error: dict[str, str] | None
+    result: Json
+
+
+@frozen(kw_only=True)
+class GroupView:
+    """A group as it is shown to people and programs."""
+
+    job_group_id: str
+    status: JobState
+    jobs: tuple[JobView, ...]
+
+
+class ProvingService:
+    """Takes in job groups and tells what became of them."""
+
+    def __init__(self, plugins: Plugins, jobs: JobStore, queue: Queue) -> None:
+        self._plugins = plugins
+        self._jobs = jobs
+        self._queue = queue
+
+    def parse(self, body: bytes) -> GroupRequest:
+        """Read a request for a group of proofs and check its form.
+
+        Raises:
+            RequestError: Every problem of it.
+        """
+        request = parse_group_request(body, self._plugins.proof_types)
+        problems: list[Problem] = []
+        for job in request.jobs:
+            problems.extend(self._plugins.for_type(job.proof_type).validate(job.parameters))
+        if problems:
+            raise RequestError(capped(problems), request.group_id)
+        return request
+
+    async def submit(self, request: GroupRequest) -> Acceptance:
+        """Store a group and send its messages.
+
+        The group id makes this idempotent: the same request again sends only what is not yet
+        sent.
+
+        Raises:
+            GroupConflict: The group exists and asked for something else.
+            PluginError: A plugin could not say where its job goes; nothing was stored.
+        """
+        submitted = await self._jobs.submit(
+            NewGroup(
+                request.group_id,
+                tuple(self._new_job(job, place) for place, job in enumerate(request.jobs)),
+            )
+        )
+        if not submitted.created and not self._same(request.jobs, submitted.jobs):
+            raise GroupConflict(request.group_id)
+        pending = [job for job in submitted.jobs if job.state is JobState.PENDING]
+        failures = await self.send(pending)
+        unsent = tuple(
+            (self._plugins.title(job.proof_type), failures[job.id])
+            for job in pending
+            if job.id in failures
+        )
+        return Acceptance(request.group_id, unsent)
+
+    async def send(self, jobs: Sequence[StoredJob]) -> dict[str, str]:
+        """Send the messages of jobs; return the reasons of those that failed, by job id."""
+        if not jobs:
+            return {}
+        failures = await self._queue.send([_outgoing(job) for job in jobs])
+        failed = {failure.job_id: failure.reason for failure in failures}
+        if sent := [job.id for job in jobs if job.id not in failed]:
+            await self._jobs.mark_sent(sent)
+        return failed
+
+    async def status(self, group_id: str) -> GroupView:
+        """Return a group with its jobs.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        return view(await self._jobs.group(group_id))
+
+    async def list(self, *, state: JobState | None = None, limit: int = 50) -> list[GroupView]:
+        """Return the newest groups, all or those with a job in ``state``."""
+        return [view(jobs) for jobs in await self._jobs.groups(state=state, limit=limit)]
+
+    def _new_job(self, job: JobRequest, place: int) -> NewJob:
+        choice = self._plugins.for_type(job.proof_type).dispatch(job)
+        return NewJob(
+            id=_new_id(place),
+            proof_type=job.proof_type,
+            parameters=dump_parameters(job.parameters),
+            queue=choice.queue,
+            delay_seconds=choice.delay_seconds,
+        )
+
+    def _same(self, wanted: Sequence[JobRequest], stored: Sequence[StoredJob]) -> bool:
+        try:
+            return {job.proof_type: dump_parameters(job.parameters) for job in wanted} == {
+                job.proof_type: job.parameters for job in stored
+            }
+        except PluginError:
+            return False
+
+
+def view(jobs: Sequence[StoredJob]) -> GroupView:
+    """Show the jobs of one group."""
+    return GroupView(
+        job_group_id=jobs[0].group_id,
+        status=group_state([job.state for job in jobs]),
+        jobs=tuple(_job_view(job) for job in jobs),
+    )
+
+
+def _job_view(job: StoredJob) -> JobView:
+    error = None
+    if job.error_code is not None:
+        error = {"code": job.error_code, "message": job.error_message or ""}
+    resting = job.state in (JobState.QUEUED, JobState.WAITING) and job.attempts > 0
+    return JobView(
+        job_id=job.proof_type,
+        status=job.state,
+        attempts=job.attempts,
+        created_at=_iso(job.created_at),
+        queued_at=None if job.queued_at is None else _iso(job.queued_at),
+        started_at=None if job.started_at is None else _iso(job.started_at),
+        finished_at=None if job.finished_at is None else _iso(job.finished_at),
+        not_before=_iso(job.not_before) if resting else None,
+        error=error,
+        result=None if job.result is None else parse_json(job.result.encode()),
+    )
+
+
+def _outgoing(job: StoredJob) -> Outgoing:
+    parameters = parse_json(job.parameters.encode())
+    if not isinstance(parameters, dict):
+        raise TypeError(f"the parameters of job {job.id} are not an object")
+    start, end = parameters.get("start_timestamp"), parameters.get("end_timestamp")
+    message = JobMessage(
+        job_id=job.proof_type,
+        job_group_id=job.group_id,
+        start_timestamp=start if isinstance(start, int) else None,
+        end_timestamp=end if isinstance(end, int) else None,
+        id=job.id,
+        params=parameters,
+    )
+    delay = max(0.0, (job.not_before - job.created_at) / 1000) if not job.attempts else 0.0
+    return Outgoing(job.id, job.queue, dump_message(message), delay)
+
+
+def _new_id(place: int) -> str:
+    """Make a unique job id of 32 hex digits that sorts by time and by place in the request.
+
+    Ids that rise keep the index's insertions at one end.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{place % 256:02x}{secrets.token_hex(9)}"
+
+
+def _iso(milliseconds: int) -> str:
+    moment = datetime.fromtimestamp(milliseconds // 1000, tz=UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"

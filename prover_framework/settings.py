@@ -1,0 +1,252 @@
+"""Settings, from the environment and a ``.env`` file; the environment wins."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+from attrs import frozen
+from attrs.validators import ge, gt, in_, le, optional
+from dotenv import dotenv_values
+
+from prover_framework.errors import SettingsError
+
+T = TypeVar("T")
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def _setting(
+    variable: str,
+    description: str,
+    read: Callable[[str], T],
+    default: T,
+    validator: Any = None,
+    *,
+    secret: bool = False,
+) -> T:
+    value: T = attrs.field(
+        default=default,
+        validator=validator,
+        repr=not secret,
+        metadata={"variable": variable, "description": description, "read": read},
+    )
+    return value
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("must be a whole number") from None
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("must be a number") from None
+
+
+def _flag(text: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    try:
+        return words[text.lower()]
+    except KeyError:
+        raise ValueError("must be true or false") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _upper(text: str) -> str:
+    return text.upper()
+
+
+@frozen(kw_only=True)
+class Settings:
+    """All settings of API, worker and command line; every field has a default."""
+
+    database_url: str | None = _setting(
+        "DATABASE_URL",
+        "Database; unset means the embedded SQLite database in the data directory.",
+        str,
+        None,
+        secret=True,
+    )
+    sqs_queue_url: str | None = _setting(
+        "SQS_QUEUE_URL",
+        "Queue; unset means the embedded queue, a table in the same database.",
+        str,
+        None,
+    )
+    data_dir: Path = _setting(
+        "PROVER_DATA_DIR",
+        "Directory of the embedded database.",
+        Path,
+        Path("prover-data"),
+    )
+    host: str = _setting("PROVER_HOST", "Address that the API listens on.", str, "127.0.0.1")
+    port: int = _setting(
+        "PROVER_PORT", "Port that the API listens on; 0 takes a free one.", _integer, 3000,
+        [ge(0), le(65535)],
+    )  # fmt: skip
+    worker_slots: int = _setting(
+        "PROVER_WORKER_SLOTS",
+        "How many jobs a worker computes at a time; each slot is a process. "
+        "Default: the number of cores.",
+        _integer,
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        [ge(1), le(256)],
+    )
+    lease_seconds: float = _setting(
+        "PROVER_LEASE_SECONDS",
+        "How long a worker holds a job without a sign of life. "
+        "A killed worker's jobs are taken over after this time.",
+        _number,
+        30.0,
+        [ge(1), le(3600)],
+    )
+    max_attempts: int = _setting(
+        "PROVER_MAX_ATTEMPTS",
+        "How many failed computations a job may have before it fails.",
+        _integer,
+        3,
+        ge(1),
+    )
+    max_losses: int = _setting(
+        "PROVER_MAX_LOSSES",
+        "How many workers a job may lose (crash, kill) before it fails.",
+        _integer,
+        10,
+        ge(1),
+    )
+    retry_seconds: float = _setting(
+        "PROVER_RETRY_SECONDS",
+        "Wait before the first retry; it doubles with each further one, with jitter.",
+        _number,
+        2.0,
+        gt(0),
+    )
+    data_poll_seconds: float = _setting(
+        "PROVER_DATA_POLL_SECONDS",
+        "How often a job that waits for headers looks again.",
+        _number,
+        30.0,
+        gt(0),
+    )
+    data_deadline_seconds: float = _setting(
+        "PROVER_DATA_DEADLINE_SECONDS",
+        "How long a job waits for headers before it fails.",
+        _number,
+        86400.0,
+        gt(0),
+    )
+    sweep_seconds: float = _setting(
+        "PROVER_SWEEP_SECONDS",
+        "How often a worker looks for jobs whose message or worker is lost.",
+        _number,
+        2.0,
+        gt(0),
+    )
+    stop_seconds: float = _setting(
+        "PROVER_STOP_SECONDS",
+        "How long a stopping worker lets running jobs finish before it gives them back.",
+        _number,
+        20.0,
+        ge(0),
+    )
+    compute_seconds: float | None = _setting(
+        "PROVER_COMPUTE_SECONDS",
+        "Time limit of one computation; unset means the proof type's own.",
+        _number,
+        None,
+        optional(gt(0)),
+    )
+    compute_memory_mb: int | None = _setting(
+        "PROVER_COMPUTE_MEMORY_MB",
+        "Memory limit of one computation in MiB; unset means the proof type's own.",
+        _integer,
+        None,
+        optional(ge(64)),
+    )
+    plugins: tuple[str, ...] | None = _setting(
+        "PROVER_PLUGINS",
+        "Names of the plugins to load, with commas; unset means all that are installed.",
+        _names,
+        None,
+    )
+    plugins_disabled: tuple[str, ...] = _setting(
+        "PROVER_PLUGINS_DISABLED", "Names of plugins not to load, with commas.", _names, ()
+    )
+    plugins_strict: bool = _setting(
+        "PROVER_PLUGINS_STRICT",
+        "Refuse to start when a plugin cannot be used.",
+        _flag,
+        False,  # noqa: FBT003 - the default's place is the same for all settings
+    )
+    log_level: str = _setting(
+        "PROVER_LOG_LEVEL",
+        f"One of {', '.join(LOG_LEVELS)}.",
+        _upper,
+        "INFO",
+        in_(LOG_LEVELS),
+    )
+
+    @property
+    def sqlite_path(self) -> Path:
+        """Where the embedded database is."""
+        return self.data_dir / "prover.sqlite3"
+
+
+def load_settings(environment: Mapping[str, str], dotenv_file: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        environment: Usually ``os.environ``. An empty value counts as unset.
+        dotenv_file: A file of further variables; one that does not exist is no error.
+
+    Raises:
+        SettingsError: A setting is wrong; the message names the variable and its rule.
+    """
+    variables: dict[str, str | None] = {}
+    if dotenv_file and dotenv_file.is_file():
+        variables.update(dotenv_values(dotenv_file, interpolate=False))
+    variables.update(environment)
+    values: dict[str, object] = {}
+    for field in attrs.fields(Settings):
+        text = variables.get(field.metadata["variable"])
+        if text:
+            values[field.name] = _read(field, text)
+    settings = Settings(**values)  # type: ignore[arg-type]
+    _check_engines(settings)
+    return settings
+
+
+def _read(field: "attrs.Attribute[Any]", text: str) -> object:
+    variable = field.metadata["variable"]
+    # The value of a setting that may hold a password is not repeated.
+    shown = f", got {text!r}" if field.repr else ""
+    try:
+        value = field.metadata["read"](text)
+        if field.validator is not None:
+            field.validator(None, field, value)
+    except ValueError as error:
+        rule = str(error.args[0]).removeprefix(f"'{field.name}' ").partition(":")[0]
+        raise SettingsError(f"{variable} {rule}{shown}") from None
+    return value
+
+
+def _check_engines(settings: Settings) -> None:
+    if settings.database_url and not settings.database_url.startswith("sqlite:///"):
+        raise SettingsError(
+            "DATABASE_URL must begin with sqlite:/// (this version has the embedded engine only); "
+            "unset it for the embedded database in PROVER_DATA_DIR"
+        )
+    if settings.sqs_queue_url:
+        raise SettingsError(
+            "SQS_QUEUE_URL cannot be used yet (this version has the embedded engine only); "
+            "unset it for the embedded queue"
+        )
