@@ -1,0 +1,54 @@
+# The same commands for newcomers, for maintainers and for CI.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PLUGINS := twap reserve_price max_return
+PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
+EDITABLE := -e . $(PLUGINS:%=-e plugins/%)
+
+.PHONY: help demo test lint format bench migrations clean
+
+help: ## List the commands.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+demo: $(VENV)/.run ## Install, load 90 simulated days, start, submit a job group, show its three results.
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev ## Install and run all tests, with coverage.
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, and types strictly, over the whole tree.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy prover_framework tests benchmarks examples
+	for plugin in $(PLUGINS); do \
+	  MYPYPATH=plugins/$$plugin/tests $(BIN)/mypy plugins/$$plugin || exit 1; \
+	done
+
+format: $(VENV)/.dev ## Put the code into the house's form.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## Measure, side by side in one run; takes about three minutes.
+	@$(BIN)/python benchmarks/run.py
+
+migrations: $(VENV)/.dev ## Write the migration that the models need, if any.
+	$(BIN)/tortoise -c prover_framework.store.database.DEVELOPMENT makemigrations
+
+clean: ## Remove what the commands made.
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: constraints.txt $(PROJECTS) | $(VENV)/bin/python
+	$(PIP) install -c constraints.txt $(EDITABLE)
+	@touch $@
+
+$(VENV)/.dev: constraints.txt $(PROJECTS) | $(VENV)/bin/python
+	$(PIP) install -c constraints.txt -e '.[dev,testing]' $(PLUGINS:%=-e plugins/%)
+	@touch $@ $(VENV)/.run
