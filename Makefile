@@ -35,7 +35,7 @@ bench: $(VENV)/.dev ## Measure, side by side in one run; takes about three minut
 	@$(BIN)/python benchmarks/run.py
 
 migrations: $(VENV)/.dev ## Write the migration that the models need, if any.
-	$(BIN)/tortoise -c prover_framework.store.database.DEVELOPMENT makemigrations
+	$(BIN)/tortoise -c prover_framework.store.development.CONFIG makemigrations
 
 clean: ## Remove what the commands made.
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -60,7 +60,7 @@ class Problem:
     """One thing that is wrong with a request.
 
     Args:
-        where: Path of the value in the request, such as ``twap.start_timestamp``; empty when the
+        where: Path of the value in the request, such as ``NAME.start_timestamp``; empty when the
             request as a whole is meant.
         what: What is wrong with it and what is expected, as the rest of the sentence.
     """

@@ -201,8 +201,8 @@ class ProofType(Generic[P, R]):
     """What a plugin registers.
 
     Args:
-        name: The key in requests, messages and results, such as ``max_return``.
-        title: What messages to people call it, such as ``Max Return``.
+        name: The key in requests, messages and results, in snake case.
+        title: What messages to people call it.
         version: Version of the method; it is part of the seed, so a change that moves the digits
             must raise it.
         parameters: attrs class of the parameters, at the best a `RangeParameters`.

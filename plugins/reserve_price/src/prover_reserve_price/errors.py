@@ -1,6 +1,6 @@
 """What can be wrong with a request for a reserve price.
 
-    ReservePriceError (a ValueError)
+    ReservePriceError (a ProofError and a ValueError)
     |-- SeriesTooShortError     fewer hours than the method needs
     |-- InvalidFeeError         a fee without a logarithm
     |-- FlatSeriesError         nothing moves, so nothing can be calibrated
@@ -13,19 +13,19 @@ All of them are permanent: the same input fails in the same way each time.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from prover_framework import ProofError
 
 
-class ReservePriceError(ValueError):
+class ReservePriceError(ProofError, ValueError):
     """The reserve price of these fees cannot be computed."""
 
-    code: ClassVar[str] = "reserve_price.error"
+    code = "reserve_price.error"
 
 
 class SeriesTooShortError(ReservePriceError):
     """The hourly series has fewer hours than the method needs."""
 
-    code: ClassVar[str] = "reserve_price.series_too_short"
+    code = "reserve_price.series_too_short"
 
     def __init__(self, hours: int, minimum: int) -> None:
         self.hours = hours
@@ -39,19 +39,19 @@ class SeriesTooShortError(ReservePriceError):
 class InvalidFeeError(ReservePriceError):
     """A base fee that is zero, negative, infinite or not a number, or a series of a wrong shape."""
 
-    code: ClassVar[str] = "reserve_price.invalid_fee"
+    code = "reserve_price.invalid_fee"
 
 
 class FlatSeriesError(ReservePriceError):
     """The series has no movement to calibrate a model of movements on."""
 
-    code: ClassVar[str] = "reserve_price.flat_series"
+    code = "reserve_price.flat_series"
 
 
 class CalibrationError(ReservePriceError):
     """The best jump parameters that were found do not minimise the negative log likelihood."""
 
-    code: ClassVar[str] = "reserve_price.calibration"
+    code = "reserve_price.calibration"
 
     def __init__(self, parameter: str, component: float, tolerance: float) -> None:
         self.parameter = parameter
@@ -70,7 +70,7 @@ class CalibrationError(ReservePriceError):
 class BetterCalibrationError(ReservePriceError):
     """Given jump parameters are stationary, but others make the fees far more likely."""
 
-    code: ClassVar[str] = "reserve_price.better_calibration"
+    code = "reserve_price.better_calibration"
 
     def __init__(self, excess: float, tolerance: float) -> None:
         self.excess = excess
@@ -86,4 +86,4 @@ class BetterCalibrationError(ReservePriceError):
 class SimulationError(ReservePriceError):
     """The seed or number of paths is not usable, or a price left the range of floats."""
 
-    code: ClassVar[str] = "reserve_price.simulation"
+    code = "reserve_price.simulation"

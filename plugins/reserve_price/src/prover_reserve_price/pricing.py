@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from attrs import frozen
 
+from prover_reserve_price import MIN_HOURS
 from prover_reserve_price.calibration import Calibration, calibrate, check_calibration
 from prover_reserve_price.errors import FlatSeriesError, InvalidFeeError, SeriesTooShortError
 from prover_reserve_price.jump_model import JumpParameters
@@ -23,9 +24,6 @@ from prover_reserve_price.simulation import (
     PathLaw,
     estimate_price,
 )
-
-# Two weeks: fewer hours do not hold the weekly season twice, and then it is not a season.
-MIN_HOURS = 336
 
 # The payoff ends where the price is this many times the strike.
 CAP_FACTOR = 1.3

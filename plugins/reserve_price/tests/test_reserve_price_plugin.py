@@ -1,0 +1,177 @@
+"""The reserve price as a plugin: what it registers, computes, refuses and accepts."""
+
+from typing import Any
+
+import attrs
+import prover_reserve_price as plugin
+import pytest
+
+from prover_framework import (
+    HourlySeries,
+    Inputs,
+    ProofError,
+    RangeParameters,
+    RangeTooShort,
+    SeriesKind,
+    TimeRange,
+    felt_from_float,
+    felt_hex,
+)
+from prover_framework.chain.simulated import BLOCKS_PER_HOUR, simulate
+
+FIRST_HOUR = 1_700_000_000 - 1_700_000_000 % 3600
+SEED = bytes(range(32))
+
+
+def simulated_series(hours: int, seed: int = 1559) -> HourlySeries:
+    fees = [header.base_fee_wei for header in simulate(FIRST_HOUR, hours, seed=seed)]
+    return HourlySeries(
+        chain_id=1,
+        simulated=True,
+        kind=SeriesKind.BLOCKS,
+        first_hour=FIRST_HOUR,
+        sums_wei=tuple(
+            sum(fees[hour * BLOCKS_PER_HOUR : (hour + 1) * BLOCKS_PER_HOUR])
+            for hour in range(hours)
+        ),
+        counts=(BLOCKS_PER_HOUR,) * hours,
+        first_block=1,
+        last_block=hours * BLOCKS_PER_HOUR,
+    )
+
+
+@pytest.fixture(scope="module")
+def inputs() -> Inputs:
+    return Inputs(hourly_base_fee=simulated_series(24 * 30))
+
+
+@pytest.fixture(scope="module")
+def result(inputs: Inputs) -> plugin.ReservePriceResult:
+    return plugin.compute(inputs, SEED)
+
+
+def parameters(hours: int) -> RangeParameters:
+    return RangeParameters(start_timestamp=FIRST_HOUR, end_timestamp=FIRST_HOUR + hours * 3600)
+
+
+def test_it_registers_under_the_name_of_its_result() -> None:
+    proof_type = plugin.proof_type()
+    assert (proof_type.name, proof_type.title) == ("reserve_price", "Reserve Price")
+    assert proof_type.required
+    assert proof_type.name in {field.name for field in attrs.fields(proof_type.result)}
+
+
+def test_it_asks_for_the_fees_of_its_range() -> None:
+    needs = plugin.inputs(parameters(336))
+    assert needs.hourly_base_fee == TimeRange(FIRST_HOUR, FIRST_HOUR + 336 * 3600)
+
+
+def test_fewer_than_336_hours_are_refused_before_data_is_loaded() -> None:
+    with pytest.raises(RangeTooShort, match=r"at least 336 hours and the range has 335"):
+        plugin.inputs(parameters(335))
+
+
+@pytest.mark.parametrize("days", [14, 30, 90])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_simulated_chain_can_be_priced(days: int, seed: int) -> None:
+    price = plugin.compute(Inputs(hourly_base_fee=simulated_series(24 * days, seed)), SEED)
+    assert price.reserve_price > 0
+    assert price.standard_error <= plugin.MAX_RELATIVE_ERROR * price.reserve_price
+    assert max(map(abs, price.calibration.projected_gradient)) <= 0.05
+
+
+def test_more_paths_are_taken_until_the_standard_error_is_small(
+    inputs: Inputs, result: plugin.ReservePriceResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugin, "MAX_RELATIVE_ERROR", 0.0006)
+    finer = plugin.compute(inputs, SEED)
+    assert finer.paths > result.paths
+    assert finer.standard_error <= 0.0006 * finer.reserve_price
+
+
+def test_fees_that_do_not_move_are_refused_for_good() -> None:
+    flat = attrs.evolve(simulated_series(336), sums_wei=(300 * 10**9,) * 336)
+    with pytest.raises(ProofError, match="volatility is zero") as refused:
+        plugin.compute(Inputs(hourly_base_fee=flat), SEED)
+    assert refused.value.code == "reserve_price.flat_series"
+
+
+def test_the_same_seed_gives_the_same_digits(
+    inputs: Inputs, result: plugin.ReservePriceResult
+) -> None:
+    assert plugin.compute(inputs, SEED) == result
+
+
+def test_its_own_result_is_accepted(inputs: Inputs, result: plugin.ReservePriceResult) -> None:
+    assert plugin.verify(inputs, SEED, result).accepted
+
+
+def test_a_calibration_that_is_off_in_its_last_digits_is_accepted(
+    inputs: Inputs, result: plugin.ReservePriceResult
+) -> None:
+    moved = attrs.evolve(result.calibration, a=result.calibration.a * (1 + 1e-9))
+    fees = inputs.hourly_base_fee
+    elsewhere = plugin._price(
+        fees,
+        SEED,
+        (
+            moved.a,
+            moved.phi,
+            moved.mu_j,
+            moved.sigma_sq,
+            moved.sigma_sq_j,
+            moved.jump_probability,
+        ),
+    )
+    assert elsewhere.reserve_price != result.reserve_price
+    assert plugin.verify(inputs, SEED, elsewhere).accepted
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "reserve_price",
+        "standard_error",
+        "strike",
+        "cap",
+        "trend_slope",
+        "trend_intercept",
+        "weekly_volatility",
+        "paths",
+        "hours",
+    ],
+)
+def test_a_changed_number_is_refused_by_name(
+    inputs: Inputs, result: plugin.ReservePriceResult, name: str
+) -> None:
+    value = getattr(result, name)
+    changes: dict[str, Any] = {
+        name: value + 2 if isinstance(value, int) else value * 1.001 + 1e-6
+    }
+    if name == "reserve_price":
+        changes["reserve_price_felt"] = felt_hex(felt_from_float(changes["reserve_price"]))
+    verdict = plugin.verify(inputs, SEED, attrs.evolve(result, **changes))
+    assert not verdict.accepted
+    assert name in verdict.reason
+
+
+def test_another_felt_season_generator_or_calibration_is_refused(
+    inputs: Inputs, result: plugin.ReservePriceResult
+) -> None:
+    calibration = attrs.evolve(result.calibration, phi=result.calibration.phi * 0.99)
+    for forged, named in (
+        (attrs.evolve(result, reserve_price_felt="0x" + "0" * 64), "reserve_price_felt"),
+        (attrs.evolve(result, season=(*result.season[:-1], 9.0)), "season[11]"),
+        (attrs.evolve(result, season=result.season[:-1]), "number of season coefficients"),
+        (attrs.evolve(result, generator="dice"), "generator"),
+        (attrs.evolve(result, calibration=calibration), "gradient"),
+    ):
+        verdict = plugin.verify(inputs, SEED, forged)
+        assert not verdict.accepted
+        assert named in verdict.reason
+
+
+def test_another_seed_is_refused(inputs: Inputs, result: plugin.ReservePriceResult) -> None:
+    verdict = plugin.verify(inputs, SEED[::-1], result)
+    assert not verdict.accepted
+    assert "reserve_price" in verdict.reason
