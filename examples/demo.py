@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from client import round_request, submit, wait
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 
 # 2024-01-01T00:00Z. A fixed end makes every run of the demonstration give the same numbers.
 END_TIMESTAMP = 1_704_067_200
@@ -111,18 +112,17 @@ def _progress(group: dict[str, Any]) -> Table:
 
 
 def _results(group: dict[str, Any]) -> Table:
-    table = Table("proof", "result", "hours", "blocks", "explained by")
+    table = Table("proof", Column("result", no_wrap=True), "hours", "explained by", box=SIMPLE)
     for job in group["jobs"]:
         name, result = job["job_id"], job["result"]
         if result is None:
-            table.add_row(name, job["status"], "", "", job["error"]["message"])
+            table.add_row(name, job["status"], "", job["error"]["message"])
             continue
         evidence = result["evidence"]
         table.add_row(
             name,
             f"{result[name]:,.6g}" if abs(result[name]) < 1000 else f"{result[name]:,.0f} wei",
             f"{evidence['hours']:,}",
-            f"{evidence['first_block']:,} to {evidence['last_block']:,}",
             _explanation(result),
         )
     return table
