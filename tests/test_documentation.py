@@ -43,9 +43,7 @@ def test_every_command_explains_itself(path: str) -> None:
 
 
 def test_every_setting_is_in_the_readme_with_its_meaning_and_no_other() -> None:
-    rows = dict(
-        re.findall(r"^\| `([A-Z_]+)` \| [^|]* \| ([^|]+) \|$", README, flags=re.MULTILINE)
-    )
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| [^|]* \| ([^|]+) \|$", README, flags=re.MULTILINE))
     assert rows == {
         field.metadata["variable"]: field.metadata["description"]
         for field in attrs.fields(Settings)

@@ -145,9 +145,7 @@ def test_a_changed_number_is_refused_by_name(
     inputs: Inputs, result: plugin.ReservePriceResult, name: str
 ) -> None:
     value = getattr(result, name)
-    changes: dict[str, Any] = {
-        name: value + 2 if isinstance(value, int) else value * 1.001 + 1e-6
-    }
+    changes: dict[str, Any] = {name: value + 2 if isinstance(value, int) else value * 1.001 + 1e-6}
     if name == "reserve_price":
         changes["reserve_price_felt"] = felt_hex(felt_from_float(changes["reserve_price"]))
     verdict = plugin.verify(inputs, SEED, attrs.evolve(result, **changes))
