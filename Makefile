@@ -24,7 +24,7 @@ lint: $(VENV)/.dev ## Check style, and types strictly, over the whole tree.
 	$(BIN)/ruff check .
 	$(BIN)/mypy prover_framework tests benchmarks examples
 	for plugin in $(PLUGINS); do \
-	  MYPYPATH=plugins/$$plugin/tests $(BIN)/mypy plugins/$$plugin || exit 1; \
+	  MYPYPATH=plugins/$$plugin/src:plugins/$$plugin/tests $(BIN)/mypy plugins/$$plugin || exit 1; \
 	done
 
 format: $(VENV)/.dev ## Put the code into the house's form.

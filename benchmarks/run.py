@@ -219,7 +219,8 @@ async def _wait_for_noop_jobs(directory: Path, count: int) -> float:
                 [JobState.SUCCEEDED],
             )
             if rows[0]["done"] == count:
-                return count / ((rows[0]["ended"] - rows[0]["began"]) / 1000)
+                seconds: float = (rows[0]["ended"] - rows[0]["began"]) / 1000
+                return count / seconds
             await asyncio.sleep(0.2)
 
 

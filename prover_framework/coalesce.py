@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from prover_framework.errors import StoreError
+
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
@@ -41,19 +43,34 @@ class Coalescer(Generic[Item, Outcome]):
     async def drain(self) -> None:
         """Wait until everything handed in is committed."""
         if self._flushing is not None:
-            await self._flushing
+            # Not a plain await: who gives up waiting must not stop the flush.
+            await asyncio.wait({self._flushing})
 
     async def _flush(self) -> None:
         try:
             while self._waiting:
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                await self._commit_batch(batch)
+                try:
+                    await self._commit_batch(batch)
+                except BaseException:
+                    # The loop is closing, or the commit function broke its promise. Nobody is
+                    # left to answer these callers.
+                    for _, future in batch + self._waiting:
+                        future.cancel()
+                    self._waiting.clear()
+                    raise
         finally:
             self._flushing = None
 
     async def _commit_batch(self, batch: Sequence[tuple[Item, "asyncio.Future[Outcome]"]]) -> None:
         try:
             outcomes = await self._commit([item for item, _ in batch])
+        except StoreError as error:
+            # The database would refuse each of them too, and perhaps take a minute for each.
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
         except Exception as error:
             if len(batch) == 1:
                 if not batch[0][1].done():

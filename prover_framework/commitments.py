@@ -15,6 +15,9 @@ FELTS_PER_BATCH = 180
 
 SEED_DOMAIN = b"prover-framework/seed/1\0"
 
+# RFC 8785 writes numbers as doubles, so it has no integers beyond these.
+MAX_EXACT_INTEGER = 2**53 - 1
+
 
 def fees_hash(felts: list[int]) -> bytes:
     """Return the on-chain store's hash of hourly base fees, 32 bytes.
@@ -45,8 +48,10 @@ def derive_seed(
 ) -> bytes:
     """Return the 32-byte seed of a computation: nobody who runs it can choose it.
 
-    It depends on the hours that were used and not on the raw timestamps, since two times an hour
-    of seconds would give millions of seeds to choose from; nor on where the data came from.
+    It is the SHA-256 of `SEED_DOMAIN` and the canonical JSON (RFC 8785) of a statement. That
+    depends on the hours that were used and not on the raw timestamps, since two times an hour of
+    seconds would give millions of seeds to choose from; nor on where the data came from.
+    Integers beyond 2^53 - 1 are written as strings of decimal digits.
 
     Args:
         proof_type: Name of the proof type.
@@ -58,7 +63,7 @@ def derive_seed(
     form = cast(dict[str, Json], unstructure(parameters))
     if isinstance(parameters, RangeParameters):
         form = {k: v for k, v in form.items() if k not in ("start_timestamp", "end_timestamp")}
-    statement = {
+    statement: dict[str, Json] = {
         "proof_type": proof_type,
         "version": version,
         "chain_id": series.chain_id,
@@ -67,4 +72,15 @@ def derive_seed(
         "fees_hash": series_hash.hex(),
         "parameters": form,
     }
-    return sha256(SEED_DOMAIN + rfc8785.dumps(cast(Any, statement))).digest()
+    return sha256(SEED_DOMAIN + rfc8785.dumps(cast(Any, _writable(statement)))).digest()
+
+
+def _writable(value: Json) -> Json:
+    match value:
+        case dict():
+            return {key: _writable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_writable(item) for item in value]
+        case int() if abs(value) > MAX_EXACT_INTEGER:
+            return str(value)
+    return value

@@ -106,8 +106,9 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise _refusal(f"a number has {len(digits)} digits")
+    count = len(digits.removeprefix("-"))
+    if count > MAX_DIGITS:
+        raise _refusal(f"a number has {count} digits")
     return int(digits)
 
 

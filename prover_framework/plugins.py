@@ -1,11 +1,14 @@
 """Find plugins, load each by itself, and keep the broken ones away from the others."""
 
+import signal
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
-from types import MappingProxyType
-from typing import Any
+from inspect import isasyncgenfunction, iscoroutinefunction
+from types import FrameType, MappingProxyType, ModuleType
+from typing import Any, TypeVar
 
 import attrs
 import pluggy
@@ -23,8 +26,17 @@ from prover_framework.model import (
     RangeParameters,
     Verdict,
 )
+from prover_framework.wire import GROUP_ID_KEY, require_form
+
+T = TypeVar("T")
 
 ENTRY_POINT_GROUP = "prover_framework"
+
+# The hooks about one proof type: they are nobody's where no proof type is registered.
+OF_ONE_TYPE = frozenset({"validate", "inputs", "dispatch", "compute", "verify"})
+
+# What a plugin raises or returns may be of any size; the reason shown for it is one short line.
+MAX_REASON_LENGTH = 500
 
 
 @frozen
@@ -66,8 +78,8 @@ class Plugin:
 class ProofHooks:
     """The hooks of one proof type, called on the plugin that registered it and on no other.
 
-    What a hook raises or returns amiss becomes a `PluginError` that names the plugin, except a
-    `ProofError`, which is the plugin's way to refuse a job.
+    What a hook raises or returns amiss becomes a `PluginError` that names the plugin and the
+    hook, except a `ProofError`, which is the plugin's way to refuse a job.
     """
 
     def __init__(
@@ -82,11 +94,17 @@ class ProofHooks:
 
     def validate(self, parameters: object) -> list[Problem]:
         """Return what is wrong with the parameters' form; see `hookspecs.validate`."""
-        problems = self._call("validate", parameters=parameters)
+        try:
+            problems = self._call("validate", parameters=parameters)
+        except ProofError as refusal:
+            # Here a refusal is one more thing that is wrong with the request.
+            problems = [Problem("", str(refusal))]
         if problems is None:
             return []
         if not isinstance(problems, list) or not all(isinstance(p, Problem) for p in problems):
-            raise self._misbehaved("validate", f"returned {problems!r}, not a list of Problem")
+            raise self._misbehaved(
+                "validate", f"returned {_shown(problems)}, not a list of Problem"
+            )
         return [
             Problem(".".join(filter(None, (self.proof_type.name, p.where))), p.what)
             for p in problems
@@ -98,7 +116,7 @@ class ProofHooks:
         if needs is None and isinstance(parameters, RangeParameters):
             return DataNeeds(hourly_base_fee=parameters.range)
         if not isinstance(needs, DataNeeds):
-            raise self._misbehaved("inputs", f"returned {needs!r}, not DataNeeds")
+            raise self._misbehaved("inputs", f"returned {_shown(needs)}, not DataNeeds")
         return needs
 
     def dispatch(self, job: JobRequest) -> Dispatch:
@@ -107,7 +125,7 @@ class ProofHooks:
         if choice is None:
             return Dispatch()
         if not isinstance(choice, Dispatch):
-            raise self._misbehaved("dispatch", f"returned {choice!r}, not Dispatch")
+            raise self._misbehaved("dispatch", f"returned {_shown(choice)}, not Dispatch")
         return choice
 
     def compute(self, parameters: object, inputs: Inputs, seed: bytes) -> object:
@@ -130,8 +148,10 @@ class ProofHooks:
             return self._callers[hook](**arguments)
         except ProofError:
             raise
-        except Exception as error:
-            raise self._misbehaved(hook, f"raised {type(error).__name__}: {error}") from error
+        except BaseException as error:
+            # A hook that calls sys.exit() may not end the service. Nobody else's wish is caught
+            # here: hooks return at once, and in a service signals arrive in the event loop.
+            raise self._misbehaved(hook, f"raised {_told(error)}") from error
 
     def _misbehaved(self, hook: str, how: str) -> PluginError:
         return PluginError(f"plugin {self.candidate.name}: its hook {hook} {how}")
@@ -228,8 +248,8 @@ def load(
             "; ".join(f"plugin {p.candidate.name} cannot be used: {p.failure}" for p in failures)
         )
     usable = [plugin for plugin in loaded if not plugin.failure and not plugin.disabled]
-    for plugin in usable:
-        manager.register(import_module(plugin.candidate.module), name=_key(plugin.candidate))
+    for module in dict.fromkeys(plugin.candidate.module for plugin in usable):
+        manager.register(import_module(module), name=module)
     return Plugins(
         found=tuple(loaded),
         hooks=MappingProxyType(
@@ -244,16 +264,12 @@ def load(
     )
 
 
-def _key(candidate: Candidate) -> str:
-    return f"{candidate.distribution}:{candidate.name}"
-
-
 def _check_names(candidates: Sequence[Candidate], names: Iterable[str]) -> None:
     known = {candidate.name for candidate in candidates}
     if unknown := sorted(set(names) - known):
         raise PluginError(
-            f"the settings name plugins that are not installed: {', '.join(unknown)} "
-            f"(installed: {', '.join(sorted(known)) or 'none'})"
+            "PROVER_PLUGINS or PROVER_PLUGINS_DISABLED names plugins that are not installed: "
+            f"{', '.join(map(repr, unknown))} (installed: {', '.join(sorted(known)) or 'none'})"
         )
 
 
@@ -262,36 +278,105 @@ def _load_one(candidate: Candidate) -> Plugin:
     trial = pluggy.PluginManager(hookspecs.PROJECT)
     trial.add_hookspecs(hookspecs)
     try:
-        module = import_module(candidate.module)
-    except Exception as error:
-        return Plugin(candidate, failure=f"its import failed: {type(error).__name__}: {error}")
+        module = _survive(lambda: import_module(candidate.module))
+    except _Failed as failed:
+        return Plugin(candidate, failure=f"its import failed: {failed}")
     try:
-        trial.register(module)
-        trial.check_pending()
-    except Exception as error:
-        reason = " ".join(str(error).split())
-        return Plugin(candidate, failure=f"its hooks do not fit: {reason}")
-    hooks = tuple(sorted(caller.name for caller in trial.get_hookcallers(module) or ()))
+        _survive(lambda: _register(trial, module))
+    except _Failed as failed:
+        return Plugin(candidate, failure=f"its hooks do not fit: {failed}")
+    callers = trial.get_hookcallers(module) or ()
+    hooks = tuple(sorted(caller.name for caller in callers))
     if not hooks:
         return Plugin(candidate, failure=f"{candidate.module} implements no hook")
+    for caller in callers:
+        function = caller.get_hookimpls()[0].function
+        if iscoroutinefunction(function) or isasyncgenfunction(function):
+            return Plugin(
+                candidate,
+                hooks=hooks,
+                failure=f"its hook {caller.name} is asynchronous: a hook returns data",
+            )
     if "proof_type" not in hooks:
+        if alone := OF_ONE_TYPE.intersection(hooks):
+            return Plugin(
+                candidate,
+                hooks=hooks,
+                failure=f"it implements {', '.join(sorted(alone))} and registers no proof type",
+            )
         return Plugin(candidate, hooks=hooks)
     try:
-        proof_type = trial.hook.proof_type()
-    except Exception as error:
-        return Plugin(
-            candidate,
-            hooks=hooks,
-            failure=f"its registration failed: {type(error).__name__}: {error}",
-        )
+        proof_type = _survive(trial.hook.proof_type)
+    except _Failed as failed:
+        return Plugin(candidate, hooks=hooks, failure=f"its registration failed: {failed}")
     if failure := _unfit(proof_type, hooks):
         return Plugin(candidate, hooks=hooks, failure=failure)
     return Plugin(candidate, proof_type=proof_type, hooks=hooks)
 
 
+def _register(manager: pluggy.PluginManager, module: ModuleType) -> None:
+    manager.register(module)
+    manager.check_pending()
+
+
+class _Failed(Exception):
+    """A plugin's code raised; the message says what."""
+
+
+def _survive(work: Callable[[], T]) -> T:
+    """Run a plugin's code; whatever it raises is a `_Failed`, unless somebody pressed Ctrl-C.
+
+    A plugin can raise SystemExit or KeyboardInterrupt, too, and the service goes on without it. An
+    interrupt that comes from a signal is somebody's wish and is passed on.
+    """
+    interrupted = threading.Event()
+    previous = signal.getsignal(signal.SIGINT)
+    watching = (
+        threading.current_thread() is threading.main_thread()
+        and previous is signal.default_int_handler
+    )
+
+    def note(number: int, frame: FrameType | None) -> None:
+        interrupted.set()
+        signal.default_int_handler(number, frame)
+
+    if watching:
+        signal.signal(signal.SIGINT, note)
+    try:
+        return work()
+    except BaseException as error:
+        if interrupted.is_set():
+            raise
+        raise _Failed(_told(error)) from None
+    finally:
+        if watching and signal.getsignal(signal.SIGINT) is note:
+            signal.signal(signal.SIGINT, previous)
+
+
+def _told(error: BaseException) -> str:
+    """Tell an exception in one line, even one whose text can not be had."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text can not be shown)"
+    return _line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def _shown(value: object) -> str:
+    try:
+        return _line(repr(value))
+    except Exception:
+        return f"a {type(value).__name__}"
+
+
+def _line(text: str) -> str:
+    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return line if len(line) <= MAX_REASON_LENGTH else f"{line[:MAX_REASON_LENGTH]}..."
+
+
 def _unfit(proof_type: object, hooks: Collection[str]) -> str | None:
     if not isinstance(proof_type, ProofType):
-        return f"its hook proof_type returned {proof_type!r}, not a ProofType"
+        return f"its hook proof_type returned {_shown(proof_type)}, not a ProofType"
     if proof_type.api_version != API_VERSION:
         return (
             f"it is written for API version {proof_type.api_version} and this is version "
@@ -303,7 +388,13 @@ def _unfit(proof_type: object, hooks: Collection[str]) -> str | None:
     )
     for what, cls in classes:
         if not (isinstance(cls, type) and attrs.has(cls)):
-            return f"its {what} class is {cls!r}, not an attrs class"
+            return f"its {what} class is {_shown(cls)}, not an attrs class"
+        try:
+            require_form(cls)
+        except TypeError as error:
+            return f"its {what} class can not be read from JSON: {_line(str(error))}"
+    if proof_type.name == GROUP_ID_KEY:
+        return f"{GROUP_ID_KEY} is no name for a proof type: requests have the group's id there"
     if "compute" not in hooks:
         return f"it registers the proof type {proof_type.name} and does not compute it"
     return None
@@ -331,7 +422,7 @@ def _refuse_doubles(loaded: Sequence[Plugin]) -> list[Plugin]:
 def _callers_of(
     manager: pluggy.PluginManager, candidate: Candidate
 ) -> dict[str, pluggy.HookCaller]:
-    others = [plugin for name, plugin in manager.list_name_plugin() if name != _key(candidate)]
+    others = [plugin for name, plugin in manager.list_name_plugin() if name != candidate.module]
     return {
         name: manager.subset_hook_caller(name, remove_plugins=others)
         for name in vars(manager.hook)

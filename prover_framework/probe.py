@@ -6,6 +6,7 @@ culprit when the process dies.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ def _try_imports(modules: Sequence[str], timeout: float) -> tuple[int, str | Non
     with os.fdopen(read_end, "rb") as marks:
         try:
             child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "prover_framework.probe", str(write_end), *modules],
+                [sys.executable, "-P", "-m", "prover_framework.probe", str(write_end), *modules],
                 pass_fds=[write_end],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -49,7 +50,8 @@ def _try_imports(modules: Sequence[str], timeout: float) -> tuple[int, str | Non
         try:
             status = child.wait(timeout)
         except subprocess.TimeoutExpired:
-            child.kill()
+            # The child leads a process group of its own; what the import started goes with it.
+            os.killpg(child.pid, signal.SIGKILL)
             child.wait()
             status = None
         # A grandchild may still hold the pipe open; what was written is all there is to know.

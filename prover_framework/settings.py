@@ -1,5 +1,6 @@
 """Settings, from the environment and a ``.env`` file; the environment wins."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,8 +12,18 @@ from attrs.validators import ge, gt, in_, le, optional
 from dotenv import dotenv_values
 
 from prover_framework.errors import SettingsError
+from prover_framework.jsontext import quote
 
 T = TypeVar("T")
+
+# Ten years: longer than anybody waits, short enough for the milliseconds of every clock and column.
+MAX_SECONDS = 315_360_000
+
+# One more loses nothing, and thousands of retries of one job help nobody.
+MAX_TRIES = 1000
+
+# The address space of a process on the machines we know, in MiB.
+MAX_MEMORY_MB = 2**27
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -44,9 +55,12 @@ def _integer(text: str) -> int:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise ValueError("must be a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError("must be a number")
+    return number
 
 
 def _flag(text: str) -> bool:
@@ -114,63 +128,63 @@ class Settings:
         "How many failed computations a job may have before it fails.",
         _integer,
         3,
-        ge(1),
+        [ge(1), le(MAX_TRIES)],
     )
     max_losses: int = _setting(
         "PROVER_MAX_LOSSES",
         "How many workers a job may lose (crash, kill) before it fails.",
         _integer,
         10,
-        ge(1),
+        [ge(1), le(MAX_TRIES)],
     )
     retry_seconds: float = _setting(
         "PROVER_RETRY_SECONDS",
         "Wait before the first retry; it doubles with each further one, with jitter.",
         _number,
         2.0,
-        gt(0),
+        [gt(0), le(MAX_SECONDS)],
     )
     data_poll_seconds: float = _setting(
         "PROVER_DATA_POLL_SECONDS",
         "How often a job that waits for headers looks again.",
         _number,
         30.0,
-        gt(0),
+        [gt(0), le(MAX_SECONDS)],
     )
     data_deadline_seconds: float = _setting(
         "PROVER_DATA_DEADLINE_SECONDS",
         "How long a job waits for headers before it fails.",
         _number,
         86400.0,
-        gt(0),
+        [gt(0), le(MAX_SECONDS)],
     )
     sweep_seconds: float = _setting(
         "PROVER_SWEEP_SECONDS",
         "How often a worker looks for jobs whose message or worker is lost.",
         _number,
         2.0,
-        gt(0),
+        [gt(0), le(MAX_SECONDS)],
     )
     stop_seconds: float = _setting(
         "PROVER_STOP_SECONDS",
         "How long a stopping worker lets running jobs finish before it gives them back.",
         _number,
         20.0,
-        ge(0),
+        [ge(0), le(MAX_SECONDS)],
     )
     compute_seconds: float | None = _setting(
         "PROVER_COMPUTE_SECONDS",
         "Time limit of one computation; unset means the proof type's own.",
         _number,
         None,
-        optional(gt(0)),
+        optional([gt(0), le(MAX_SECONDS)]),
     )
     compute_memory_mb: int | None = _setting(
         "PROVER_COMPUTE_MEMORY_MB",
         "Memory limit of one computation in MiB; unset means the proof type's own.",
         _integer,
         None,
-        optional(ge(64)),
+        optional([ge(64), le(MAX_MEMORY_MB)]),
     )
     plugins: tuple[str, ...] | None = _setting(
         "PROVER_PLUGINS",
@@ -211,10 +225,8 @@ def load_settings(environment: Mapping[str, str], dotenv_file: Path | None = Non
     Raises:
         SettingsError: A setting is wrong; the message names the variable and its rule.
     """
-    variables: dict[str, str | None] = {}
-    if dotenv_file and dotenv_file.is_file():
-        variables.update(dotenv_values(dotenv_file, interpolate=False))
-    variables.update(environment)
+    variables: dict[str, str | None] = _dotenv(dotenv_file) if dotenv_file else {}
+    variables.update({name: text for name, text in environment.items() if text})
     values: dict[str, object] = {}
     for field in attrs.fields(Settings):
         text = variables.get(field.metadata["variable"])
@@ -225,16 +237,29 @@ def load_settings(environment: Mapping[str, str], dotenv_file: Path | None = Non
     return settings
 
 
+def _dotenv(file: Path) -> dict[str, str | None]:
+    if not file.is_file():
+        return {}
+    try:
+        # Some editors begin a file with a byte order mark.
+        return dotenv_values(file, interpolate=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"the settings in {file} can not be read: {reason}") from None
+
+
 def _read(field: "attrs.Attribute[Any]", text: str) -> object:
     variable = field.metadata["variable"]
     # The value of a setting that may hold a password is not repeated.
-    shown = f", got {text!r}" if field.repr else ""
+    shown = f", got {quote(text)}" if field.repr else ""
     try:
         value = field.metadata["read"](text)
         if field.validator is not None:
             field.validator(None, field, value)
     except ValueError as error:
-        rule = str(error.args[0]).removeprefix(f"'{field.name}' ").partition(":")[0]
+        # The validators of attrs begin with the field's name and end with the value.
+        rule = str(error.args[0]).removeprefix(f"'{field.name}' ")
+        rule = rule.partition(":")[0].partition(" (got")[0]
         raise SettingsError(f"{variable} {rule}{shown}") from None
     return value
 
@@ -245,6 +270,8 @@ def _check_engines(settings: Settings) -> None:
             "DATABASE_URL must begin with sqlite:/// (this version has the embedded engine only); "
             "unset it for the embedded database in PROVER_DATA_DIR"
         )
+    if settings.database_url == "sqlite:///":
+        raise SettingsError("DATABASE_URL must name a file after sqlite:///")
     if settings.sqs_queue_url:
         raise SettingsError(
             "SQS_QUEUE_URL cannot be used yet (this version has the embedded engine only); "

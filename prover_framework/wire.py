@@ -6,8 +6,11 @@ wrong with a document is reported at once, each problem with its path.
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar, cast
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import attrs
 import cattrs
@@ -25,8 +28,21 @@ GROUP_ID_KEY = "job_group_id"
 
 # A body full of mistakes must not give an answer as long as itself.
 MAX_PROBLEMS = 20
+MAX_MESSAGE_LENGTH = 300
+LONG_NUMBER = re.compile(r"\d{41,}")
 
 MESSAGE_VERSION = 1
+
+# What the types of fields may be made of, beside attrs classes, enumerations and dictionaries.
+SCALARS: tuple[Any, ...] = (bool, int, float, str, NoneType, Any)
+ARRAYS: dict[Any, Callable[[list[Any]], Any]] = {
+    tuple: tuple,
+    list: list,
+    set: set,
+    frozenset: frozenset,
+    Sequence: tuple,
+    AbstractSet: frozenset,
+}
 
 
 def structure(value: Json, cls: type[T], where: str = "") -> T:
@@ -39,8 +55,6 @@ def structure(value: Json, cls: type[T], where: str = "") -> T:
         return _converter.structure(value, cls)
     except RequestError as error:
         raise RequestError([_below(where, problem) for problem in error.problems]) from None
-    except cattrs.IterableValidationError as group:
-        raise RequestError(_iterable_problems(group, where)) from None
     except (ValueError, TypeError) as error:
         raise RequestError([Problem(where, str(error))]) from None
 
@@ -48,6 +62,15 @@ def structure(value: Json, cls: type[T], where: str = "") -> T:
 def unstructure(value: object) -> Json:
     """Turn an instance of one of the framework's or a plugin's types into its JSON form."""
     return cast(Json, _converter.unstructure(value))
+
+
+def require_form(cls: type[Any]) -> None:
+    """Require that a class and all that its fields are made of have a JSON form.
+
+    Raises:
+        TypeError: One has none, and which.
+    """
+    _require_form(cls, cls.__name__, set())
 
 
 def parse_group_request(
@@ -101,12 +124,12 @@ def parse_group_request(
     return GroupRequest(cast(str, group_id), tuple(jobs))
 
 
-def capped(problems: list[Problem]) -> list[Problem]:
+def capped(problems: Sequence[Problem]) -> list[Problem]:
     """Keep the first problems and say how many more there were."""
     if len(problems) <= MAX_PROBLEMS:
-        return problems
+        return list(problems)
     more = len(problems) - MAX_PROBLEMS
-    return [*problems[:MAX_PROBLEMS], Problem("", f"and {more} more problems")]
+    return [*problems[:MAX_PROBLEMS], Problem("", f"and {more} more")]
 
 
 def dump_parameters(parameters: object) -> str:
@@ -158,7 +181,7 @@ def parse_message(body: str) -> JobMessage:
         known = {field.name for field in attrs.fields(JobMessage)}
         return structure({k: v for k, v in document.items() if k in known}, JobMessage)
     except RequestError as error:
-        raise MessageError(str(error)) from None
+        raise MessageError(str(RequestError(capped(error.problems)))) from None
 
 
 def _below(where: str, problem: Problem) -> Problem:
@@ -166,21 +189,6 @@ def _below(where: str, problem: Problem) -> Problem:
         return Problem(where or problem.where, problem.what)
     joint = "" if problem.where.startswith("[") else "."
     return Problem(f"{where}{joint}{problem.where}", problem.what)
-
-
-def _iterable_problems(group: cattrs.IterableValidationError, where: str) -> list[Problem]:
-    problems: list[Problem] = []
-    noted, others = group.group_exceptions()
-    for error, note in noted:
-        place = f"{where}[{note.index!r}]"
-        if isinstance(error, RequestError):
-            problems.extend(_below(place, problem) for problem in error.problems)
-        elif isinstance(error, cattrs.IterableValidationError):
-            problems.extend(_iterable_problems(error, place))
-        else:
-            problems.append(Problem(place, str(error)))
-    problems.extend(Problem(where, str(error)) for error in others)
-    return problems
 
 
 def _strict_integer(value: object, _: type) -> int:
@@ -210,6 +218,85 @@ def _strict_boolean(value: object, _: type) -> bool:
     return value
 
 
+def _scalar(hook: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Make the hook of a scalar type. cattrs takes it for enumerations with such values, too."""
+
+    def either(value: Any, cls: Any) -> Any:
+        return _strict_choice(cls)(value, cls) if _is_choice(cls) else hook(value, cls)
+
+    return either
+
+
+def _strict_null(value: object, _: object) -> None:
+    if value is not None:
+        raise ValueError(f"must be null, got {describe(value)}")
+
+
+def _strict_choice(cls: Any) -> Callable[[Any, Any], Any]:
+    """Make the hook of an enumeration or a ``Literal``: one of its values, of the same type."""
+    members = list(cls) if isinstance(cls, type(Enum)) else list(get_args(cls))
+    values = [member.value if isinstance(member, Enum) else member for member in members]
+    known = ", ".join(json.dumps(value) for value in values)
+
+    def hook(value: Any, _: Any) -> Any:
+        for choice, member in zip(values, members, strict=True):
+            # True equals 1 and is another value all the same.
+            if type(choice) is type(value) and choice == value:
+                return member
+        raise ValueError(f"must be one of {known}, got {describe(value)}")
+
+    return hook
+
+
+def _strict_array(cls: Any) -> Callable[[Any, Any], Any]:
+    """Make the hook of a tuple, list or set. cattrs' own takes whatever can be iterated."""
+    container = ARRAYS[get_origin(cls) or cls]
+    arguments = get_args(cls)
+    fixed = container is tuple and arguments and arguments[-1] is not Ellipsis
+    length = len(arguments)
+
+    def hook(value: Any, _: Any) -> Any:
+        if type(value) is not list:
+            raise ValueError(f"must be an array, got {describe(value)}")
+        if fixed and len(value) != length:
+            raise ValueError(f"must have {length} elements, got {len(value)}")
+        types = arguments if fixed else (arguments[0] if arguments else Any,) * len(value)
+        return container(
+            _structure_parts(
+                (f"[{index}]", element, kind)
+                for index, (element, kind) in enumerate(zip(value, types, strict=True))
+            )
+        )
+
+    return hook
+
+
+def _strict_mapping(cls: Any) -> Callable[[Any, Any], Any]:
+    _, kind = get_args(cls) or (str, Any)
+
+    def hook(value: Any, _: Any) -> Any:
+        if type(value) is not dict:
+            raise ValueError(f"must be an object, got {describe(value)}")
+        parts = ((f"[{quote(key)}]", element, kind) for key, element in value.items())
+        return dict(zip(value, _structure_parts(parts), strict=True))
+
+    return hook
+
+
+def _structure_parts(parts: Iterator[tuple[str, Any, Any]]) -> list[Any]:
+    """Structure the elements of a collection and report the problems of all of them."""
+    elements: list[Any] = []
+    problems: list[Problem] = []
+    for place, value, cls in parts:
+        try:
+            elements.append(structure(value, cls, place))
+        except RequestError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise RequestError(problems)
+    return elements
+
+
 def _strict_object(cls: type[Any]) -> Callable[[Any, Any], Any]:
     """Make the hook that structures an attrs class field by field and reports all problems.
 
@@ -227,51 +314,131 @@ def _strict_object(cls: type[Any]) -> Callable[[Any, Any], Any]:
             for key in value
             if key not in fields
         ]
-        # Validators may look at earlier fields; they see an instance that has just these.
-        partial = object.__new__(cls)
         arguments: dict[str, Any] = {}
         for key, field in fields.items():
-            if key not in value:
-                if field.default is attrs.NOTHING:
-                    problems.append(Problem(key, "is required"))
-                continue
-            try:
-                argument = structure(value[key], field.type, key)
-                object.__setattr__(partial, field.name, argument)
-                if field.validator is not None:
-                    field.validator(partial, field, argument)
-                arguments[key] = argument
-            except RequestError as error:
-                problems.extend(error.problems)
-            except AttributeError:
-                if not problems:
-                    raise
-                # The validator wanted an earlier field, which has a problem of its own.
-            except (ValueError, TypeError) as error:
-                problems.append(Problem(key, _validator_message(error, field.name)))
+            if key in value:
+                try:
+                    arguments[key] = structure(value[key], field.type, key)
+                except RequestError as error:
+                    problems.extend(error.problems)
+            elif field.default is attrs.NOTHING:
+                problems.append(Problem(key, "is required"))
+        absent = [field for key, field in fields.items() if key not in value]
+        problems.extend(_validate(cls, fields, arguments, absent))
         if problems:
-            raise RequestError(capped(problems))
+            raise RequestError(problems)
         try:
             return cls(**arguments)
         except (ValueError, TypeError) as error:
-            raise RequestError([Problem("", str(error))]) from None
+            raise RequestError([_objection(error, fields)]) from None
 
     return hook
 
 
-def _validator_message(error: Exception, name: str) -> str:
-    """Cut the field's name off attrs' messages: the problem's path has it already."""
-    message = str(error.args[0]) if error.args else str(error)
-    message = re.sub(r"(?<!\d)\d{41,}(?!\d)", lambda number: f"{number[0][:20]}...", message)
-    return message.removeprefix(f"'{name}' ")
+def _validate(
+    cls: type[Any],
+    fields: Mapping[str, "attrs.Attribute[Any]"],
+    arguments: Mapping[str, Any],
+    absent: Sequence["attrs.Attribute[Any]"],
+) -> Iterator[Problem]:
+    """Run the validators of the given fields, each by itself."""
+    # Validators may look at other fields: they see an instance that has those that are sound.
+    partial = object.__new__(cls)
+    for key, argument in arguments.items():
+        object.__setattr__(partial, fields[key].name, argument)
+    for field in absent:
+        if field.default is not attrs.NOTHING and not isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
+            object.__setattr__(partial, field.name, field.default)
+    for key, argument in arguments.items():
+        field = fields[key]
+        # A validator sees what the converter made, which only the constructor can tell.
+        if field.validator is None or field.converter is not None:
+            continue
+        try:
+            field.validator(partial, field, argument)
+        except AttributeError:
+            # It wanted a field that is not there: one with a problem of its own, or one that the
+            # constructor makes; the constructor runs all validators again.
+            continue
+        except (ValueError, TypeError) as error:
+            yield Problem(key, _validator_message(error, field.name, argument))
+
+
+def _objection(error: Exception, fields: Mapping[str, "attrs.Attribute[Any]"]) -> Problem:
+    """Find the field that the constructor objects to, which attrs' validators name."""
+    for key, field in fields.items():
+        if _text(error).startswith(f"'{field.name}' "):
+            return Problem(key, _validator_message(error, field.name, None))
+    return Problem("", _validator_message(error, "", None))
+
+
+def _validator_message(error: Exception, name: str, value: object) -> str:
+    """Put a validator's message in our form: no field name, which the path has, and bounded."""
+    message = _text(error).removeprefix(f"'{name}' ")
+    if type(value) in (int, float) and message.endswith(f": {value}"):
+        # Limits of attrs end with the value itself.
+        message = f"{message.removesuffix(f': {value}')}, got {describe(value)}"
+    message = LONG_NUMBER.sub(lambda digits: f"{digits[0][:20]}...", message)
+    message = message.encode("utf-8", "backslashreplace").decode()
+    return message if len(message) <= MAX_MESSAGE_LENGTH else f"{message[:MAX_MESSAGE_LENGTH]}..."
+
+
+def _text(error: Exception) -> str:
+    """Return the message alone: validators of attrs hand on their field and value beside it."""
+    return str(error.args[0]) if error.args else ""
+
+
+def _require_form(cls: Any, where: str, seen: set[Any]) -> None:
+    if attrs.has(cls):
+        if cls in seen:
+            return
+        seen.add(cls)
+        try:
+            attrs.resolve_types(cls)
+        except Exception as error:
+            raise TypeError(f"the types of {where} can not be resolved: {error}") from None
+        for field in attrs.fields(cls):
+            if field.init:
+                _require_form(field.type, f"{where}.{field.name}", seen)
+    elif _is_array(cls) or _is_mapping(cls) or _is_optional(cls):
+        for argument in get_args(cls):
+            if argument is not Ellipsis:
+                _require_form(argument, where, seen)
+        if _is_mapping(cls) and get_args(cls)[:1] not in ((str,), ()):
+            raise TypeError(f"{where} has keys that are not strings")
+    elif cls not in SCALARS and not _is_choice(cls):
+        raise TypeError(f"{where} has the type {cls!r}, which has no JSON form here")
+
+
+def _is_array(cls: Any) -> bool:
+    return (get_origin(cls) or cls) in ARRAYS
+
+
+def _is_mapping(cls: Any) -> bool:
+    return (get_origin(cls) or cls) in (dict, Mapping)
+
+
+def _is_optional(cls: Any) -> bool:
+    arguments = get_args(cls)
+    return get_origin(cls) in (Union, UnionType) and len(arguments) == 2 and NoneType in arguments
+
+
+def _is_choice(cls: Any) -> bool:
+    if get_origin(cls) is Literal:
+        return True
+    return isinstance(cls, type) and issubclass(cls, Enum)
 
 
 def _build_converter() -> cattrs.Converter:
-    converter = cattrs.Converter(detailed_validation=True)
-    converter.register_structure_hook(int, _strict_integer)
-    converter.register_structure_hook(float, _strict_number)
-    converter.register_structure_hook(str, _strict_string)
-    converter.register_structure_hook(bool, _strict_boolean)
+    converter = cattrs.Converter()
+    converter.register_structure_hook(int, _scalar(_strict_integer))
+    converter.register_structure_hook(float, _scalar(_strict_number))
+    converter.register_structure_hook(str, _scalar(_strict_string))
+    converter.register_structure_hook(bool, _scalar(_strict_boolean))
+    converter.register_structure_hook_func(lambda cls: cls is NoneType, _strict_null)
+    converter.register_structure_hook_factory(_is_array, _strict_array)
+    converter.register_structure_hook_factory(_is_mapping, _strict_mapping)
+    converter.register_structure_hook_factory(_is_choice, _strict_choice)
     converter.register_structure_hook_factory(attrs.has, _strict_object)
     return converter
 

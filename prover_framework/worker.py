@@ -12,7 +12,7 @@ import secrets
 import socket
 from typing import cast
 
-from attrs import frozen
+from attrs import define, frozen
 
 from prover_framework.commitments import derive_seed, fees_hash
 from prover_framework.compute.frames import Task
@@ -25,6 +25,7 @@ from prover_framework.errors import (
     MessageError,
     PluginError,
     ProofError,
+    ProverError,
     RequestError,
     StoreError,
 )
@@ -42,7 +43,6 @@ from prover_framework.store.jobs import (
     Refusal,
     Refused,
     StoredJob,
-    Taken,
 )
 from prover_framework.wire import parse_message, structure, unstructure
 
@@ -60,14 +60,25 @@ SWEEP_LIMIT = 100
 # A database or queue that is out of order is asked again at this pace.
 TROUBLE_SECONDS = 1.0
 
+# Giving a job back is one write; a database that takes longer will free it when the lease expires.
+GIVE_BACK_SECONDS = 5.0
 
-@frozen(eq=False)
+# The code of an error that is nobody's but the framework's own.
+INTERNAL_ERROR = "internal_error"
+
+
+@define(eq=False)
 class _Held:
-    """A job this worker holds: its lease, its message, and the task that works on it."""
+    """A job this worker computes: its lease, its message and the computation.
+
+    Only the computation is ever cancelled. What is then written about the job is written by the
+    task that serves its message, which is not.
+    """
 
     lease: Lease
     message: Received
-    task: "asyncio.Task[None]"
+    computing: "asyncio.Task[Json]"
+    lost: bool = False
 
 
 class Worker:
@@ -92,31 +103,36 @@ class Worker:
         self._queue_name = queue_name
         self._service = ProvingService(plugins, jobs, queue)
         self._slots = [Slot() for _ in range(settings.worker_slots)]
-        self._free: asyncio.Queue[Slot] = asyncio.Queue()
-        self._held: dict[str, _Held] = {}
+        # The slots that nothing runs in; None tells who waits for one that there will be no more.
+        self._free: asyncio.Queue[Slot | None] = asyncio.Queue()
+        self._held: set[_Held] = set()
+        # Keeps a heartbeat from hiding a message again that the end of its job has just released.
+        self._beating = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
+        self._giving_back = False
 
     def stop(self) -> None:
         """Take no more jobs and let `run` come to its end."""
         self._stopping.set()
+        self._free.put_nowait(None)
         self._queue.interrupt()
 
     async def run(self) -> None:
         """Work until `stop` is called, then finish or give back what is held."""
         log.info("worker %s: %d slots, queue %s", self.name, len(self._slots), self._queue_name)
-        for slot in self._slots:
-            await slot.start()
-            self._free.put_nowait(slot)
-        beat = asyncio.create_task(self._heartbeats())
-        sweep = asyncio.create_task(self._sweeps())
+        upkeep = [asyncio.create_task(self._heartbeats()), asyncio.create_task(self._sweeps())]
         try:
+            for slot in self._slots:
+                await slot.start()
+                self._free.put_nowait(slot)
             await self._receive_until_stopped()
-            await self._finish_or_give_back()
+            await self._let_finish()
         finally:
-            for task in (beat, sweep, *self._tasks):
+            await self._give_back()
+            for task in upkeep:
                 task.cancel()
-            await asyncio.gather(beat, sweep, *self._tasks, return_exceptions=True)
+            await asyncio.gather(*upkeep, return_exceptions=True)
             for slot in self._slots:
                 await slot.kill()
         log.info("worker %s: stopped", self.name)
@@ -124,10 +140,8 @@ class Worker:
     # Taking
 
     async def _receive_until_stopped(self) -> None:
-        while not self._stopping.is_set():
-            slots = await self._free_slots()
-            if not slots:
-                break
+        while slots := await self._free_slots():
+            messages: list[Received] = []
             try:
                 messages = await self._queue.receive(
                     self._queue_name,
@@ -135,9 +149,15 @@ class Worker:
                     wait_seconds=POLL_SECONDS,
                     visibility_seconds=self._settings.lease_seconds,
                 )
-            except (StoreError, OSError) as error:
+                if self._stopping.is_set():
+                    await self._queue.hide(messages, 0)
+                    return
+            except (ProverError, OSError) as error:
                 log.error("receiving failed: %s", error)
-                messages = []
+                await self._rest(TROUBLE_SECONDS)
+            except Exception:
+                # Whatever it is, a worker that ends itself over it helps no one.
+                log.exception("receiving failed")
                 await self._rest(TROUBLE_SECONDS)
             for slot in slots[len(messages) :]:
                 self._free.put_nowait(slot)
@@ -147,23 +167,18 @@ class Worker:
                 task.add_done_callback(self._tasks.discard)
 
     async def _free_slots(self) -> list[Slot]:
-        """Wait for a free slot and take it with all others that are free."""
-        free = asyncio.create_task(self._free.get())
-        stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait({free, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if self._stopping.is_set():
-            free.cancel()
-            return []
-        slots = [free.result()]
+        """Wait for a free slot and take it with all others that are free; none when stopping."""
+        slots = [await self._free.get()]
         while not self._free.empty():
             slots.append(self._free.get_nowait())
-        return slots
+        return [] if self._stopping.is_set() else [slot for slot in slots if slot]
 
     async def _serve(self, slot: Slot, message: Received) -> None:
         try:
             await self._handle(slot, message)
-        except (StoreError, OSError) as error:
+        except LeaseLost as error:
+            log.warning("%s", error)
+        except (ProverError, OSError) as error:
             # The message comes back by itself, and the lease expires.
             log.error("a job could not be handled for now: %s", error)
         except Exception:
@@ -184,16 +199,19 @@ class Worker:
         if isinstance(taken, Refused):
             await self._set_aside(message, job_id, taken)
             return
-        work = asyncio.create_task(self._work(slot, taken, message))
-        held = _Held(taken.lease, message, work)
-        self._held[taken.lease.job_id] = held
+        held = _Held(taken.lease, message, asyncio.create_task(self._result(slot, taken.job)))
+        self._held.add(held)
         try:
-            await asyncio.shield(asyncio.wait({work}))
-        finally:
-            if self._held.get(taken.lease.job_id) is held:
-                del self._held[taken.lease.job_id]
-        if not work.cancelled() and (trouble := work.exception()):
-            raise trouble
+            if self._giving_back:
+                held.computing.cancel()
+            await asyncio.wait({held.computing})
+            async with self._beating:
+                self._held.discard(held)
+        except asyncio.CancelledError:
+            held.computing.cancel()
+            await asyncio.wait({held.computing})
+            raise
+        await self._settle(held, taken.job)
 
     async def _set_aside(self, message: Received, job_id: str, refused: Refused) -> None:
         if refused.refusal is Refusal.UNKNOWN:
@@ -206,45 +224,64 @@ class Worker:
 
     # Working
 
-    async def _work(self, slot: Slot, taken: Taken, message: Received) -> None:
-        lease, job = taken.lease, taken.job
-        try:
-            try:
-                await self._jobs.succeed(lease, dump_json(await self._result(slot, job)))
-                log.info("%s %s: succeeded", job.group_id, job.proof_type)
-            except DataNotYet as error:
-                await self._jobs.wait(
-                    lease,
-                    _failure(error),
-                    poll_seconds=self._settings.data_poll_seconds,
-                    deadline_seconds=self._settings.data_deadline_seconds,
-                )
-                log.info("%s %s: waits: %s", job.group_id, job.proof_type, error)
-            except ProofError as error:
-                await self._jobs.fail(lease, _failure(error))
-                log.warning("%s %s: failed: %s", job.group_id, job.proof_type, error)
-            except (ComputeError, PluginError) as error:
-                delay = await self._retry(lease, job, Failure(error.code, str(error)))
-                if delay is not None:
-                    await self._queue.hide([message], delay)
-                    return
-            except RequestError as error:
-                await self._jobs.fail(
-                    lease, Failure("bad_parameters", f"its parameters do not fit: {error}")
-                )
-        except LeaseLost:
-            log.warning(
-                "%s %s: the lease is lost, nothing was written", job.group_id, job.proof_type
-            )
+    async def _settle(self, held: _Held, job: StoredJob) -> None:
+        """Write down what came of a computation, then let go of its message."""
+        lease = held.lease
+        if held.computing.cancelled():
+            await self._let_go(held, job)
             return
-        await self._queue.delete(message)
+        try:
+            await self._jobs.succeed(lease, dump_json(held.computing.result()))
+            log.info("%s %s: succeeded", job.group_id, job.proof_type)
+        except DataNotYet as error:
+            await self._jobs.wait(
+                lease,
+                _failure(error),
+                poll_seconds=self._settings.data_poll_seconds,
+                deadline_seconds=self._settings.data_deadline_seconds,
+            )
+            log.info("%s %s: waits: %s", job.group_id, job.proof_type, error)
+        except ProofError as error:
+            await self._jobs.fail(lease, _failure(error))
+            log.warning("%s %s: failed: %s", job.group_id, job.proof_type, error)
+        except RequestError as error:
+            await self._jobs.fail(
+                lease, Failure("bad_parameters", f"its parameters do not fit: {error}")
+            )
+            log.warning("%s %s: failed: %s", job.group_id, job.proof_type, error)
+        except (ComputeError, PluginError) as error:
+            if await self._retry(held, job, Failure(error.code, str(error))):
+                return
+        except (StoreError, OSError):
+            # Nothing can be written now, or this machine has no room for another process. The
+            # lease expires, and the loss is counted.
+            raise
+        except Exception as error:
+            log.exception("%s %s: a mistake of the framework", job.group_id, job.proof_type)
+            what = f"{type(error).__name__}: {error}"
+            if await self._retry(held, job, Failure(INTERNAL_ERROR, what)):
+                return
+        await self._queue.delete(held.message)
 
-    async def _retry(self, lease: Lease, job: StoredJob, failure: Failure) -> float | None:
+    async def _let_go(self, held: _Held, job: StoredJob) -> None:
+        """Give back a job whose computation was stopped, unless it is not ours any more."""
+        if held.lost:
+            log.info("%s %s: stopped, it is no longer wanted", job.group_id, job.proof_type)
+            return
+        await self._jobs.give_back(held.lease)
+        await self._queue.hide([held.message], 0)
+        log.info("%s %s: given back", job.group_id, job.proof_type)
+
+    async def _retry(self, held: _Held, job: StoredJob, failure: Failure) -> bool:
+        """Count a failed attempt; return whether there will be another."""
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
-        delay = await self._jobs.retry(lease, failure, jitter=jitter)
+        delay = await self._jobs.retry(held.lease, failure, jitter=jitter)
         what = "failed" if delay is None else f"again in {delay:.1f} s"
         log.warning("%s %s: %s: %s", job.group_id, job.proof_type, what, failure.message)
-        return delay
+        if delay is None:
+            return False
+        await self._queue.hide([held.message], delay)
+        return True
 
     async def _result(self, slot: Slot, job: StoredJob) -> Json:
         hooks = self._plugins.for_type(job.proof_type)
@@ -278,36 +315,43 @@ class Worker:
 
     async def _heartbeats(self) -> None:
         """Show signs of life for all that is held, and stop the work on what is lost."""
-        period = self._settings.lease_seconds / HEARTBEATS_PER_LEASE
         while True:
-            await asyncio.sleep(period)
-            held = list(self._held.values())
-            if not held:
-                continue
+            await asyncio.sleep(self._settings.lease_seconds / HEARTBEATS_PER_LEASE)
             try:
-                lost = await self._jobs.extend(
-                    [h.lease for h in held], lease_seconds=self._settings.lease_seconds
-                )
-                kept = [h for h in held if h.lease not in lost]
-                await self._queue.hide([h.message for h in kept], self._settings.lease_seconds)
-            except (StoreError, OSError) as error:
+                async with self._beating:
+                    await self._beat(list(self._held))
+            except (ProverError, OSError) as error:
                 log.error("a heartbeat failed: %s", error)
-                continue
-            for h in held:
-                if h.lease in lost:
-                    # Cancelled, or taken over: the computation is of no more use.
-                    h.task.cancel()
+            except Exception:
+                # Without heartbeats every job of this worker would be lost.
+                log.exception("a heartbeat failed")
+
+    async def _beat(self, held: list[_Held]) -> None:
+        if not held:
+            return
+        lost = await self._jobs.extend(
+            [h.lease for h in held], lease_seconds=self._settings.lease_seconds
+        )
+        for h in held:
+            if h.lease in lost:
+                # Cancelled, or taken over: the computation is of no more use.
+                h.lost = True
+                h.computing.cancel()
+        await self._queue.hide(
+            [h.message for h in held if not h.lost], self._settings.lease_seconds
+        )
 
     async def _sweeps(self) -> None:
         while not self._stopping.is_set():
             try:
                 await self._service.send(await self._jobs.sweep(SWEEP_LIMIT))
-            except (StoreError, OSError) as error:
+            except (ProverError, OSError) as error:
                 log.error("a sweep failed: %s", error)
+            except Exception:
+                log.exception("a sweep failed")
             await self._rest(self._settings.sweep_seconds)
 
-    async def _finish_or_give_back(self) -> None:
-        """Let running jobs finish for a while, then give back what is left."""
+    async def _let_finish(self) -> None:
         if self._tasks:
             log.info(
                 "worker %s: stopping, %d jobs have %g s to finish",
@@ -316,14 +360,17 @@ class Worker:
                 self._settings.stop_seconds,
             )
             await asyncio.wait(self._tasks, timeout=self._settings.stop_seconds)
-        for held in list(self._held.values()):
-            held.task.cancel()
-            await asyncio.wait({held.task})
-            try:
-                await self._jobs.give_back(held.lease)
-                await self._queue.hide([held.message], 0)
-            except StoreError as error:
-                log.warning("a job could not be given back: %s", error)
+
+    async def _give_back(self) -> None:
+        """Stop all computations and give back their jobs."""
+        self._giving_back = True
+        for held in self._held:
+            held.computing.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=GIVE_BACK_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def _rest(self, seconds: float) -> None:
         try:

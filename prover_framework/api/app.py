@@ -5,8 +5,9 @@ import logging
 from typing import Any
 
 from sanic import Request, Sanic
+from sanic.compat import Header
+from sanic.exceptions import MethodNotAllowed, NotFound, SanicException
 from sanic.exceptions import PayloadTooLarge as SanicPayloadTooLarge
-from sanic.exceptions import SanicException
 from sanic.handlers import ErrorHandler
 from sanic.response import HTTPResponse
 
@@ -15,6 +16,7 @@ from prover_framework.errors import (
     GroupNotFound,
     PayloadTooLarge,
     Problem,
+    ProofError,
     ProverError,
     RequestError,
     StoreError,
@@ -22,12 +24,14 @@ from prover_framework.errors import (
 )
 from prover_framework.jsontext import Json, quote
 from prover_framework.service import ProvingService
-from prover_framework.wire import unstructure
+from prover_framework.wire import GROUP_ID, unstructure
 
 log = logging.getLogger(__name__)
 
 # Far above any request for proofs, far below what a server should read from a stranger.
 MAX_BODY_BYTES = 64 * 1024
+
+READ = ("GET", "HEAD")
 
 DISPATCHED = "All jobs dispatched successfully"
 
@@ -37,6 +41,7 @@ STATUS_OF_ERROR: tuple[tuple[type[ProverError], int], ...] = (
     (RequestError, 400),
     (GroupNotFound, 404),
     (GroupConflict, 409),
+    (ProofError, 400),
     (StoreError, 503),
 )
 
@@ -46,16 +51,19 @@ def make_app(service: ProvingService) -> "Sanic[Any, Any]":
     # Sanic keeps a register of names for its own process manager, which is not used here.
     app: Sanic[Any, Any] = Sanic(
         f"prover-{id(service):x}",
+        request_class=_Request,
         error_handler=_Errors(),
         configure_logging=False,
     )
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
     app.config.ACCESS_LOG = False
+    # Sanic would compile its own methods anew, which only works for the first server of a process.
+    app.config.TOUCHUP = False
     app.config.FALLBACK_ERROR_FORMAT = "json"
     app.ctx.service = service
     app.add_route(_submit, "/api/job", methods=["POST"])
-    app.add_route(_status, "/api/job/<group_id>", methods=["GET"], unquote=True)
-    app.add_route(_health, "/health", methods=["GET"])
+    app.add_route(_status, "/api/job/<group_id>", methods=READ, unquote=True)
+    app.add_route(_health, "/health", methods=READ)
     return app
 
 
@@ -77,6 +85,9 @@ async def _submit(request: Request) -> HTTPResponse:
 
 async def _status(request: Request, group_id: str) -> HTTPResponse:
     service: ProvingService = request.app.ctx.service
+    if not GROUP_ID.fullmatch(group_id):
+        # No group can have such an id, and a database need not be able to look for it.
+        return _error(404, f"there is no job group {quote(group_id)}", None)
     try:
         return _answer(200, unstructure(await service.status(group_id)))
     except ProverError as error:
@@ -90,6 +101,11 @@ async def _health(request: Request) -> HTTPResponse:
 
 def _require_json(request: Request) -> None:
     """Require a body that is declared as JSON, in UTF-8 if an encoding is named at all."""
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.strip().lower() != "identity":
+        raise UnsupportedMediaType(
+            [Problem("", f"the body must not be compressed, got the encoding {quote(coding)}")]
+        )
     declared = request.headers.get("content-type", "")
     kind, _, rest = declared.partition(";")
     if kind.strip().lower() != "application/json":
@@ -108,19 +124,40 @@ def _require_json(request: Request) -> None:
             )
 
 
+class _Request(Request):
+    """A request that exists even where its line was beyond reading.
+
+    Sanic makes one of the method NONE to answer such a line, and stumbles over its URL again.
+    """
+
+    def __init__(
+        self, url_bytes: bytes, headers: Header, version: str, method: str, *args: Any, **more: Any
+    ) -> None:
+        url = b"*" if method == "NONE" else url_bytes
+        super().__init__(url, headers, version, method, *args, **more)
+
+
 class _Errors(ErrorHandler):
     """Gives every error the same form and no stack trace."""
 
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
-        del request
-        if isinstance(exception, RequestError):
-            return _error(_status_of(exception), str(exception), exception.group_id)
-        if isinstance(exception, ProverError):
-            return _error(_status_of(exception), str(exception), None)
-        if isinstance(exception, SanicPayloadTooLarge):
-            return _error(413, f"the body is larger than {MAX_BODY_BYTES} bytes", None)
-        if isinstance(exception, SanicException):
-            return _error(exception.status_code, str(exception), None)
+        match exception:
+            case RequestError():
+                return _error(_status_of(exception), str(exception), exception.group_id)
+            case ProverError():
+                return _error(_status_of(exception), str(exception), None)
+            case SanicPayloadTooLarge() if request.method == "NONE":
+                return _error(431, "the request's head is too large", None)
+            case SanicPayloadTooLarge():
+                return _error(413, f"the body is larger than {MAX_BODY_BYTES} bytes", None)
+            case NotFound():
+                return _error(404, f"there is nothing at {quote(request.path)}", None)
+            case MethodNotAllowed():
+                allowed = ", ".join(sorted(exception.allowed_methods or ()))
+                message = f"{quote(request.path)} takes {allowed}, not {quote(request.method)}"
+                return _error(405, message, None, {"Allow": allowed})
+            case SanicException():
+                return _error(exception.status_code, str(exception), None, dict(exception.headers))
         log.error("a request could not be handled", exc_info=exception)
         return _error(500, "internal error; the log has more", None)
 
@@ -129,11 +166,17 @@ def _status_of(error: ProverError) -> int:
     return next((status for cls, status in STATUS_OF_ERROR if isinstance(error, cls)), 500)
 
 
-def _error(status: int, message: str, group_id: str | None) -> HTTPResponse:
-    return _answer(status, {"status": "error", "message": message, "job_group_id": group_id})
+def _error(
+    status: int, message: str, group_id: str | None, headers: dict[str, str] | None = None
+) -> HTTPResponse:
+    document: Json = {"status": "error", "message": message, "job_group_id": group_id}
+    return _answer(status, document, headers)
 
 
-def _answer(status: int, document: Json) -> HTTPResponse:
+def _answer(status: int, document: Json, headers: dict[str, str] | None = None) -> HTTPResponse:
     return HTTPResponse(
-        json.dumps(document, allow_nan=False), status=status, content_type="application/json"
+        json.dumps(document, allow_nan=False),
+        status=status,
+        headers=headers,
+        content_type="application/json",
     )

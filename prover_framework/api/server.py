@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 
 from sanic import Sanic
+from sanic.server import AsyncioServer
 
 from prover_framework.api.app import make_app
 from prover_framework.errors import SettingsError
@@ -44,15 +45,25 @@ async def serve(
         server = await app.create_server(sock=listener, return_asyncio_server=True)
         if server is None:
             raise RuntimeError("Sanic made no server")
-        await server.startup()  # type: ignore[no-untyped-call]
-        url = _url(listener)
-        log.info("API: listening on %s", url)
-        if on_ready:
-            on_ready(url)
-        await stopping.wait()
-        close = server.close()  # type: ignore[no-untyped-call]
-        if close is not None:
-            await close
+        try:
+            await server.startup()  # type: ignore[no-untyped-call]
+            url = _url(listener)
+            log.info("API: listening on %s", url)
+            if on_ready:
+                on_ready(url)
+            await stopping.wait()
+        finally:
+            await _close(server)
+    finally:
+        Sanic.unregister_app(app)
+        listener.close()
+    log.info("API: stopped")
+
+
+async def _close(server: AsyncioServer) -> None:
+    # This waits for the connections, too (from Python 3.12 on), so they are seen to first.
+    closing = server.close()  # type: ignore[no-untyped-call]
+    try:
         async with asyncio.timeout(DRAIN_SECONDS):
             while server.connections:
                 for connection in list(server.connections):
@@ -62,9 +73,10 @@ async def serve(
     except TimeoutError:
         log.warning("API: requests were still under way after %g s", DRAIN_SECONDS)
     finally:
-        Sanic.unregister_app(app)
-        listener.close()
-    log.info("API: stopped")
+        for connection in list(server.connections):
+            connection.abort()
+    if closing is not None:
+        await closing
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -72,8 +84,10 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
+        # asyncio's and our own address are one too many.
+        reason = (error.strerror or str(error)).partition(" (while")[0]
         raise SettingsError(
-            f"can not listen on {host}:{port}: {error.strerror or error}; "
+            f"can not listen on {host}:{port}: {reason}; "
             "choose another address with PROVER_HOST and PROVER_PORT"
         ) from None
 

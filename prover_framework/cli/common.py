@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
 
@@ -16,6 +16,9 @@ T = TypeVar("T")
 
 DOTENV = Path(".env")
 
+# What reads from a pipe or a file wants whole values in one line, and not a page's width.
+PIPE_WIDTH = 10_000
+
 
 def settings() -> Settings:
     """Read the settings from the environment and the working directory's ``.env``."""
@@ -24,12 +27,18 @@ def settings() -> Settings:
 
 def console() -> Console:
     """Return where results go."""
-    return Console(highlight=False)
+    return _console(sys.stdout)
 
 
 def progress_console() -> Console:
     """Return where progress goes: not into a pipe that wants results."""
-    return Console(stderr=True, highlight=False)
+    return _console(sys.stderr)
+
+
+def _console(file: TextIO) -> Console:
+    # Names and messages are shown as they are: brackets are no markup, ":x:" is no emoji.
+    width = None if file.isatty() else PIPE_WIDTH
+    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

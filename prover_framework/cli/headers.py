@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import click
 from rich.progress import (
@@ -19,10 +20,18 @@ from prover_framework.chain import simulated
 from prover_framework.chain.csv_file import read_headers
 from prover_framework.chain.headers import Header
 from prover_framework.cli.common import console, progress_console, run, settings
+from prover_framework.errors import HeaderConflict
 from prover_framework.jobs import RetryPolicy
-from prover_framework.model import HOUR_SECONDS
+from prover_framework.model import HOUR_SECONDS, MAX_INT64
 from prover_framework.runtime import open_database
-from prover_framework.store.headers import ChainFacts, HeaderStatus, HeaderStore, ImportReport
+from prover_framework.store.headers import (
+    SHOWN_GAPS,
+    ChainFacts,
+    Gap,
+    HeaderStatus,
+    HeaderStore,
+    ImportReport,
+)
 from prover_framework.store.jobs import JobStore
 
 # Ethereum mainnet.
@@ -30,6 +39,9 @@ DEFAULT_CHAIN_ID = 1
 
 # Chosen not to be any public chain's.
 SIMULATED_CHAIN_ID = 1559_1559
+
+# The last second that has a date of four digits.
+MAX_DATED: Final = 253_402_300_799
 
 
 @click.group()
@@ -41,7 +53,7 @@ def headers() -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--chain-id",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MAX_INT64),
     default=DEFAULT_CHAIN_ID,
     show_default=True,
     help="Chain that the headers belong to.",
@@ -56,6 +68,11 @@ def import_(file: Path, chain_id: int) -> None:
     """
     facts = ChainFacts(chain_id, simulated=False, source=f"file {file.name}")
     with _progress() as progress:
+        if not file.is_file():
+            # A pipe can be read only once. A bad line then undoes what was stored before it.
+            report = _store(read_headers(file), facts, progress, total=None)
+            click.echo(_summary(report))
+            return
         # A first reading finds any bad line before the database is touched.
         size = file.stat().st_size
         checking = progress.add_task("checking", total=size)
@@ -64,14 +81,20 @@ def import_(file: Path, chain_id: int) -> None:
         )
         progress.update(checking, completed=size)
         report = _store(read_headers(file), facts, progress, count)
-    click.echo(f"{report.read} headers read, {report.new} of them new")
+    click.echo(_summary(report))
 
 
 @headers.command()
-@click.option("--days", type=click.IntRange(1, 3650), default=90, show_default=True)
+@click.option(
+    "--days",
+    type=click.IntRange(1, 3650),
+    default=90,
+    show_default=True,
+    help="How many days of headers.",
+)
 @click.option(
     "--end",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MAX_DATED),
     help="Unix timestamp at which the last whole hour ends. Default: the last full hour.",
 )
 @click.option(
@@ -94,12 +117,18 @@ def simulate(days: int, end: int | None, seed: int) -> None:
         raise click.BadParameter("lies too early for that many days", param_hint="--end")
     facts = ChainFacts(SIMULATED_CHAIN_ID, simulated=True, source=f"simulation, seed {seed}")
     with _progress() as progress:
-        report = _store(
-            simulated.simulate(first_hour, hours, seed=seed),
-            facts,
-            progress,
-            hours * simulated.BLOCKS_PER_HOUR + 1,
-        )
+        try:
+            report = _store(
+                simulated.simulate(first_hour, hours, seed=seed),
+                facts,
+                progress,
+                hours * simulated.BLOCKS_PER_HOUR + 1,
+            )
+        except HeaderConflict as error:
+            raise HeaderConflict(
+                f"{error}. A simulated chain can not be mixed with another one, nor with itself "
+                "under another --days, --end or --seed: use another database (PROVER_DATA_DIR)"
+            ) from None
     click.echo(
         f"{report.new} simulated headers, hours {_utc(first_hour)} to {_utc(end_hour)} "
         f"({first_hour}..{end_hour})"
@@ -110,7 +139,7 @@ def simulate(days: int, end: int | None, seed: int) -> None:
 def status() -> None:
     """Show which headers there are, and which are missing.
 
-    The exit status is 1 when blocks are missing in between, or there are none at all.
+    The exit status is 1 when blocks or hours are missing in between, or there are none at all.
     """
 
     async def read() -> HeaderStatus | None:
@@ -130,20 +159,35 @@ def status() -> None:
     table.add_row("time", f"{_utc(found.first_timestamp)} to {_utc(found.last_timestamp)}")
     table.add_row("timestamps", f"{found.first_timestamp}..{found.last_timestamp}")
     table.add_row("hours", f"{found.hours:,}")
-    table.add_row("gaps", str(len(found.gaps)) if found.gaps else "none")
+    table.add_row("missing", _missing(found))
     for gap in found.gaps:
-        table.add_row(
-            "",
-            f"blocks {gap.after_block + 1} to {gap.before_block - 1}, "
-            f"{_utc(gap.from_timestamp)} to {_utc(gap.to_timestamp)}",
-        )
+        table.add_row("", _gap(gap))
+    if len(found.gaps) == SHOWN_GAPS:
+        table.add_row("", f"these are the first {SHOWN_GAPS} gaps; there may be more")
     console().print(table)
     if found.gaps:
         raise click.exceptions.Exit(1)
 
 
+def _summary(report: ImportReport) -> str:
+    return f"{report.read} headers read, {report.new} of them new"
+
+
+def _missing(found: HeaderStatus) -> str:
+    if not found.gaps:
+        return "nothing"
+    return f"{found.missing_blocks:,} blocks, {found.missing_hours:,} whole hours"
+
+
+def _gap(gap: Gap) -> str:
+    when = f"between {_utc(gap.from_timestamp)} and {_utc(gap.to_timestamp)}"
+    if not gap.missing_blocks:
+        return f"no block {when}, from {gap.after_block} to {gap.before_block}"
+    return f"blocks {gap.after_block + 1} to {gap.before_block - 1}, {when}"
+
+
 def _store(
-    new: Iterable[Header], facts: ChainFacts, progress: Progress, total: int
+    new: Iterable[Header], facts: ChainFacts, progress: Progress, total: int | None
 ) -> ImportReport:
     storing = progress.add_task("storing", total=total)
 
@@ -160,17 +204,22 @@ def _store(
 
 
 def _progress() -> Progress:
+    console = progress_console()
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        console=progress_console(),
+        console=console,
         transient=True,
+        # Without a terminal it would still end with an empty line.
+        disable=not console.is_terminal,
     )
 
 
 def _utc(timestamp: int) -> str:
+    if timestamp > MAX_DATED:
+        return f"second {timestamp}"
     return f"{datetime.fromtimestamp(timestamp, tz=UTC):%Y-%m-%d %H:%M} UTC"
 
 

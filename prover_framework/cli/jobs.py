@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Group
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from prover_framework.cli.common import console, progress_console, run, settings
@@ -25,6 +25,9 @@ from prover_framework.wire import GROUP_ID_KEY, unstructure
 T = TypeVar("T")
 
 REFRESH_SECONDS = 0.2
+
+# A worker that runs takes a job at once. Who waits for longer than this may have started none.
+PATIENCE_SECONDS = 10.0
 
 STYLES: Mapping[JobState, str] = {
     JobState.SUCCEEDED: "green",
@@ -47,8 +50,8 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON inst
     "ranges",
     multiple=True,
     metavar="[TYPE=]START..END",
-    help="Time range, for one proof type or (without TYPE) for all that are required. Unix "
-    "timestamps or UTC times such as 2024-05-01T12:00. May be repeated.",
+    help="Time range, for one proof type or (without TYPE) for all required ones that have none "
+    "of their own. Unix timestamps or UTC times such as 2024-05-01T12:00. May be repeated.",
 )
 @click.option(
     "--set",
@@ -76,7 +79,7 @@ def submit(
 
     With --wait the exit status is 1 unless all jobs succeeded.
     """
-    if file and (group_id or ranges or parameters):
+    if file and (group_id is not None or ranges or parameters):
         raise click.UsageError("give either a FILE or flags, not both")
     plugins = load_plugins(settings())
     body = (
@@ -92,15 +95,15 @@ def submit(
             click.echo(f"{title}: stored, and not sent yet: {reason}", err=True)
         if not wait:
             return await runtime.service.status(request.group_id)
-        return await _watch(runtime, request.group_id, live=not as_json)
+        return await _watch(runtime, request.group_id)
 
     try:
         group = _with_runtime(plugins, send)
     except RequestError as error:
         raise click.UsageError("\n  ".join(map(str, error.problems))) from None
     _show(group, as_json=as_json)
-    if wait and group.status is not JobState.SUCCEEDED:
-        raise click.exceptions.Exit(1)
+    if wait:
+        _require_success(group)
 
 
 @click.command()
@@ -108,14 +111,20 @@ def submit(
 @click.option("--wait", is_flag=True, help="Show the jobs until all have ended.")
 @_as_json
 def status(group_id: str, *, wait: bool, as_json: bool) -> None:
-    """Show the jobs of a group: states, results, errors."""
+    """Show the jobs of the group GROUP_ID: states, results, errors.
+
+    With --wait the exit status is 1 unless all jobs succeeded.
+    """
 
     async def read(runtime: Runtime) -> GroupView:
         if wait:
-            return await _watch(runtime, group_id, live=not as_json)
+            return await _watch(runtime, group_id)
         return await runtime.service.status(group_id)
 
-    _show(_with_runtime(load_plugins(settings()), read), as_json=as_json)
+    group = _with_runtime(load_plugins(settings()), read)
+    _show(group, as_json=as_json)
+    if wait:
+        _require_success(group)
 
 
 @click.command("list")
@@ -124,7 +133,13 @@ def status(group_id: str, *, wait: bool, as_json: bool) -> None:
     type=click.Choice([state.value for state in JobState]),
     help="Only groups with a job in this state.",
 )
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    default=20,
+    show_default=True,
+    help="How many groups at the most.",
+)
 @_as_json
 def list_(state: str | None, limit: int, *, as_json: bool) -> None:
     """List the newest job groups."""
@@ -136,7 +151,12 @@ def list_(state: str | None, limit: int, *, as_json: bool) -> None:
     if as_json:
         click.echo(dump_json(unstructure(groups)))
         return
-    table = Table("group", "state", "jobs", "created")
+    table = Table(
+        Column("group", overflow="fold"),
+        Column("state", no_wrap=True),
+        "jobs",
+        Column("created", overflow="fold"),
+    )
     for group in groups:
         jobs = Text(", ").join(
             Text.assemble(f"{job.job_id} ", (job.status.value, STYLES.get(job.status, "")))
@@ -149,6 +169,11 @@ def list_(state: str | None, limit: int, *, as_json: bool) -> None:
             group.jobs[0].created_at,
         )
     console().print(table)
+
+
+def _require_success(group: GroupView) -> None:
+    if group.status is not JobState.SUCCEEDED:
+        raise click.exceptions.Exit(1)
 
 
 def _with_runtime(plugins: Plugins, use: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
@@ -164,18 +189,22 @@ def _document(
 ) -> dict[str, Json]:
     """Build the body of a request from flags; what is wrong with its content the service says."""
     types = plugins.proof_types
-    forms: dict[str, dict[str, Json]] = {}
+    spans: dict[str, dict[str, Json]] = {}
     for text in ranges:
         name, _, span = text.rpartition("=")
         start, dots, end = span.partition("..")
         if not dots:
             raise click.BadParameter(f"{text!r} is not [TYPE=]START..END", param_hint="--range")
-        both: dict[str, Json] = {
-            "start_timestamp": _timestamp(start),
-            "end_timestamp": _timestamp(end),
-        }
-        for target in [name] if name else [t for t in types if types[t].required]:
-            forms.setdefault(target, {}).update(both)
+        if name in spans:
+            whose = name or "all required proof types"
+            raise click.BadParameter(
+                f"{text!r} is the second range for {whose}", param_hint="--range"
+            )
+        spans[name] = {"start_timestamp": _timestamp(start), "end_timestamp": _timestamp(end)}
+    forms: dict[str, dict[str, Json]] = {}
+    if (for_all := spans.pop("", None)) is not None:
+        forms.update({name: dict(for_all) for name in types if types[name].required})
+    forms.update(spans)
     for text in parameters:
         path, equals, value = text.partition("=")
         name, dot, key = path.partition(".")
@@ -185,7 +214,9 @@ def _document(
             forms.setdefault(name, {})[key] = parse_json(value.encode())
         except RequestError as error:
             raise click.BadParameter(f"{text!r}: {error}", param_hint="--set") from None
-    return {GROUP_ID_KEY: group_id or f"cli-{secrets.token_hex(6)}", **forms}
+    if group_id is None:
+        group_id = f"cli-{secrets.token_hex(6)}"
+    return {**forms, GROUP_ID_KEY: group_id}
 
 
 def _timestamp(text: str) -> int:
@@ -203,17 +234,27 @@ def _timestamp(text: str) -> int:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
-async def _watch(runtime: Runtime, group_id: str, *, live: bool) -> GroupView:
+async def _watch(runtime: Runtime, group_id: str) -> GroupView:
+    """Wait until all jobs have ended; show them meanwhile where standard error is a terminal."""
     group = await runtime.service.status(group_id)
+    begun = asyncio.get_running_loop().time()
+    hinted = False
     with Live(
         _table(group), console=progress_console(), transient=True, auto_refresh=False
     ) as view:
         while group.status not in FINAL:
             await asyncio.sleep(REFRESH_SECONDS)
             group = await runtime.service.status(group_id)
-            if live:
-                view.update(_table(group), refresh=True)
+            view.update(_table(group), refresh=True)
+            waited = asyncio.get_running_loop().time() - begun
+            if not hinted and waited > PATIENCE_SECONDS and _untouched(group):
+                hinted = True
+                view.console.print('no worker has taken a job yet: is "prover up" running?')
     return group
+
+
+def _untouched(group: GroupView) -> bool:
+    return not any(job.attempts for job in group.jobs)
 
 
 def _show(group: GroupView, *, as_json: bool) -> None:
@@ -224,7 +265,14 @@ def _show(group: GroupView, *, as_json: bool) -> None:
 
 
 def _table(group: GroupView) -> Group:
-    table = Table("proof", "state", "attempts", "result", "finished")
+    # A terminal may be too narrow for all; names and results are what has to stay whole.
+    table = Table(
+        Column("proof", no_wrap=True),
+        Column("state", no_wrap=True),
+        "attempts",
+        Column("result", no_wrap=True),
+        Column("finished", overflow="fold"),
+    )
     notes: list[Text] = []
     for job in group.jobs:
         table.add_row(
@@ -244,6 +292,8 @@ def _number(job: JobView) -> str:
     if not isinstance(job.result, dict):
         return ""
     value = job.result.get(job.job_id)
+    if value is None:
+        return ""
     return f"{value:,.6f}" if isinstance(value, float) else str(value)
 
 

@@ -1,7 +1,7 @@
 """``prover plugins`` and ``prover migrate``."""
 
 import click
-from rich.table import Table
+from rich.table import Column, Table
 
 from prover_framework.cli.common import console, run, settings
 from prover_framework.plugins import Plugin
@@ -15,7 +15,12 @@ def plugins() -> None:
     The exit status is 1 when one of them cannot be used.
     """
     found = load_plugins(settings()).found
-    table = Table("plugin", "proof type", "distribution", "hooks", "state")
+    # What is wrong with a plugin is told in full, whatever the terminal's width.
+    table = Table(
+        *(Column(name, overflow="fold") for name in ("plugin", "proof type", "distribution")),
+        Column("hooks"),
+        Column("state", overflow="fold"),
+    )
     for plugin in found:
         table.add_row(
             plugin.candidate.name,

@@ -38,6 +38,8 @@ MESSAGE_LIMIT = 2000
 def main() -> None:
     """Serve tasks until the socket closes."""
     connection = socket.socket(fileno=int(sys.argv[1]))
+    # What a plugin starts has no business on this line.
+    connection.set_inheritable(False)
     _die_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while (text := _read_frame(connection)) is not None:

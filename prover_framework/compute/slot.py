@@ -42,6 +42,9 @@ ONE_THREAD = {
 # are not for it.
 PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV")
 
+# A process that has died can have sent its reply before; reading that takes no time.
+LAST_WORDS_SECONDS = 1.0
+
 _RAISED: dict[str, type[ComputeError]] = {
     cls.code: cls for cls in (ComputeRaised, ComputeOutOfMemory, ResultInvalid)
 }
@@ -69,7 +72,13 @@ class Slot:
         self._running: _Running | None = None
 
     async def start(self) -> None:
-        """Start the process ahead of its first task."""
+        """Start the process ahead of its first task, or in place of one that has died.
+
+        Raises:
+            OSError: This machine has no room for another process.
+        """
+        if self._running is not None and self._running.process.returncode is not None:
+            await self.kill()
         if self._running is None:
             self._running = await _spawn()
 
@@ -113,51 +122,81 @@ class Slot:
             os.killpg(running.process.pid, signal.SIGKILL)
         running.writer.close()
         await running.process.wait()
+        with suppress(OSError):
+            await running.writer.wait_closed()
 
     async def _exchange(self, task: Task) -> Reply:
         running = self._running
         if running is None:
             raise ComputeCrashed("the compute process did not start")
         frame = dump_json(unstructure(task)).encode()
+        talk = asyncio.create_task(_talk(running, LENGTH.pack(len(frame)) + frame))
+        death = asyncio.create_task(running.process.wait())
         try:
-            running.writer.write(LENGTH.pack(len(frame)) + frame)
-            await running.writer.drain()
-            (size,) = LENGTH.unpack(await running.reader.readexactly(LENGTH.size))
-            if size > MAX_FRAME_BYTES:
-                raise ResultInvalid(f"the result has {size} bytes, more than {MAX_FRAME_BYTES}")
-            text = await running.reader.readexactly(size)
+            await asyncio.wait({talk, death}, return_when=asyncio.FIRST_COMPLETED)
+            # What a process that has died left in its socket is read at once. The socket's end
+            # may not come: whatever the process has forked holds it open.
+            await asyncio.wait({talk}, timeout=LAST_WORDS_SECONDS)
+            if not talk.done():
+                raise ComputeCrashed(await _obituary(running.process))
+            text = talk.result()
         except (asyncio.IncompleteReadError, ConnectionError):
             raise ComputeCrashed(await _obituary(running.process)) from None
+        finally:
+            talk.cancel()
+            death.cancel()
+            await asyncio.gather(talk, death, return_exceptions=True)
         try:
             return structure(parse_json(text), Reply)
         except RequestError as error:
             raise ResultInvalid(f"the compute process sent no valid reply: {error}") from None
 
 
+async def _talk(running: _Running, frame: bytes) -> bytes:
+    """Send a frame and return the reply's."""
+    running.writer.write(frame)
+    await running.writer.drain()
+    (size,) = LENGTH.unpack(await running.reader.readexactly(LENGTH.size))
+    if size > MAX_FRAME_BYTES:
+        raise ResultInvalid(f"the result has {size} bytes, more than {MAX_FRAME_BYTES}")
+    return await running.reader.readexactly(size)
+
+
 async def _spawn() -> _Running:
     ours, theirs = socket.socketpair()
-    with theirs:
-        environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "prover_framework.compute.child",
-            str(theirs.fileno()),
-            str(os.getpid()),
-            pass_fds=[theirs.fileno()],
-            stdin=asyncio.subprocess.DEVNULL,
-            # Whatever a plugin prints goes where the log goes, never into somebody's pipe.
-            stdout=sys.stderr.fileno() if _has_descriptor() else asyncio.subprocess.DEVNULL,
-            stderr=None if _has_descriptor() else asyncio.subprocess.DEVNULL,
-            env={
-                **environment,
-                **ONE_THREAD,
-                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-            },
-            start_new_session=True,
-        )
-    reader, writer = await asyncio.open_connection(sock=ours)
+    process: Process | None = None
+    try:
+        with theirs:
+            process = await _start_interpreter(theirs.fileno())
+        reader, writer = await asyncio.open_connection(sock=ours)
+    except BaseException:
+        if process is not None:
+            process.kill()
+        ours.close()
+        raise
     return _Running(process, reader, writer)
+
+
+async def _start_interpreter(descriptor: int) -> Process:
+    environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "prover_framework.compute.child",
+        str(descriptor),
+        str(os.getpid()),
+        pass_fds=[descriptor],
+        stdin=asyncio.subprocess.DEVNULL,
+        # Whatever a plugin prints goes where the log goes, never into somebody's pipe.
+        stdout=sys.stderr.fileno() if _has_descriptor() else asyncio.subprocess.DEVNULL,
+        stderr=None if _has_descriptor() else asyncio.subprocess.DEVNULL,
+        env={
+            **environment,
+            **ONE_THREAD,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        },
+        start_new_session=True,
+    )
 
 
 def _has_descriptor() -> bool:

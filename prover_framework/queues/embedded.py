@@ -4,6 +4,8 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 
+from tortoise.queryset import QuerySet
+
 from prover_framework.coalesce import Coalescer
 from prover_framework.errors import StoreError
 from prover_framework.queues.base import Outgoing, Received, SendFailure
@@ -23,7 +25,8 @@ class EmbeddedQueue:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._sent = asyncio.Event()
+        # Set, and replaced, by each change of this process that a waiting receive should look at.
+        self._changed = asyncio.Event()
         self._interrupted = False
         self._insert: Coalescer[Sequence[Outgoing], None] = Coalescer(self._insert_all)
         self._remove: Coalescer[Received, None] = Coalescer(self._remove_all)
@@ -51,7 +54,7 @@ class EmbeddedQueue:
                 ],
                 using_db=connection,
             )
-        self._sent.set()
+        self._announce()
         return [None] * len(batches)
 
     async def receive(
@@ -60,16 +63,16 @@ class EmbeddedQueue:
         """Receive messages, oldest first."""
         deadline = asyncio.get_running_loop().time() + wait_seconds
         while True:
-            self._sent.clear()
+            changed = self._changed
             mark = await change_mark(self._database)
             messages = await self._take_visible(queue, limit, visibility_seconds)
-            if messages or not await self._news(mark, deadline):
+            if messages or not await self._news(changed, mark, deadline):
                 return messages
 
     def interrupt(self) -> None:
         """Make receives that wait return, now and from now on."""
         self._interrupted = True
-        self._sent.set()
+        self._announce()
 
     async def delete(self, message: Received) -> None:
         """Remove a message."""
@@ -77,8 +80,7 @@ class EmbeddedQueue:
 
     async def _remove_all(self, messages: Sequence[Received]) -> list[None]:
         async with self._database.transaction() as connection:
-            receipts = [message.receipt for message in messages]
-            await QueueMessage.filter(receipt__in=receipts).using_db(connection).delete()
+            await _received(messages).using_db(connection).delete()
         return [None] * len(messages)
 
     async def hide(self, messages: Sequence[Received], seconds: float) -> None:
@@ -87,22 +89,18 @@ class EmbeddedQueue:
             return
         async with self._database.transaction() as connection:
             now = await self._database.clock.now_ms(connection)
-            receipts = [message.receipt for message in messages]
             await (
-                QueueMessage.filter(receipt__in=receipts)
+                _received(messages)
                 .using_db(connection)
                 .update(visible_at=now + round(seconds * 1000))
             )
-        self._sent.set()
+        self._announce()
 
     async def bury(self, message: Received, reason: str) -> None:
         """Move a message to the dead letters, in one transaction."""
         async with self._database.transaction() as connection:
             now = await self._database.clock.now_ms(connection)
-            removed = (
-                await QueueMessage.filter(receipt=message.receipt).using_db(connection).delete()
-            )
-            if removed:
+            if await _received([message]).using_db(connection).delete():
                 await DeadLetter.create(
                     queue=message.queue,
                     body=message.body,
@@ -116,7 +114,13 @@ class EmbeddedQueue:
         await self._insert.drain()
         await self._remove.drain()
 
-    async def _news(self, mark: int, deadline: float) -> bool:
+    def _announce(self) -> None:
+        # A new event for those who look from now on: clearing one event for all receives would
+        # take the news from those that have not yet woken up.
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _news(self, changed: asyncio.Event, mark: int, deadline: float) -> bool:
         """Wait until looking again may find something; False when the wait is over."""
         loop = asyncio.get_running_loop()
         look_at = loop.time() + LOOK_SECONDS
@@ -124,13 +128,13 @@ class EmbeddedQueue:
             now = loop.time()
             if now >= deadline:
                 return False
-            if now >= look_at or self._sent.is_set():
+            if now >= look_at or changed.is_set():
                 return True
             if await change_mark(self._database) != mark:
                 return True
             try:
                 async with asyncio.timeout(min(POLL_SECONDS, deadline - now)):
-                    await self._sent.wait()
+                    await changed.wait()
             except TimeoutError:
                 continue
         return False
@@ -139,10 +143,11 @@ class EmbeddedQueue:
         self, queue: str, limit: int, visibility_seconds: float
     ) -> list[Received]:
         # A look at the table costs no write lock while there is nothing to take.
-        now = await self._database.clock.now_ms(self._database.reader)
-        visible = QueueMessage.filter(queue=queue, visible_at__lte=now)
-        if not await visible.using_db(self._database.reader).exists():
-            return []
+        async with self._database.reading() as reader:
+            now = await self._database.clock.now_ms(reader)
+            visible = QueueMessage.filter(queue=queue, visible_at__lte=now)
+            if not await visible.using_db(reader).exists():
+                return []
         async with self._database.transaction() as connection:
             now = await self._database.clock.now_ms(connection)
             rows = (
@@ -153,7 +158,7 @@ class EmbeddedQueue:
             )
             received: list[Received] = []
             for row in rows:
-                row.receipt = secrets.token_hex(16)
+                row.receipt = f"{row.id}-{secrets.token_hex(6)}"
                 row.visible_at = now + round(visibility_seconds * 1000)
                 row.receive_count += 1
                 received.append(Received(row.queue, row.body, row.receipt, row.receive_count))
@@ -162,3 +167,11 @@ class EmbeddedQueue:
                     rows, fields=["receipt", "visible_at", "receive_count"], using_db=connection
                 )
             return received
+
+
+def _received(messages: Sequence[Received]) -> QuerySet[QueueMessage]:
+    """Select messages by their receipts, those that are outdated excepted."""
+    receipts = [message.receipt for message in messages]
+    # The table has no index on receipts, so each names its row.
+    ids = [int(receipt.partition("-")[0]) for receipt in receipts]
+    return QueueMessage.filter(id__in=ids, receipt__in=receipts)

@@ -2,20 +2,17 @@
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from tortoise.backends.base.client import BaseDBAsyncClient
-from tortoise.backends.sqlite.client import (
-    SqliteClient,
-    SqliteTransactionContext,
-    SqliteTransactionWrapper,
-)
+from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionWrapper
 from tortoise.context import TortoiseContext
-from tortoise.exceptions import BaseORMException, OperationalError
+from tortoise.exceptions import BaseORMException, IntegrityError, OperationalError
 from tortoise.migrations.executor import MigrationExecutor
 
 from prover_framework.errors import StoreError
@@ -27,6 +24,9 @@ MIGRATIONS = "prover_framework.store.migrations"
 # SQLite has one writer at a time. An import of eight months of headers holds it for some
 # seconds, and whoever else wants to write should wait for that rather than fail.
 BUSY_MILLISECONDS = 60_000
+
+WRITER = "default"
+READER = "reader"
 
 
 class Clock(Protocol):
@@ -69,7 +69,17 @@ class Database:
                 f"the data directory {self.path.parent} can not be made: {error.strerror}"
             ) from None
         await self._context.__aenter__()
-        await self._context.init(config=database_config(self.path))
+        try:
+            await self._context.init(config=database_config(self.path))
+            with self._refusals():
+                # A file that can not be opened would leave the ORM's thread behind.
+                sqlite3.connect(self.path).close()
+                # The ORM connects at the first use and never lets go of its lock when that fails.
+                for name in (WRITER, READER):
+                    await self._client(name).create_connection(with_db=True)
+        except BaseException:
+            await self._close()
+            raise
         return self
 
     async def __aexit__(
@@ -78,31 +88,62 @@ class Database:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
         # An SQLite connection that stays open keeps the interpreter from ending.
-        await self._context.connections.close_all()
-        await self._context.__aexit__(exc_type, exc, traceback)
+        try:
+            await self._context.connections.close_all()
+        finally:
+            await self._context.__aexit__(None, None, None)
 
     @property
     def reader(self) -> BaseDBAsyncClient:
-        """A connection for reads outside of transactions."""
-        return self._context.db()
+        """A connection for reads outside of transactions, which no writer makes wait."""
+        return self._client(READER)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[BaseDBAsyncClient]:
+        """Lend `reader` to the body.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+        with self._refusals():
+            yield self.reader
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[BaseDBAsyncClient]:
         """Run the body in one transaction; an exception rolls all of it back.
 
+        The transaction takes the write lock when it begins: a plain ``BEGIN`` that reads first
+        and then writes fails at once, whatever the busy timeout, if another process wrote in
+        between.
+
         Raises:
             StoreError: The database refused, and why (no space left, for one).
         """
-        client = self.reader
-        if not isinstance(client, SqliteClient):
-            raise TypeError(f"no transactions are known for {type(client).__name__}")
-        immediate = _ImmediateTransaction(client)
-        try:
-            async with SqliteTransactionContext(immediate, client._lock) as connection:  # noqa: SLF001
-                yield connection
-        except OperationalError as error:
-            raise StoreError(f"the database {self.path} refused: {error}") from error
+        client = self._client(WRITER)
+        if isinstance(client, SqliteTransactionWrapper):
+            raise TypeError("a transaction can not begin inside of another one")
+        with self._refusals():
+            async with client._lock:  # noqa: SLF001 - the ORM's own lock on its connection
+                transaction = SqliteTransactionWrapper(client)
+                connection = transaction._connection  # noqa: SLF001 - as above
+                token = self._context.connections.set(WRITER, transaction)
+                try:
+                    await connection.execute("BEGIN IMMEDIATE")
+                    yield transaction
+                    await connection.commit()
+                except BaseException:
+                    # Statements run one after the other in a thread of their own, and one that
+                    # is cancelled here runs there all the same. Whatever is under way, BEGIN and
+                    # COMMIT too, this comes after it, and before what the next one sends.
+                    with suppress(sqlite3.Error):
+                        await connection.rollback()
+                    raise
+                finally:
+                    self._context.connections.reset(token)
 
     async def migrate(self) -> list[str]:
         """Bring the schema up to date; return the names of the migrations that were applied."""
@@ -113,7 +154,8 @@ class Database:
             await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
             pending = await self.pending_migrations()
             if pending:
-                await self._executor().migrate()
+                with self._refusals():
+                    await self._executor().migrate()
         return pending
 
     async def pending_migrations(self) -> list[str]:
@@ -125,43 +167,53 @@ class Database:
         return [step.migration.name for step in plan if not step.backward]
 
     def _executor(self) -> MigrationExecutor:
-        return MigrationExecutor(self.reader, database_config(self.path)["apps"])
+        return MigrationExecutor(self._client(WRITER), database_config(self.path)["apps"])
 
+    def _client(self, name: str) -> SqliteClient:
+        client = self._context.db(name)
+        if not isinstance(client, SqliteClient):
+            raise TypeError(f"no transactions are known for {type(client).__name__}")
+        return client
 
-class _ImmediateTransaction(SqliteTransactionWrapper):
-    """A transaction that takes the write lock when it begins.
-
-    A plain ``BEGIN`` that reads first and then writes fails at once, whatever the busy timeout,
-    if another process wrote in between.
-    """
-
-    async def begin(self) -> None:
-        await self._connection.execute("BEGIN IMMEDIATE")
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """Tell what the database itself is to blame for from what its user did wrong."""
+        try:
+            yield
+        except (IntegrityError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
+            raise
+        except (OperationalError, sqlite3.DatabaseError) as error:
+            raise StoreError(f"the database {self.path} refused: {error}") from error
 
 
 def database_config(path: Path) -> dict[str, Any]:
-    """Return the ORM's configuration for an SQLite file."""
+    """Return the ORM's configuration for an SQLite file: a connection to write, one to read."""
+    pragmas = {
+        # First of all: several processes may open a new file at once.
+        "busy_timeout": BUSY_MILLISECONDS,
+        "journal_mode": "WAL",
+        # An accepted job survives a power cut, not only a crash.
+        "synchronous": "FULL",
+        "foreign_keys": "ON",
+    }
     return {
         "connections": {
-            "default": {
+            name: {
                 "engine": "tortoise.backends.sqlite",
-                "credentials": {
-                    "file_path": str(path),
-                    "journal_mode": "WAL",
-                    # An accepted job survives a power cut, not only a crash.
-                    "synchronous": "FULL",
-                    "busy_timeout": BUSY_MILLISECONDS,
-                    "foreign_keys": "ON",
-                },
+                "credentials": {"file_path": str(path), **pragmas, **more},
             }
+            for name, more in ((WRITER, {}), (READER, {"query_only": "ON"}))
         },
-        "apps": {
-            APP: {"models": [MODELS], "migrations": MIGRATIONS, "default_connection": "default"}
-        },
+        "apps": {APP: {"models": [MODELS], "migrations": MIGRATIONS, "default_connection": WRITER}},
     }
 
 
 async def change_mark(database: Database) -> int:
-    """Return a number that differs when another connection has committed in between."""
-    _, rows = await database.reader.execute_query("PRAGMA data_version")
+    """Return a number that differs when anybody has committed in between.
+
+    Raises:
+        StoreError: The database refused, and why.
+    """
+    async with database.reading() as reader:
+        _, rows = await reader.execute_query("PRAGMA data_version")
     return int(rows[0]["data_version"])

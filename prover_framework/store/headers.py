@@ -1,7 +1,8 @@
 """Headers and their hourly sums in the database: taken in whole, read by the hour."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice, pairwise
+from typing import Any
 
 from attrs import frozen
 from tortoise.backends.base.client import BaseDBAsyncClient
@@ -14,9 +15,15 @@ from prover_framework.errors import (
     HeaderError,
     SeriesIncomplete,
 )
-from prover_framework.model import HOUR_SECONDS, HourlySeries, SeriesKind, TimeRange
+from prover_framework.model import (
+    HOUR_SECONDS,
+    MAX_INT64,
+    HourlySeries,
+    SeriesKind,
+    TimeRange,
+)
 from prover_framework.store.database import Database
-from prover_framework.store.models import Chain, HourlyBaseFee
+from prover_framework.store.models import Chain
 
 # Rows for one statement: enough to make the cost of a statement vanish, few enough for memory to
 # stay flat.
@@ -24,6 +31,12 @@ CHUNK = 20_000
 
 # An error names this many missing hours and counts the others.
 SHOWN_HOURS = 5
+
+# An error names this many ranges of missing blocks; the status of the headers has all of them.
+SHOWN_HOLES = 5
+
+# A status names this many gaps; whoever has more of them wants to know that first.
+SHOWN_GAPS = 20
 
 INSERT = """
 INSERT INTO block_header
@@ -49,16 +62,51 @@ AFTER = "SELECT number, timestamp FROM block_header WHERE number > ? ORDER BY nu
 SUM_UP = """
 INSERT INTO hourly_base_fee (hour, sum_wei, count, first_block, last_block)
 SELECT timestamp - timestamp % 3600, SUM(base_fee_wei), COUNT(*), MIN(number), MAX(number)
-FROM block_header WHERE timestamp >= ? AND timestamp < ?
+FROM block_header WHERE timestamp BETWEEN ? AND ?
 GROUP BY timestamp - timestamp % 3600
 ON CONFLICT (hour) DO UPDATE SET
     sum_wei = excluded.sum_wei, count = excluded.count,
     first_block = excluded.first_block, last_block = excluded.last_block
 """
 
+CHAIN = "SELECT chain_id, simulated, source FROM chain"
+
+NEWEST = """
+SELECT number, timestamp FROM block_header WHERE number = (SELECT MAX(number) FROM block_header)
+"""
+
+# The hours of a range, and the timestamps of three blocks that show whether the outer hours are
+# whole: the one before the first, the first, and the one after the last. One statement sees one
+# state of the database, so that an import in between can not make old sums look complete.
 SERIES = """
-SELECT hour, sum_wei, count, first_block, last_block
+SELECT hour, sum_wei, count, first_block, last_block,
+    CASE WHEN hour = ? THEN
+        (SELECT timestamp FROM block_header WHERE number = first_block - 1) END AS time_before,
+    CASE WHEN hour = ? THEN
+        (SELECT timestamp FROM block_header WHERE number = first_block) END AS time_first,
+    CASE WHEN hour = ? THEN
+        (SELECT timestamp FROM block_header WHERE number = last_block + 1) END AS time_after
 FROM hourly_base_fee WHERE hour >= ? AND hour < ? ORDER BY hour
+"""
+
+# Hours that are not whole, or do not follow on the ones before.
+UNEVEN = """
+SELECT previous_last, first_block, last_block FROM (
+    SELECT hour, count, first_block, last_block,
+        LAG(hour) OVER (ORDER BY hour) AS previous_hour,
+        LAG(last_block) OVER (ORDER BY hour) AS previous_last
+    FROM hourly_base_fee
+) AS hours
+WHERE last_block - first_block + 1 <> count
+    OR first_block <> previous_last + 1
+    OR hour <> previous_hour + 3600
+ORDER BY hour
+"""
+
+TOTALS = """
+SELECT COUNT(*) AS hours, SUM(count) AS count,
+    MIN(first_block) AS first_block, MAX(last_block) AS last_block
+FROM hourly_base_fee
 """
 
 
@@ -87,7 +135,7 @@ class ImportReport:
 
 @frozen
 class Gap:
-    """Blocks that are missing between two stored ones.
+    """Blocks or whole hours that are missing between two stored blocks.
 
     Args:
         after_block: The last block before the gap.
@@ -101,10 +149,32 @@ class Gap:
     from_timestamp: int
     to_timestamp: int
 
+    @property
+    def missing_blocks(self) -> int:
+        """How many blocks are missing."""
+        return self.before_block - self.after_block - 1
+
+    @property
+    def missing_hours(self) -> int:
+        """How many whole hours have no block."""
+        hours = self.to_timestamp // HOUR_SECONDS - self.from_timestamp // HOUR_SECONDS
+        return max(hours - 1, 0)
+
 
 @frozen(kw_only=True)
 class HeaderStatus:
-    """What headers there are; times in Unix seconds."""
+    """What headers there are.
+
+    Args:
+        chain: The chain they belong to.
+        count: How many there are.
+        hours: How many hours have at least one.
+        first_block: The lowest number.
+        last_block: The highest number.
+        first_timestamp: Unix seconds of the former.
+        last_timestamp: Unix seconds of the latter.
+        gaps: What is missing in between, from the beginning and not more than were asked for.
+    """
 
     chain: ChainFacts
     count: int
@@ -114,6 +184,17 @@ class HeaderStatus:
     first_timestamp: int
     last_timestamp: int
     gaps: tuple[Gap, ...]
+
+    @property
+    def missing_blocks(self) -> int:
+        """How many blocks are missing in between, in all gaps."""
+        return self.last_block - self.first_block + 1 - self.count
+
+    @property
+    def missing_hours(self) -> int:
+        """How many whole hours in between have no block, in all gaps."""
+        spanned = self.last_timestamp // HOUR_SECONDS - self.first_timestamp // HOUR_SECONDS + 1
+        return spanned - self.hours
 
 
 class HeaderStore:
@@ -131,13 +212,14 @@ class HeaderStore:
         """Take in headers, all of them or none.
 
         Args:
-            headers: In the order of their numbers.
+            headers: In the order of their numbers, each once.
             facts: The chain they belong to.
             on_progress: Told how many were read so far.
 
         Raises:
             HeaderConflict: They belong to another chain than the stored ones or contradict them.
             HeaderError: Their source is malformed.
+            StoreError: The database refused.
         """
         read = new = 0
         first: int | None = None
@@ -152,35 +234,39 @@ class HeaderStore:
                 if on_progress:
                     on_progress(read)
             if first is not None:
-                await self._sum_up(connection, TimeRange(first, last + HOUR_SECONDS))
+                await self._sum_up(connection, first, last)
         return ImportReport(read, new)
 
     async def chain(self) -> ChainFacts | None:
-        """Return which chain the database holds, if it holds one."""
-        row = await Chain.first(using_db=self._database.reader)
-        return ChainFacts(row.chain_id, row.simulated, row.source) if row else None
+        """Return which chain the database holds, if it holds one.
 
-    async def status(self, *, max_gaps: int = 20) -> HeaderStatus | None:
-        """Return what headers there are; None when there are none."""
+        Raises:
+            StoreError: The database can not be read.
+        """
+        rows = await self._read(CHAIN)
+        return _facts(rows[0]) if rows else None
+
+    async def status(self, *, max_gaps: int = SHOWN_GAPS) -> HeaderStatus | None:
+        """Return what headers there are; None when there are none.
+
+        Raises:
+            StoreError: The database can not be read.
+        """
         facts = await self.chain()
-        reader = self._database.reader
-        rows = await HourlyBaseFee.all().using_db(reader).order_by("hour")
-        if facts is None or not rows:
+        (totals,) = await self._read(TOTALS)
+        if facts is None or not totals["hours"]:
             return None
-        ends = []
-        for number in (rows[0].first_block, rows[-1].last_block):
-            _, found = await reader.execute_query(STORED, [number, number])
-            ends.append(int(found[0]["timestamp"]))
-        gaps = await self._gaps(reader, rows, max_gaps)
+        (first,) = await self._read(STORED, totals["first_block"], totals["first_block"])
+        (last,) = await self._read(STORED, totals["last_block"], totals["last_block"])
         return HeaderStatus(
             chain=facts,
-            count=sum(row.count for row in rows),
-            hours=len(rows),
-            first_block=rows[0].first_block,
-            last_block=rows[-1].last_block,
-            first_timestamp=ends[0],
-            last_timestamp=ends[1],
-            gaps=tuple(gaps),
+            count=totals["count"],
+            hours=totals["hours"],
+            first_block=first["number"],
+            last_block=last["number"],
+            first_timestamp=first["timestamp"],
+            last_timestamp=last["timestamp"],
+            gaps=tuple(await self._gaps(max_gaps)),
         )
 
     async def hourly_series(self, wanted: TimeRange) -> HourlySeries:
@@ -190,36 +276,40 @@ class HeaderStore:
             EmptyRange: The range holds no whole hour.
             DataNotYet: There is no header at or after the range's last whole hour has ended.
             SeriesIncomplete: Hours or blocks are missing, and which.
+            StoreError: The database can not be read.
         """
         hours = wanted.require_hours()
-        reader = self._database.reader
         facts = await self.chain()
         if facts is None:
             raise DataNotYet("there are no headers yet: import or simulate some")
-        _, newest = await reader.execute_query(
-            "SELECT timestamp, number FROM block_header ORDER BY number DESC LIMIT 1"
-        )
-        if not newest or newest[0]["timestamp"] < wanted.end_hour:
+        newest = await self._read(NEWEST)
+        if not newest or newest[0]["timestamp"] < hours.stop:
             reached = newest[0]["timestamp"] if newest else "nothing"
             raise DataNotYet(
-                f"the range ends at {wanted.end_hour} and the headers reach {reached}: "
+                f"the range ends at {hours.stop} and the headers reach {reached}: "
                 "the job waits for a header at or after the end"
             )
-        _, rows = await reader.execute_query(SERIES, [hours.start, hours.stop])
+        rows = await self._read(
+            SERIES, hours.start, hours.start, hours[-1], hours.start, hours.stop
+        )
         if len(rows) != len(hours):
-            raise _missing_hours(hours, {row["hour"] for row in rows})
+            raise _missing_hours(hours, [row["hour"] for row in rows])
         columns = tuple(zip(*(tuple(row) for row in rows), strict=True))
-        _, sums, counts, firsts, lasts = columns
-        for position, (block_before, block_after) in enumerate(pairwise(_ends(firsts, lasts))):
-            if block_after[0] != block_before[1] + 1:
-                raise _missing_blocks(block_before[1], block_after[0], hours[position])
+        _, sums, counts, firsts, lasts, befores_first, first_times, afters_last = columns
+        for hour, last, first in zip(hours, lasts, firsts[1:], strict=False):
+            if first != last + 1:
+                raise _missing_blocks(last, first, hour)
         for hour, count, first, last in zip(hours, counts, firsts, lasts, strict=True):
             if last - first + 1 != count:
-                raise SeriesIncomplete(
-                    f"{last - first + 1 - count} blocks between {first} and {last} are missing "
-                    f"in the hour that begins at {hour}: import them"
-                )
-        await self._check_edges(reader, hours, firsts[0], lasts[-1])
+                raise _holes(await self._read(STORED, first, last), hour)
+        _require_whole_edges(
+            hours,
+            first_block=firsts[0],
+            last_block=lasts[-1],
+            before_first=befores_first[0],
+            first=first_times[0],
+            after_last=afters_last[-1],
+        )
         return HourlySeries(
             chain_id=facts.chain_id,
             simulated=facts.simulated,
@@ -230,6 +320,11 @@ class HeaderStore:
             first_block=firsts[0],
             last_block=lasts[-1],
         )
+
+    async def _read(self, query: str, *values: int) -> Sequence[Mapping[str, Any]]:
+        async with self._database.reading() as connection:
+            _, rows = await connection.execute_query(query, list(values))
+        return rows
 
     async def _claim_chain(self, connection: BaseDBAsyncClient, facts: ChainFacts) -> None:
         row = await Chain.first(using_db=connection)
@@ -252,6 +347,7 @@ class HeaderStore:
         await row.save(using_db=connection)
 
     async def _insert(self, connection: BaseDBAsyncClient, chunk: Sequence[Header]) -> int:
+        _require_rising(chunk)
         _, rows = await connection.execute_query(STORED, [chunk[0].number, chunk[-1].number])
         stored = {row["number"]: Header(*row) for row in rows}
         known = 0
@@ -293,12 +389,15 @@ class HeaderStore:
             if later_timestamp <= timestamp:
                 raise HeaderConflict(
                     f"block {later} has timestamp {later_timestamp}, which is not after that of "
-                    f"block {number} ({timestamp}); one of them is stored already"
+                    f"block {number} ({timestamp}); nothing was imported"
                 )
 
-    async def _sum_up(self, connection: BaseDBAsyncClient, touched: TimeRange) -> None:
+    async def _sum_up(self, connection: BaseDBAsyncClient, first: int, last: int) -> None:
+        """Sum up all hours from that of one timestamp to that of another."""
+        begin = first - first % HOUR_SECONDS
+        end = min(last - last % HOUR_SECONDS + HOUR_SECONDS - 1, MAX_INT64)
         try:
-            await connection.execute_query(SUM_UP, [touched.first_hour, touched.end_hour])
+            await connection.execute_query(SUM_UP, [begin, end])
         except OperationalError as error:
             if "integer overflow" in str(error):
                 raise HeaderError(
@@ -307,44 +406,19 @@ class HeaderStore:
                 ) from None
             raise
 
-    async def _gaps(
-        self, reader: BaseDBAsyncClient, rows: Sequence[HourlyBaseFee], limit: int
-    ) -> list[Gap]:
+    async def _gaps(self, limit: int) -> list[Gap]:
         gaps: list[Gap] = []
-        for previous, row in pairwise([rows[0], *rows]):
+        for row in await self._read(UNEVEN):
             if len(gaps) >= limit:
                 break
-            holed = row.last_block - row.first_block + 1 != row.count
-            if holed or (row is not previous and row.first_block != previous.last_block + 1):
-                first = previous.last_block if row is not previous else row.first_block
-                _, found = await reader.execute_query(STORED, [first, row.last_block])
-                gaps.extend(
-                    Gap(a["number"], b["number"], a["timestamp"], b["timestamp"])
-                    for a, b in pairwise(found)
-                    if b["number"] != a["number"] + 1
-                )
+            # From the last block before the hour, where there is one: the gap may lie between.
+            first = row["previous_last"]
+            first = row["first_block"] if first is None else first
+            blocks = await self._read(STORED, first, row["last_block"])
+            gaps.extend(
+                gap for gap in _gaps_between(blocks) if gap.missing_blocks or gap.missing_hours
+            )
         return gaps[:limit]
-
-    async def _check_edges(
-        self, reader: BaseDBAsyncClient, hours: range, first: int, last: int
-    ) -> None:
-        """Require that the first and the last hour are whole.
-
-        Blocks could be missing at the outer ends of these hours; that none are is shown by a
-        block at the very start or the one before it, and by the block after the last.
-        """
-        _, found = await reader.execute_query(STORED, [max(first - 1, 0), first])
-        if found[0]["number"] == first and found[0]["timestamp"] != hours.start and first != 0:
-            raise SeriesIncomplete(
-                f"block {first - 1} is missing: the first stored block of the range, {first}, has "
-                f"timestamp {found[0]['timestamp']}, and blocks between {hours.start} and that may "
-                "be missing; import at least one block before the range"
-            )
-        _, found = await reader.execute_query(STORED, [last + 1, last + 1])
-        if not found:
-            raise SeriesIncomplete(
-                f"block {last + 1} is missing after the last stored block of the range: import it"
-            )
 
 
 def _chunks(headers: Iterable[Header]) -> Iterator[list[Header]]:
@@ -353,12 +427,21 @@ def _chunks(headers: Iterable[Header]) -> Iterator[list[Header]]:
         yield chunk
 
 
-def _ends(firsts: Sequence[int], lasts: Sequence[int]) -> Iterator[tuple[int, int]]:
-    return zip(firsts, lasts, strict=True)
+def _facts(row: Mapping[str, Any]) -> ChainFacts:
+    return ChainFacts(row["chain_id"], simulated=bool(row["simulated"]), source=row["source"])
 
 
 def _chain_name(chain_id: int, *, simulated: bool) -> str:
     return f"{'simulated ' if simulated else ''}chain {chain_id}"
+
+
+def _require_rising(chunk: Sequence[Header]) -> None:
+    for before, header in pairwise(chunk):
+        if header.number <= before.number:
+            raise HeaderError(
+                f"block {header.number} comes after block {before.number}: headers come once each, "
+                "in the order of their numbers"
+            )
 
 
 def _require_same(header: Header, stored: Header) -> None:
@@ -381,14 +464,40 @@ def _require_same(header: Header, stored: Header) -> None:
         )
 
 
-def _missing_hours(hours: range, present: set[int]) -> SeriesIncomplete:
-    missing = [hour for hour in hours if hour not in present]
-    named = ", ".join(str(hour) for hour in missing[:SHOWN_HOURS])
-    more = f" and {len(missing) - SHOWN_HOURS} more" if len(missing) > SHOWN_HOURS else ""
+def _missing_hours(hours: range, present: Sequence[int]) -> SeriesIncomplete:
+    known = set(present)
+    count = len(hours) - len(known)
+    # A range may span more hours than fit into memory, so no list of all that are missing is made.
+    named = ", ".join(str(hour) for hour in islice(_without(hours, known), SHOWN_HOURS))
+    more = f" and {count - SHOWN_HOURS} more" if count > SHOWN_HOURS else ""
     return SeriesIncomplete(
-        f"{len(missing)} of {len(hours)} hours have no block: those that begin at {named}{more}; "
+        f"{count} of {len(hours)} hours have no block: those that begin at {named}{more}; "
         "import their headers"
     )
+
+
+def _without(hours: range, known: set[int]) -> Iterator[int]:
+    return (hour for hour in hours if hour not in known)
+
+
+def _gaps_between(blocks: Sequence[Mapping[str, Any]]) -> Iterator[Gap]:
+    for a, b in pairwise(blocks):
+        yield Gap(a["number"], b["number"], a["timestamp"], b["timestamp"])
+
+
+def _holes(blocks: Sequence[Mapping[str, Any]], hour: int) -> SeriesIncomplete:
+    holes = [gap for gap in _gaps_between(blocks) if gap.missing_blocks]
+    named = ", ".join(_blocks_in(gap) for gap in holes[:SHOWN_HOLES])
+    more = " and more" if len(holes) > SHOWN_HOLES else ""
+    return SeriesIncomplete(
+        f"{sum(gap.missing_blocks for gap in holes)} blocks are missing in the hour that begins "
+        f"at {hour}: {named}{more}; import them"
+    )
+
+
+def _blocks_in(gap: Gap) -> str:
+    first, last = gap.after_block + 1, gap.before_block - 1
+    return str(first) if first == last else f"{first}..{last}"
 
 
 def _missing_blocks(before: int, after: int, hour: int) -> SeriesIncomplete:
@@ -396,3 +505,29 @@ def _missing_blocks(before: int, after: int, hour: int) -> SeriesIncomplete:
         f"blocks {before + 1}..{after - 1} are missing at the end of the hour that begins at "
         f"{hour} or the start of the next: import them"
     )
+
+
+def _require_whole_edges(
+    hours: range,
+    *,
+    first_block: int,
+    last_block: int,
+    before_first: int | None,
+    first: int,
+    after_last: int | None,
+) -> None:
+    """Require that the first and the last hour are whole.
+
+    Blocks could be missing at the outer ends of these hours; that none are is shown by a block at
+    the very start or the one before it, and by the block after the last.
+    """
+    if before_first is None and first != hours.start and first_block != 0:
+        raise SeriesIncomplete(
+            f"block {first_block - 1} is missing: the first stored block of the range, "
+            f"{first_block}, has timestamp {first}, and blocks between {hours.start} and that may "
+            "be missing; import at least one block before the range"
+        )
+    if after_last is None:
+        raise SeriesIncomplete(
+            f"block {last_block + 1} is missing after the last stored block of the range: import it"
+        )

@@ -169,7 +169,8 @@ class JobStore:
         Raises:
             GroupNotFound: There is no such group.
         """
-        jobs = await Job.filter(group_id=group_id).using_db(self._database.reader)
+        async with self._database.reading() as reader:
+            jobs = await Job.filter(group_id=group_id).using_db(reader)
         if not jobs:
             raise GroupNotFound(group_id)
         return tuple(_stored(job) for job in sorted(jobs, key=lambda job: job.id))
@@ -178,13 +179,12 @@ class JobStore:
         self, *, state: JobState | None = None, limit: int = 50
     ) -> list[tuple[StoredJob, ...]]:
         """Return the newest groups, or those of the newest with a job in ``state``."""
-        query = JobGroup.all().using_db(self._database.reader)
-        if state is not None:
-            query = query.filter(jobs__state=state).distinct()
-        rows = await query.order_by("-created_at", "-id").limit(limit)
-        jobs = await Job.filter(group_id__in=[row.id for row in rows]).using_db(
-            self._database.reader
-        )
+        async with self._database.reading() as reader:
+            query = JobGroup.all().using_db(reader)
+            if state is not None:
+                query = query.filter(jobs__state=state).distinct()
+            rows = await query.order_by("-created_at", "-id").limit(limit)
+            jobs = await Job.filter(group_id__in=[row.id for row in rows]).using_db(reader)
         by_group: dict[str, list[StoredJob]] = {row.id: [] for row in rows}
         for job in sorted(jobs, key=lambda job: job.id):
             by_group[job.group_id].append(_stored(job))
@@ -231,17 +231,35 @@ class JobStore:
         async with self._database.transaction() as connection:
             now = await self._database.clock.now_ms(connection)
             # A worker may have been faster: then the job is past pending and stays so.
-            await (
-                Job.filter(id__in=ids, state=JobState.PENDING)
-                .using_db(connection)
-                .update(
-                    state=JobState.QUEUED,
-                    queued_at=now,
-                    sends=F("sends") + 1,
-                    due_at=now + UNANSWERED_MS,
-                )
+            pending = Job.filter(id__in=ids, state=JobState.PENDING).using_db(connection)
+            held_back = await pending.filter(not_before__gt=now).update(
+                state=JobState.QUEUED,
+                queued_at=now,
+                sends=F("sends") + 1,
+                due_at=F("not_before") + UNANSWERED_MS,
             )
+            first = await pending.update(
+                state=JobState.QUEUED,
+                queued_at=now,
+                sends=F("sends") + 1,
+                due_at=now + UNANSWERED_MS,
+            )
+            if held_back + first < len(ids):
+                await self._mark_sent_again(connection, now, ids)
         return [None] * len(batches)
+
+    async def _mark_sent_again(
+        self, connection: BaseDBAsyncClient, now: int, ids: Sequence[str]
+    ) -> None:
+        """Give the messages that a sweep sent their time to be answered."""
+        queued = Job.filter(id__in=ids, state=JobState.QUEUED, sends__gt=1, due_at__gt=now)
+        for job in await queued.using_db(connection):
+            doublings = min(job.sends - 1, MAX_UNANSWERED_DOUBLINGS)
+            await (
+                Job.filter(id=job.id)
+                .using_db(connection)
+                .update(due_at=max(now, job.not_before) + (UNANSWERED_MS << doublings))
+            )
 
     # Leases
 
@@ -451,8 +469,9 @@ class JobStore:
     async def sweep(self, limit: int) -> list[StoredJob]:
         """Free expired leases and return the jobs whose message has to be sent (again).
 
-        The jobs are marked as taken care of for a while, so that two sweepers do not both send
-        for one; a sweeper that dies before it sends leaves them to the next sweep after that.
+        The jobs are not due for the time that a send takes, so that two sweepers do not both send
+        for one. When the send fails, or the sweeper dies before it, they are due after that;
+        `mark_sent` gives the message that was sent its time to be answered.
         """
         async with self._database.transaction() as connection:
             now = await self._database.clock.now_ms(connection)
@@ -478,12 +497,10 @@ class JobStore:
                 .update(state=JobState.QUEUED, queued_at=now)
             )
             for job in due:
-                doublings = min(job.sends, MAX_UNANSWERED_DOUBLINGS)
-                rest = UNSENT_MS if job.state == JobState.PENDING else UNANSWERED_MS << doublings
                 await (
                     Job.filter(id=job.id, state__in=TAKEABLE)
                     .using_db(connection)
-                    .update(due_at=now + rest, sends=F("sends") + 1)
+                    .update(due_at=now + UNSENT_MS, sends=F("sends") + 1)
                 )
             fresh = await Job.filter(id__in=ids, state__in=TAKEABLE).using_db(connection)
             return [_stored(job) for job in fresh]
@@ -512,6 +529,8 @@ class JobStore:
                 .update(
                     state=JobState.CANCELLED,
                     finished_at=now,
+                    error_code=None,
+                    error_message=None,
                     due_at=None,
                     lease_token=None,
                     lease_until=None,

@@ -1,0 +1,582 @@
+"""Compute slots with real processes: what a plugin may do to itself, and to nobody else."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from prover_framework.compute.frames import Task
+from prover_framework.compute.slot import Slot
+from prover_framework.errors import (
+    ComputeCrashed,
+    ComputeOutOfMemory,
+    ComputeRaised,
+    ComputeTimeout,
+    ProofError,
+    ResultInvalid,
+)
+from prover_framework.jsontext import dump_json
+from prover_framework.model import HourlySeries, Inputs, SeriesKind
+from prover_framework.wire import unstructure
+
+# A fresh interpreter on a machine with other things to do; nothing here takes as long.
+AMPLE_SECONDS = 60.0
+
+MEMORY_BYTES = 512 * 2**20
+
+INPUTS = Inputs(
+    hourly_base_fee=HourlySeries(
+        chain_id=1,
+        simulated=True,
+        kind=SeriesKind.BLOCKS,
+        first_hour=3600,
+        sums_wei=(10, 2**60),
+        counts=(2, 1),
+        first_block=7,
+        last_block=9,
+    )
+)
+
+PLUGIN = '''
+import ctypes, os, signal, subprocess, sys, time
+from pathlib import Path
+
+from attrs import frozen
+
+from prover_framework import ProofError, ProofType, hookimpl
+
+
+class LabClosed(ProofError):
+    code = "lab_closed"
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+@frozen(kw_only=True)
+class Parameters:
+    action: str
+    path: str = ""
+
+
+@frozen(kw_only=True)
+class Result:
+    lab: float
+    pid: int = 0
+    text: str = ""
+
+
+@frozen(kw_only=True)
+class OtherResult:
+    lab: float
+
+
+@hookimpl
+def proof_type():
+    return ProofType(
+        name="lab", title="Lab", version="1", parameters=Parameters, result=Result
+    )
+
+
+def say(path, text):
+    """Leave a note that appears whole or not at all."""
+    Path(path + ".part").write_text(text)
+    os.rename(path + ".part", path)
+
+
+@hookimpl
+def compute(parameters, inputs, seed):
+    return globals()["do_" + parameters.action](parameters, inputs, seed)
+
+
+def answer(lab=1.0, text=""):
+    return Result(lab=lab, pid=os.getpid(), text=text)
+
+
+def do_answer(parameters, inputs, seed):
+    return answer(float(sum(inputs.hourly_base_fee.sums_wei)), seed.hex())
+
+
+def do_refuse(parameters, inputs, seed):
+    raise LabClosed("closed on Sundays")
+
+
+def do_refuse_plainly(parameters, inputs, seed):
+    raise ProofError("impossible")
+
+
+def do_raise(parameters, inputs, seed):
+    raise KeyError("what")
+
+
+def do_raise_much(parameters, inputs, seed):
+    raise ValueError("x" * 10**7 + "\\ud800")
+
+
+def do_raise_unprintable(parameters, inputs, seed):
+    raise Unprintable
+
+
+def do_other_type(parameters, inputs, seed):
+    return OtherResult(lab=1.0)
+
+
+def do_nothing(parameters, inputs, seed):
+    return None
+
+
+def do_nan(parameters, inputs, seed):
+    return answer(float("nan"))
+
+
+def do_infinite(parameters, inputs, seed):
+    return answer(float("inf"))
+
+
+def do_wrong_field(parameters, inputs, seed):
+    return answer("a string")
+
+
+def do_huge(parameters, inputs, seed):
+    return answer(text="x" * (65 * 2**20))
+
+
+def do_print(parameters, inputs, seed):
+    print("hello")
+    sys.stdout.flush()
+    os.write(1, b"raw bytes on standard output\\n")
+    print("complaint", file=sys.stderr)
+    return answer()
+
+
+def do_exit(parameters, inputs, seed):
+    os._exit(3)
+
+
+def do_sys_exit(parameters, inputs, seed):
+    sys.exit(4)
+
+
+def do_segfault(parameters, inputs, seed):
+    ctypes.string_at(0)
+
+
+def do_recurse(parameters, inputs, seed):
+    return do_recurse(parameters, inputs, seed)
+
+
+def do_eat(parameters, inputs, seed):
+    food = []
+    while True:
+        food.append(bytearray(16 * 2**20))
+
+
+def do_hang(parameters, inputs, seed):
+    say(parameters.path, str(os.getpid()))
+    while True:
+        time.sleep(60)
+
+
+def do_spin(parameters, inputs, seed):
+    say(parameters.path, str(os.getpid()))
+    while True:
+        pass
+
+
+def do_start_child_and_hang(parameters, inputs, seed):
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    say(parameters.path, str(child.pid))
+    while True:
+        time.sleep(60)
+
+
+def do_fork_and_die(parameters, inputs, seed):
+    child = os.fork()
+    if child == 0:
+        time.sleep(600)
+        os._exit(0)
+    say(parameters.path, str(child))
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def do_environment(parameters, inputs, seed):
+    return answer(text="\\n".join(f"{k}={v}" for k, v in sorted(os.environ.items())))
+
+
+def do_deafen(parameters, inputs, seed):
+    os.closerange(3, 256)
+    time.sleep(600)
+'''
+
+# A worker that only holds a slot: computes one task, or starts the process and waits.
+HOLDER = """
+import asyncio, sys
+from prover_framework.compute.frames import Task
+from prover_framework.compute.slot import Slot
+from prover_framework.jsontext import parse_json
+from prover_framework.wire import structure
+
+async def main():
+    slot = Slot()
+    await slot.start()
+    print(slot._running.process.pid, flush=True)
+    if len(sys.argv) > 1:
+        await slot.run(structure(parse_json(sys.argv[1].encode()), Task), seconds=600)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
+
+Scenario = Callable[[Slot], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    (modules / "prover_test_lab.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(modules))
+
+
+def task(
+    action: str,
+    *,
+    path: Path | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+    module: str = "prover_test_lab",
+) -> Task:
+    return Task(
+        module=module,
+        parameters={"action": action, "path": str(path or "")},
+        inputs=INPUTS,
+        seed="ab" * 32,
+        memory_bytes=memory_bytes,
+    )
+
+
+def run(scenario: Scenario) -> None:
+    async def main() -> None:
+        slot = Slot()
+        try:
+            async with asyncio.timeout(2 * AMPLE_SECONDS):
+                await scenario(slot)
+        finally:
+            await slot.kill()
+
+    asyncio.run(main())
+
+
+async def compute(slot: Slot, job: Task, *, seconds: float = AMPLE_SECONDS) -> dict[str, object]:
+    return await slot.run(job, seconds=seconds)
+
+
+async def works(slot: Slot) -> bool:
+    return (await compute(slot, task("answer")))["lab"] == float(2**60 + 10)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, perhaps without anybody having asked for its status."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = AMPLE_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)
+
+
+async def written(path: Path) -> int:
+    """Wait for the plugin's note and return the process id in it."""
+    await asyncio.to_thread(wait_until, path.exists)
+    return int(await asyncio.to_thread(path.read_text))
+
+
+def test_a_result_comes_back_exactly() -> None:
+    async def scenario(slot: Slot) -> None:
+        result = await compute(slot, task("answer"))
+        assert result["lab"] == float(2**60 + 10)
+        assert result["text"] == "ab" * 32
+        assert result["pid"] != os.getpid()
+
+    run(scenario)
+
+
+def test_the_process_is_kept_for_the_next_task() -> None:
+    async def scenario(slot: Slot) -> None:
+        first = await compute(slot, task("answer"))
+        with pytest.raises(ProofError):
+            await compute(slot, task("refuse"))
+        assert (await compute(slot, task("answer")))["pid"] == first["pid"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("action", "code", "message"),
+    [
+        ("refuse", "lab_closed", "closed on Sundays"),
+        ("refuse_plainly", "proof_impossible", "impossible"),
+    ],
+)
+def test_a_proof_error_keeps_its_code_and_message(action: str, code: str, message: str) -> None:
+    async def scenario(slot: Slot) -> None:
+        with pytest.raises(ProofError) as caught:
+            await compute(slot, task(action))
+        assert (caught.value.code, str(caught.value)) == (code, message)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "message"),
+    [
+        ("raise", ComputeRaised, r"KeyError: 'what'"),
+        ("recurse", ComputeRaised, r"RecursionError"),
+        ("other_type", ResultInvalid, r"compute returned OtherResult, not Result"),
+        ("nothing", ResultInvalid, r"compute returned NoneType, not Result"),
+        ("nan", ResultInvalid, r"no JSON form"),
+        ("infinite", ResultInvalid, r"no JSON form"),
+        ("wrong_field", ResultInvalid, r"lab"),
+        ("huge", ResultInvalid, r"bytes, more than"),
+        ("exit", ComputeCrashed, r"exited with status 3"),
+        ("sys_exit", ComputeCrashed, r"exited with status 4"),
+        ("raise_unprintable", ComputeCrashed, r"exited with status 1"),
+        ("segfault", ComputeCrashed, r"ended by SIGSEGV"),
+        ("eat", ComputeOutOfMemory, r"more memory than its limit"),
+    ],
+)
+def test_a_failure_has_its_name_and_the_slot_recovers(
+    action: str, error: type[Exception], message: str
+) -> None:
+    async def scenario(slot: Slot) -> None:
+        with pytest.raises(error, match=message):
+            await compute(slot, task(action, memory_bytes=2 * MEMORY_BYTES))
+        assert await works(slot)
+
+    run(scenario)
+
+
+def test_a_message_of_any_length_and_content_is_cut() -> None:
+    async def scenario(slot: Slot) -> None:
+        with pytest.raises(ComputeRaised) as caught:
+            await compute(slot, task("raise_much"))
+        assert str(caught.value).startswith("ValueError: xxx")
+        assert len(str(caught.value)) == 2000
+        str(caught.value).encode()
+
+    run(scenario)
+
+
+def test_a_module_that_is_not_there_is_an_error_of_the_task() -> None:
+    async def scenario(slot: Slot) -> None:
+        with pytest.raises(ComputeRaised, match="no_such_module"):
+            await compute(slot, task("answer", module="no_such_module"))
+        assert await works(slot)
+
+    run(scenario)
+
+
+def test_printing_disturbs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    async def scenario(slot: Slot) -> None:
+        assert (await compute(slot, task("print")))["lab"] == 1.0
+        assert await works(slot)
+
+    run(scenario)
+    printed = capfd.readouterr()
+    assert printed.out == "", "what the command prints is for programs"
+    assert "raw bytes on standard output" in printed.err
+    assert "complaint" in printed.err
+
+
+@pytest.mark.parametrize("action", ["hang", "spin"])
+def test_a_computation_that_overruns_is_ended(action: str, tmp_path: Path) -> None:
+    async def scenario(slot: Slot) -> None:
+        assert await works(slot)
+        with pytest.raises(ComputeTimeout, match=r"limit of 0\.5 s"):
+            await compute(slot, task(action, path=tmp_path / "pid"), seconds=0.5)
+        assert gone(await written(tmp_path / "pid"))
+        assert await works(slot)
+
+    run(scenario)
+
+
+def test_a_cancelled_call_kills_its_process(tmp_path: Path) -> None:
+    async def scenario(slot: Slot) -> None:
+        call = asyncio.create_task(compute(slot, task("spin", path=tmp_path / "pid")))
+        pid = await written(tmp_path / "pid")
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert gone(pid)
+        assert await works(slot)
+
+    run(scenario)
+
+
+def test_a_call_that_is_cancelled_while_the_process_starts_leaves_none_behind() -> None:
+    async def scenario(slot: Slot) -> None:
+        before = {child.pid for child in psutil.Process().children()}
+        for steps in range(0, 40, 4):
+            call = asyncio.create_task(compute(slot, task("answer")))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        assert await works(slot)
+        await slot.kill()
+        left = {child.pid for child in psutil.Process().children()} - before
+        wait_until(lambda: all(gone(pid) for pid in left))
+
+    run(scenario)
+
+
+def test_what_a_plugin_has_started_dies_with_it(tmp_path: Path) -> None:
+    async def scenario(slot: Slot) -> None:
+        await slot.start()
+        call = asyncio.create_task(
+            compute(slot, task("start_child_and_hang", path=tmp_path / "pid"))
+        )
+        grandchild = await written(tmp_path / "pid")
+        assert not gone(grandchild)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        wait_until(lambda: gone(grandchild))
+
+    run(scenario)
+
+
+def test_a_fork_that_outlives_its_process_hides_no_crash(tmp_path: Path) -> None:
+    """The fork holds the socket open, so its end does not tell that the process is gone."""
+
+    async def scenario(slot: Slot) -> None:
+        with pytest.raises(ComputeCrashed, match="SIGSEGV"):
+            await compute(slot, task("fork_and_die", path=tmp_path / "pid"))
+        fork = await written(tmp_path / "pid")
+        wait_until(lambda: gone(fork))
+        assert await works(slot)
+
+    run(scenario)
+
+
+def test_a_process_that_dies_between_tasks_hurts_no_task() -> None:
+    async def scenario(slot: Slot) -> None:
+        first = await compute(slot, task("answer"))
+        assert slot._running is not None
+        process = slot._running.process
+        os.kill(process.pid, signal.SIGKILL)
+        await process.wait()
+        assert (await compute(slot, task("answer")))["pid"] != first["pid"]
+
+    run(scenario)
+
+
+def test_a_process_that_closes_its_connection_is_replaced() -> None:
+    async def scenario(slot: Slot) -> None:
+        with pytest.raises(ComputeCrashed, match="closed its connection"):
+            await compute(slot, task("deafen"))
+        assert await works(slot)
+
+    run(scenario)
+
+
+def test_the_memory_limit_is_the_tasks() -> None:
+    async def scenario(slot: Slot) -> None:
+        with pytest.raises(ComputeOutOfMemory):
+            await compute(slot, task("eat"))
+        assert await works(slot)
+        # A limit that the one before did not need is raised again in the same process.
+        small = await compute(slot, task("answer", memory_bytes=MEMORY_BYTES // 2))
+        large = await compute(slot, task("answer", memory_bytes=2 * MEMORY_BYTES))
+        assert small["pid"] == large["pid"]
+
+    run(scenario)
+
+
+def test_the_plugin_sees_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = {
+        "AWS_SECRET_ACCESS_KEY": "secret-1",
+        "DATABASE_URL": "postgresql://user:secret-2@host/db",
+        "PROVER_SIGNING_KEY": "secret-3",
+        "GITHUB_TOKEN": "secret-4",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+
+    async def scenario(slot: Slot) -> None:
+        environment = str((await compute(slot, task("environment")))["text"])
+        assert "OMP_NUM_THREADS=1" in environment
+        assert "secret-" not in environment
+        for name in secrets:
+            assert name not in environment
+
+    run(scenario)
+
+
+def test_killing_a_slot_twice_or_before_its_start_is_no_error() -> None:
+    async def scenario(slot: Slot) -> None:
+        await slot.kill()
+        await slot.start()
+        await slot.kill()
+        await slot.kill()
+        assert await works(slot)
+
+    run(scenario)
+
+
+def test_slots_are_apart(tmp_path: Path) -> None:
+    async def scenario(slot: Slot) -> None:
+        other = Slot()
+        try:
+            slow = asyncio.create_task(compute(slot, task("hang", path=tmp_path / "pid")))
+            await written(tmp_path / "pid")
+            with pytest.raises(ComputeCrashed):
+                await compute(other, task("segfault"))
+            assert await works(other)
+            assert not slow.done()
+            slow.cancel()
+            await asyncio.gather(slow, return_exceptions=True)
+        finally:
+            await other.kill()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("action", ["", "spin"])
+def test_the_process_dies_with_its_killed_parent(action: str, tmp_path: Path) -> None:
+    arguments = []
+    if action:
+        arguments = [dump_json(unstructure(task(action, path=tmp_path / "pid")))]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    try:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        if action:
+            wait_until((tmp_path / "pid").exists)
+        assert not gone(child)
+        parent.kill()
+        parent.wait()
+        wait_until(lambda: gone(child))
+    finally:
+        parent.kill()
+        parent.wait()
+        if parent.stdout is not None:
+            parent.stdout.close()

@@ -1,0 +1,369 @@
+"""What every queue promises, as a class of tests that each queue inherits.
+
+Messages may come twice and, in general, in any order. A queue that is a table also promises the
+order of sending; its own class says so.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+from prover_framework.errors import StoreError
+from prover_framework.queues import embedded
+from prover_framework.queues.base import Outgoing, Queue, Received
+from prover_framework.queues.embedded import EmbeddedQueue
+from prover_framework.store.database import Database
+from prover_framework.store.models import DeadLetter, QueueMessage
+
+# Longer than any test should take; a test that gets this far has failed.
+HANG_SECONDS = 30.0
+
+VISIBILITY_SECONDS = 20.0
+
+
+class ManualClock:
+    """A clock that the test owns."""
+
+    def __init__(self) -> None:
+        self.ms = 1_700_000_000_000
+
+    async def now_ms(self, connection: BaseDBAsyncClient) -> int:  # noqa: ARG002
+        return self.ms
+
+
+@frozen
+class Bench:
+    """A queue under test.
+
+    Args:
+        queue: The queue.
+        other: The same queue as another process sees it, over a connection of its own.
+        time_passes: Lets seconds pass by the clock that messages become visible by.
+        dead: Reads the dead letters, as pairs of body and reason.
+    """
+
+    queue: Queue
+    other: Queue
+    time_passes: Callable[[float], Awaitable[None]]
+    dead: Callable[[], Awaitable[list[tuple[str, str]]]]
+
+
+def outgoing(body: str, *, queue: str = "default", delay_seconds: float = 0.0) -> Outgoing:
+    return Outgoing(f"id of {body}", queue, body, delay_seconds)
+
+
+async def receive(
+    queue: Queue,
+    *,
+    name: str = "default",
+    limit: int = 10,
+    wait_seconds: float = 0.0,
+    visibility_seconds: float = VISIBILITY_SECONDS,
+) -> list[Received]:
+    return await queue.receive(
+        name, limit=limit, wait_seconds=wait_seconds, visibility_seconds=visibility_seconds
+    )
+
+
+def bodies(messages: Sequence[Received]) -> list[str]:
+    return sorted(message.body for message in messages)
+
+
+class QueueContract:
+    """Inherit, and say how to open the queue."""
+
+    def open(self, directory: Path) -> AbstractAsyncContextManager[Bench]:
+        raise NotImplementedError
+
+    def run(self, directory: Path, scenario: Callable[[Bench], Awaitable[None]]) -> None:
+        async def opened() -> None:
+            async with asyncio.timeout(HANG_SECONDS), self.open(directory) as bench:
+                await scenario(bench)
+
+        asyncio.run(opened())
+
+    def test_what_is_sent_is_received(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            text = '{"a": "\\u00e9 \U0001f600 \\n"}'
+            assert await bench.queue.send([outgoing(text), outgoing("b")]) == []
+            messages = await receive(bench.other)
+            assert bodies(messages) == sorted([text, "b"])
+            assert {message.queue for message in messages} == {"default"}
+            assert {message.receive_count for message in messages} == {1}
+
+        self.run(tmp_path, scenario)
+
+    def test_sending_nothing_is_no_error(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            assert await bench.queue.send([]) == []
+            assert await receive(bench.queue) == []
+
+        self.run(tmp_path, scenario)
+
+    def test_queues_have_names(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing("a"), outgoing("b", queue="large")])
+            assert bodies(await receive(bench.queue, name="large")) == ["b"]
+            assert bodies(await receive(bench.queue)) == ["a"]
+
+        self.run(tmp_path, scenario)
+
+    def test_no_more_than_the_limit_come_at_once(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing(str(n)) for n in range(5)])
+            parts = [await receive(bench.queue, limit=2) for _ in range(4)]
+            assert max(map(len, parts)) == 2
+            assert bodies([m for part in parts for m in part]) == list("01234")
+
+        self.run(tmp_path, scenario)
+
+    def test_a_received_message_is_invisible_for_a_while(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing("a")])
+            (first,) = await receive(bench.queue, visibility_seconds=2)
+            assert await receive(bench.other) == []
+            await bench.time_passes(2.1)
+            (second,) = await receive(bench.other, visibility_seconds=2)
+            assert (second.body, second.receive_count) == ("a", 2)
+            assert second.receipt != first.receipt
+
+        self.run(tmp_path, scenario)
+
+    def test_a_deleted_message_never_comes_back(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing("a"), outgoing("b")])
+            messages = await receive(bench.queue, visibility_seconds=2)
+            await bench.queue.delete(next(m for m in messages if m.body == "a"))
+            await bench.time_passes(2.1)
+            assert bodies(await receive(bench.queue)) == ["b"]
+
+        self.run(tmp_path, scenario)
+
+    def test_an_outdated_receipt_moves_nothing(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing("a")])
+            (outdated,) = await receive(bench.queue, visibility_seconds=2)
+            await bench.time_passes(2.1)
+            (current,) = await receive(bench.other, visibility_seconds=5)
+            await bench.queue.delete(outdated)
+            await bench.queue.hide([outdated], 0)
+            await bench.queue.bury(outdated, "outdated")
+            assert await receive(bench.queue) == []
+            assert await bench.dead() == []
+            await bench.other.hide([current], 0)
+            assert bodies(await receive(bench.queue)) == ["a"]
+
+        self.run(tmp_path, scenario)
+
+    def test_hiding_extends_or_ends_the_invisibility(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing("kept"), outgoing("freed")])
+            messages = await receive(bench.queue, visibility_seconds=2)
+            kept, freed = sorted(messages, key=lambda m: m.body, reverse=True)
+            await bench.queue.hide([kept], 6)
+            await bench.queue.hide([freed], 0)
+            assert bodies(await receive(bench.other)) == ["freed"]
+            await bench.time_passes(2.1)
+            assert await receive(bench.other) == []
+            await bench.time_passes(4)
+            assert bodies(await receive(bench.other)) == ["kept"]
+
+        self.run(tmp_path, scenario)
+
+    def test_hiding_nothing_is_no_error(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.hide([], 5)
+
+        self.run(tmp_path, scenario)
+
+    def test_a_delayed_message_comes_later(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing("later", delay_seconds=2), outgoing("now")])
+            assert bodies(await receive(bench.queue)) == ["now"]
+            await bench.time_passes(2.1)
+            assert bodies(await receive(bench.queue)) == ["later"]
+
+        self.run(tmp_path, scenario)
+
+    def test_a_buried_message_is_a_dead_letter_with_its_reason(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing("gibberish"), outgoing("sense")])
+            messages = await receive(bench.queue, visibility_seconds=2)
+            bad = next(m for m in messages if m.body == "gibberish")
+            await bench.queue.bury(bad, "not an object")
+            await bench.queue.bury(bad, "once more")
+            assert await bench.dead() == [("gibberish", "not an object")]
+            await bench.time_passes(2.1)
+            assert bodies(await receive(bench.queue)) == ["sense"]
+
+        self.run(tmp_path, scenario)
+
+    def test_an_empty_queue_answers_when_the_wait_is_over(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            started = asyncio.get_running_loop().time()
+            assert await receive(bench.queue, wait_seconds=1) == []
+            assert asyncio.get_running_loop().time() - started >= 0.9
+
+        self.run(tmp_path, scenario)
+
+    def test_a_send_of_this_process_ends_the_wait(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            waiting = asyncio.create_task(receive(bench.queue, wait_seconds=HANG_SECONDS))
+            await asyncio.sleep(0.1)
+            await bench.queue.send([outgoing("a")])
+            assert bodies(await waiting) == ["a"]
+
+        self.run(tmp_path, scenario)
+
+    def test_a_send_of_another_process_ends_the_wait(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            waiting = asyncio.create_task(receive(bench.queue, wait_seconds=HANG_SECONDS))
+            await asyncio.sleep(0.1)
+            await bench.other.send([outgoing("a")])
+            assert bodies(await waiting) == ["a"]
+
+        self.run(tmp_path, scenario)
+
+    def test_a_message_that_becomes_visible_ends_the_wait(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing("a", delay_seconds=1)])
+            waiting = asyncio.create_task(receive(bench.queue, wait_seconds=HANG_SECONDS))
+            await bench.time_passes(1.1)
+            assert bodies(await waiting) == ["a"]
+
+        self.run(tmp_path, scenario)
+
+    def test_an_interrupt_ends_waits_now_and_from_now_on(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            waiting = [
+                asyncio.create_task(receive(bench.queue, wait_seconds=HANG_SECONDS))
+                for _ in range(3)
+            ]
+            await asyncio.sleep(0.1)
+            bench.queue.interrupt()
+            assert await asyncio.gather(*waiting) == [[], [], []]
+            assert await receive(bench.queue, wait_seconds=HANG_SECONDS) == []
+            await bench.other.send([outgoing("a")])
+            assert bodies(await receive(bench.other)) == ["a"]
+
+        self.run(tmp_path, scenario)
+
+    def test_concurrent_receivers_share_and_lose_nothing(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            count = 60
+            got: list[str] = []
+            enough = asyncio.Event()
+
+            async def work(queue: Queue) -> None:
+                while not enough.is_set():
+                    for message in await receive(queue, limit=3, wait_seconds=1):
+                        got.append(message.body)
+                        await queue.delete(message)
+                    if len(got) >= count:
+                        enough.set()
+
+            workers = [
+                asyncio.create_task(work(queue))
+                for queue in (bench.queue, bench.queue, bench.other, bench.other)
+            ]
+            for start in range(0, count, 6):
+                sender = bench.queue if start % 4 else bench.other
+                await sender.send([outgoing(f"{n:03}") for n in range(start, start + 6)])
+            await asyncio.gather(*workers)
+            assert sorted(got) == [f"{n:03}" for n in range(count)]
+
+        self.run(tmp_path, scenario)
+
+
+class TestEmbedded(QueueContract):
+    """The queue that is a table, on a clock that the test owns."""
+
+    @asynccontextmanager
+    async def _open(self, directory: Path) -> AsyncIterator[Bench]:
+        path = directory / "prover.sqlite3"
+        clock = ManualClock()
+
+        async def time_passes(seconds: float) -> None:
+            clock.ms += round(seconds * 1000)
+
+        async with Database(path, clock=clock) as database, Database(path, clock=clock) as another:
+            await database.migrate()
+            queue, other = EmbeddedQueue(database), EmbeddedQueue(another)
+
+            async def dead() -> list[tuple[str, str]]:
+                async with database.reading() as reader:
+                    rows = await DeadLetter.all().using_db(reader).order_by("id")
+                return [(row.body, row.reason) for row in rows]
+
+            yield Bench(queue, other, time_passes, dead)
+            await queue.close()
+            await other.close()
+
+    def open(self, directory: Path) -> AbstractAsyncContextManager[Bench]:
+        return self._open(directory)
+
+    def test_messages_come_in_the_order_of_sending(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            for start in (0, 10, 20):
+                await bench.queue.send([outgoing(f"{n:02}") for n in range(start, start + 10)])
+            got = [m.body for _ in range(6) for m in await receive(bench.queue, limit=5)]
+            assert got == [f"{n:02}" for n in range(30)]
+
+        self.run(tmp_path, scenario)
+
+    def test_news_reach_each_of_several_waiting_receives_at_once(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # Nobody looks without a reason: what ends these waits is the news alone.
+        monkeypatch.setattr(embedded, "LOOK_SECONDS", HANG_SECONDS)
+        monkeypatch.setattr(embedded, "POLL_SECONDS", HANG_SECONDS)
+
+        async def scenario(bench: Bench) -> None:
+            waiting = [
+                asyncio.create_task(receive(bench.queue, limit=1, wait_seconds=HANG_SECONDS))
+                for _ in range(4)
+            ]
+            await asyncio.sleep(0.1)
+            await bench.queue.send([outgoing(str(n)) for n in range(4)])
+            got = await asyncio.gather(*waiting)
+            assert bodies([m for part in got for m in part]) == list("0123")
+
+        self.run(tmp_path, scenario)
+
+    def test_a_hidden_message_that_is_released_ends_the_wait(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(embedded, "LOOK_SECONDS", HANG_SECONDS)
+
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing("a")])
+            (message,) = await receive(bench.queue)
+            waiting = asyncio.create_task(receive(bench.other, wait_seconds=HANG_SECONDS))
+            await asyncio.sleep(0.1)
+            await bench.queue.hide([message], 0)
+            assert bodies(await waiting) == ["a"]
+
+        self.run(tmp_path, scenario)
+
+    def test_a_database_that_refuses_fails_all_messages_of_a_send(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def refuse(*_: object, **__: object) -> None:
+            raise StoreError("no space left")
+
+        async def scenario(bench: Bench) -> None:
+            with monkeypatch.context() as patch:
+                patch.setattr(QueueMessage, "bulk_create", refuse)
+                failures = await bench.queue.send([outgoing("a"), outgoing("b")])
+            assert [(f.job_id, f.reason) for f in failures] == [
+                ("id of a", "no space left"),
+                ("id of b", "no space left"),
+            ]
+            assert await receive(bench.queue) == []
+
+        self.run(tmp_path, scenario)

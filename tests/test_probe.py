@@ -1,0 +1,120 @@
+"""Modules that end the interpreter or hang are found in a child process."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import psutil
+import pytest
+
+from prover_framework import plugins
+from prover_framework.plugins import Candidate
+from prover_framework.probe import find_deadly
+
+numbers = count()
+
+# Above what importing these few lines takes on a busy machine, below anybody's patience.
+TIMEOUT = 2.0
+
+Write = Callable[[str], str]
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def module(source: str) -> str:
+        name = f"probed_by_a_test_{next(numbers)}"
+        (tmp_path / f"{name}.py").write_text(source, "utf-8")
+        return name
+
+    yield module
+    assert not [name for name in sys.modules if name.startswith("probed_by_a_test_")]
+
+
+def ends(pid: int) -> bool:
+    """Wait for a process that is not our child to end, reaped by its new parent or not."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_sound_and_merely_broken_modules_are_not_deadly(write: Write) -> None:
+    modules = [
+        write("x = 1"),
+        write("1 / 0"),
+        write("def broken(:"),
+        "a_module_that_is_not_there",
+        write("print('x' * 100_000); import sys; print('y', file=sys.stderr)"),
+        write("input()"),
+        write("import atexit, os; atexit.register(os._exit, 3)"),
+        write("import threading, time; threading.Thread(target=time.sleep, args=(60,)).start()"),
+    ]
+    started = time.monotonic()
+    assert find_deadly(modules, timeout=20) == {}
+    assert time.monotonic() - started < 15
+    assert find_deadly([]) == {}
+
+
+def test_modules_that_end_the_interpreter_are_named_and_the_others_are_still_tried(
+    write: Write,
+) -> None:
+    fine = write("x = 1")
+    leaves = write("import os; os._exit(0)")
+    exits = write("raise SystemExit(3)")
+    interrupts = write("raise KeyboardInterrupt")
+    crashes = write("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
+
+    deadly = find_deadly([leaves, fine, exits, interrupts, fine, crashes, fine], timeout=20)
+
+    assert set(deadly) == {leaves, exits, interrupts, crashes}
+    assert deadly[leaves] == "its import ends the interpreter (exit status 0)"
+    assert deadly[exits] == "its import ends the interpreter (exit status 3)"
+    assert deadly[crashes] == "its import ends the interpreter (signal 11)"
+
+
+def test_a_module_that_waits_for_ever_is_ended_with_all_it_started(
+    write: Write, tmp_path: Path
+) -> None:
+    note = tmp_path / "pid"
+    hangs = write(
+        "import pathlib, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        f"pathlib.Path({str(note)!r}).write_text(str(child.pid))\n"
+        "time.sleep(600)\n"
+    )
+    fine = write("x = 1")
+
+    deadly = find_deadly([fine, hangs, fine], timeout=TIMEOUT)
+
+    assert deadly == {hangs: "its import did not finish within 2 s"}
+    assert ends(int(note.read_text("utf-8")))
+
+
+def test_a_module_of_the_working_directory_hides_no_installed_one(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "elsewhere"
+    directory.mkdir()
+    (directory / "attrs.py").write_text("import os; os._exit(9)", "utf-8")
+    monkeypatch.chdir(directory)
+    assert find_deadly([write("import attrs")], timeout=20) == {}
+
+
+def test_the_probe_keeps_deadly_plugins_out_of_the_process_that_loads(write: Write) -> None:
+    candidates = [
+        Candidate("deadly", write("import os; os._exit(1)"), "prover-deadly", "1"),
+        *(candidate for candidate in plugins.installed() if candidate.name == "twap"),
+    ]
+    loaded = plugins.load(candidates, probe=find_deadly)
+    assert [bool(plugin.failure) for plugin in loaded.found] == [True, False]
+    assert loaded.found[0].failure == "its import ends the interpreter (exit status 1)"
+    assert set(loaded.hooks) == {"twap"}

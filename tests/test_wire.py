@@ -1,0 +1,528 @@
+"""The JSON forms: nothing is coerced, every problem has its place, and what goes out comes back."""
+
+import json
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+from typing import Any, Literal, Optional
+
+import attrs
+import pytest
+from attrs import Attribute, Factory, field, frozen
+from attrs.validators import ge, in_, instance_of, le, matches_re
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prover_framework.errors import MessageError, RequestError
+from prover_framework.jsontext import Json, dump_json, parse_json
+from prover_framework.model import (
+    DataNeeds,
+    HourlySeries,
+    Inputs,
+    ProofType,
+    RangeParameters,
+    SeriesKind,
+    TimeRange,
+)
+from prover_framework.wire import (
+    MAX_PROBLEMS,
+    JobMessage,
+    dump_message,
+    dump_parameters,
+    parse_group_request,
+    parse_message,
+    require_form,
+    structure,
+    unstructure,
+)
+
+
+class Colour(StrEnum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Level(IntEnum):
+    LOW = 1
+    HIGH = 2
+
+
+@frozen(kw_only=True)
+class Leaf:
+    number: int = field(validator=[ge(0), le(9)])
+    name: str = "leaf"
+
+
+@frozen(kw_only=True)
+class Tree:
+    leaf: Leaf
+    others: tuple[Leaf, ...] = ()
+    by_name: dict[str, Leaf] = Factory(dict)
+    maybe: Leaf | None = None
+
+
+def of(annotation: Any, **more: Any) -> type[Any]:
+    """Make a class with one field."""
+    made = attrs.make_class("Box", {"x": attrs.field(type=annotation, **more)}, frozen=True)
+    assert isinstance(made, type)
+    return made
+
+
+def problems(value: Json, cls: type[Any], where: str = "") -> list[str]:
+    with pytest.raises(RequestError) as caught:
+        structure(value, cls, where)
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (int, 5),
+        (int, -(10**30)),
+        (float, 5.5),
+        (float, -0.0),
+        (str, ""),
+        (bool, True),
+        (None | int, None),
+        (int | None, 3),
+        (Optional[int], None),  # noqa: UP045 - plugins may write it so
+        (tuple[int, ...], (1, 2)),
+        (tuple[int, ...], ()),
+        (tuple[int, str, bool], (1, "a", False)),
+        (list[str], ["a"]),
+        (Sequence[int], (1,)),
+        (frozenset[int], frozenset({1, 2})),
+        (AbstractSet[int], frozenset({1})),
+        (dict[str, int], {"a": 1}),
+        (Mapping[str, tuple[int, ...]], {"a": (1, 2)}),
+        (dict[str, Any], {"a": {"b": [1, None]}}),
+        (Any, [1, {"a": 2}]),
+        (Literal["a", 1], "a"),
+        (Literal["a", 1] | None, None),
+        (Colour, Colour.RED),
+        (Level, Level.HIGH),
+        (tuple[Colour | None, ...], (None, Colour.BLUE)),
+        (Leaf, Leaf(number=1)),
+        (Leaf | None, Leaf(number=1)),
+        (tuple[Leaf, ...], (Leaf(number=1), Leaf(number=2))),
+        (dict[str, Leaf], {"a": Leaf(number=1)}),
+    ],
+)
+def test_what_goes_out_comes_back_the_same(annotation: Any, value: object) -> None:
+    box = of(annotation)
+    require_form(box)
+    form = parse_json(json.dumps(unstructure(box(value)), default=list).encode())
+    again = structure(form, box)
+    assert again == box(value)
+    assert repr(again.x) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "problem"),
+    [
+        (int, "5", "x: must be an integer, got the string '5'"),
+        (int, True, "x: must be an integer, got a boolean (true)"),
+        (int, 5.0, "x: must be an integer, got the number 5.0"),
+        (int, None, "x: must be an integer, got null"),
+        (float, "5", "x: must be a number, got the string '5'"),
+        (float, False, "x: must be a number, got a boolean (false)"),
+        (float, 10**400, f"x: is too large: the integer 1{'0' * 39}... (401 characters)"),
+        (str, 5, "x: must be a string, got the integer 5"),
+        (str, None, "x: must be a string, got null"),
+        (bool, 1, "x: must be true or false, got the integer 1"),
+        (bool, "true", "x: must be true or false, got the string 'true'"),
+        (int | None, "a", "x: must be an integer, got the string 'a'"),
+        (tuple[str, ...], "abc", "x: must be an array, got the string 'abc'"),
+        (tuple[str, ...], {"a": 1}, "x: must be an array, got an object"),
+        (list[int], 5, "x: must be an array, got the integer 5"),
+        (frozenset[int], None, "x: must be an array, got null"),
+        (tuple[int, str], [1], "x: must have 2 elements, got 1"),
+        (tuple[int, str], [1, "a", 2], "x: must have 2 elements, got 3"),
+        (tuple[int, str], ["a", "b"], "x[0]: must be an integer, got the string 'a'"),
+        (dict[str, int], [], "x: must be an object, got an array"),
+        (dict[str, int], {"k": "v"}, "x['k']: must be an integer, got the string 'v'"),
+        (dict[str, int], {"\ud800": "v"}, "x['\\ud800']: must be an integer, got the string 'v'"),
+        (Literal["a", "b"], "c", 'x: must be one of "a", "b", got the string \'c\''),
+        (Literal["a"], ["a"], 'x: must be one of "a", got an array'),
+        (Literal[1], True, "x: must be one of 1, got a boolean (true)"),
+        (Literal[1], 1.0, "x: must be one of 1, got the number 1.0"),
+        (Colour, "green", 'x: must be one of "red", "blue", got the string \'green\''),
+        (Colour, "RED", 'x: must be one of "red", "blue", got the string \'RED\''),
+        (Level, True, "x: must be one of 1, 2, got a boolean (true)"),
+        (Leaf, [], "x: must be an object, got an array"),
+        (Leaf, {"number": 10}, "x.number: must be <= 9, got the integer 10"),
+        (Leaf | None, {"number": -1}, "x.number: must be >= 0, got the integer -1"),
+    ],
+)
+def test_nothing_is_coerced(annotation: Any, value: Json, problem: str) -> None:
+    assert problems({"x": value}, of(annotation)) == [problem]
+
+
+def test_every_problem_is_reported_with_its_path() -> None:
+    value: Json = {
+        "leaf": {"number": "1", "name": 2, "colour": 3},
+        "others": [{"number": 1}, {"number": 10}, 5, {}],
+        "by_name": {"a b": {"number": -1}, "c": {"number": 3, "name": None}},
+        "maybe": [],
+        "more": None,
+    }
+    assert problems(value, Tree, "tree") == [
+        "tree.'more': is unknown (known: leaf, others, by_name, maybe)",
+        "tree.leaf.'colour': is unknown (known: number, name)",
+        "tree.leaf.number: must be an integer, got the string '1'",
+        "tree.leaf.name: must be a string, got the integer 2",
+        "tree.others[1].number: must be <= 9, got the integer 10",
+        "tree.others[2]: must be an object, got the integer 5",
+        "tree.others[3].number: is required",
+        "tree.by_name['a b'].number: must be >= 0, got the integer -1",
+        "tree.by_name['c'].name: must be a string, got null",
+        "tree.maybe: must be an object, got an array",
+    ]
+    assert problems([], Tree, "tree") == ["tree: must be an object, got an array"]
+    assert problems({}, Tree) == ["leaf: is required"]
+
+
+def test_the_number_of_problems_is_bounded_and_told() -> None:
+    types = {"box": proof_type("box", of(list[int]))}
+    body = {"job_group_id": "g", "box": {"x": ["no"] * 1000}}
+    with pytest.raises(RequestError) as caught:
+        parse_group_request(json.dumps(body).encode(), types)
+    places = [problem.where for problem in caught.value.problems]
+    assert places == [*(f"box.x[{index}]" for index in range(MAX_PROBLEMS)), ""]
+    assert caught.value.problems[-1].what == f"and {1000 - MAX_PROBLEMS} more"
+
+
+# Validators
+
+
+def test_defaults_are_validated_by_the_class_and_seen_by_other_validators() -> None:
+    def below_limit(instance: Any, _: "Attribute[int]", value: int) -> None:
+        if value >= instance.limit:
+            raise ValueError(f"must be below {instance.limit}, got {value}")
+
+    @frozen(kw_only=True)
+    class LimitedBefore:
+        limit: int = 10
+        number: int = field(validator=below_limit)
+
+    @frozen(kw_only=True)
+    class LimitedAfter:
+        number: int = field(validator=below_limit)
+        limit: int = field(default=10)
+        made: list[int] = Factory(list)
+
+    classes: tuple[type[Any], ...] = (LimitedBefore, LimitedAfter)
+    for cls in classes:
+        assert structure({"number": 9}, cls).limit == 10
+        assert structure({"number": 19, "limit": 20}, cls).number == 19
+        assert problems({"number": 10}, cls) == ["number: must be below 10, got 10"]
+        assert problems({"number": 30, "limit": 20}, cls) == ["number: must be below 20, got 30"]
+        # What can not be compared for another problem's sake is not a problem of its own.
+        assert problems({"number": 10, "limit": "a"}, cls) == [
+            "limit: must be an integer, got the string 'a'"
+        ]
+
+
+def test_a_validator_that_looks_at_what_the_constructor_makes() -> None:
+    @frozen(kw_only=True)
+    class Doubled:
+        number: int = field()
+        double: int = field(init=False, default=Factory(lambda self: 2 * self.number, True))  # noqa: FBT003
+
+        @number.validator
+        def _check(self, _: "Attribute[int]", value: int) -> None:
+            if self.double != 2 * value:
+                raise ValueError("must have a double")
+            if value > 5:
+                raise ValueError("must be at most 5")
+
+    assert structure({"number": 5}, Doubled).double == 10
+    assert problems({"number": 6}, Doubled) == ["must be at most 5"]
+    assert problems({"number": 1, "double": 2}, Doubled) == ["'double': is unknown (known: number)"]
+
+
+def test_an_objection_of_the_constructor_has_its_field() -> None:
+    @frozen(kw_only=True)
+    class Converted:
+        number: int = field(converter=abs, validator=le(5))
+
+    def stripped(text: str) -> str:
+        return text.strip()
+
+    @frozen(kw_only=True)
+    class Parsed:
+        number: str = field(converter=stripped, validator=matches_re("a"))
+
+    assert structure({"number": " a "}, Parsed).number == "a"
+    assert structure({"number": -5}, Converted).number == 5
+    assert problems({"number": -6}, Converted, "twap") == ["twap.number: must be <= 5: 6"]
+
+
+def test_an_objection_of_the_whole_has_the_place_of_the_whole() -> None:
+    @frozen(kw_only=True)
+    class Pair:
+        a: int
+        b: int
+
+        def __attrs_post_init__(self) -> None:
+            if self.a == self.b:
+                raise ValueError("a and b must differ")
+
+    assert problems({"a": 1, "b": 1}, Pair, "pair") == ["pair: a and b must differ"]
+
+
+@pytest.mark.parametrize("validator", [in_(["a"]), matches_re("a"), instance_of(int)])
+def test_a_validator_that_repeats_its_value_gives_a_bounded_message(validator: Any) -> None:
+    box = of(str, validator=validator)
+    for value in ("b" * 60_000, "\ud800" * 60_000, "\n"):
+        [problem] = problems({"x": value}, box)
+        assert problem.startswith("x: must ")
+        assert len(problem) < 400
+        assert problem.encode()
+
+
+def test_a_message_can_be_encoded_whatever_a_validator_says() -> None:
+    def repeat(_: object, __: "Attribute[str]", value: str) -> None:
+        raise ValueError(f"no {value}")
+
+    assert problems({"x": "\ud800"}, of(str, validator=repeat)) == ["x: no \\ud800"]
+
+
+def test_names_on_the_wire_are_those_of_the_constructor() -> None:
+    @frozen
+    class Private:
+        _number: int
+        renamed: int = field(default=1, alias="other")
+
+    assert structure({"number": 1, "other": 2}, Private) == Private(1, other=2)
+    assert problems({"_number": 1}, Private) == [
+        "'_number': is unknown (known: number, other)",
+        "number: is required",
+    ]
+
+
+# What a plugin's classes may be made of
+
+
+@frozen
+class Recursive:
+    children: "tuple[Recursive, ...]"
+
+
+@frozen
+class Misspelled:
+    number: "Intger"  # type: ignore[name-defined] # noqa: F821
+
+
+@frozen
+class Untyped:
+    number = field()  # type: ignore[var-annotated]
+
+
+def test_a_class_may_contain_itself() -> None:
+    require_form(Recursive)
+    assert structure({"children": [{"children": []}]}, Recursive) == Recursive((Recursive(()),))
+
+
+@pytest.mark.parametrize(
+    ("cls", "complaint"),
+    [
+        (Misspelled, "the types of Misspelled can not be resolved"),
+        (Untyped, "Untyped.number has the type None"),
+        (of(bytes), "Box.x has the type <class 'bytes'>"),
+        (of(complex), "Box.x has the type <class 'complex'>"),
+        (of(Decimal), "Box.x has the type"),
+        (of(int | str), "Box.x has the type int | str"),
+        (of(tuple[bytes, ...]), "Box.x has the type <class 'bytes'>"),
+        (of(dict[str, bytes]), "Box.x has the type <class 'bytes'>"),
+        (of(dict[int, str]), "Box.x has keys that are not strings"),
+        (of(bytes | None), "Box.x has the type <class 'bytes'>"),
+        (of(of(object)), "Box.x.x has the type <class 'object'>"),
+    ],
+)
+def test_a_class_without_a_json_form_is_found_before_it_is_used(
+    cls: type[Any], complaint: str
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        require_form(cls)
+    assert str(caught.value).startswith(complaint)
+
+
+# Parameters, series and messages
+
+timestamps = st.integers(0, 2**63 - 1)
+ranges = (
+    st.tuples(timestamps, timestamps)
+    .filter(lambda pair: pair[0] != pair[1])
+    .map(lambda pair: RangeParameters(start_timestamp=min(pair), end_timestamp=max(pair)))
+)
+
+
+@given(ranges)
+def test_range_parameters_survive_the_way_to_json_and_back(parameters: RangeParameters) -> None:
+    text = dump_parameters(parameters)
+    assert structure(parse_json(text.encode()), RangeParameters) == parameters
+    assert text == (
+        f'{{"end_timestamp":{parameters.end_timestamp},'
+        f'"start_timestamp":{parameters.start_timestamp}}}'
+    )
+
+
+@given(st.integers() | st.none() | st.text(), st.integers() | st.floats() | st.booleans())
+def test_range_parameters_take_two_ordered_integers_and_nothing_else(
+    start: Json, end: Json
+) -> None:
+    value: Json = {"start_timestamp": start, "end_timestamp": end}
+    sound = type(start) is int and type(end) is int and 0 <= start < end < 2**63
+    if sound:
+        assert unstructure(structure(value, RangeParameters)) == value
+    else:
+        assert problems(value, RangeParameters)
+
+
+def test_inputs_survive_the_way_to_a_compute_process() -> None:
+    series = HourlySeries(
+        chain_id=1,
+        simulated=False,
+        kind=SeriesKind.HOURLY,
+        first_hour=3600,
+        sums_wei=(10**30, 1),
+        counts=(300, 1),
+        first_block=5,
+        last_block=6,
+    )
+    form = parse_json(dump_json(unstructure(Inputs(series))).encode())
+    again = structure(form, Inputs)
+    assert again == Inputs(series)
+    assert again.hourly_base_fee.kind is SeriesKind.HOURLY
+
+
+def test_the_shared_types_have_json_forms() -> None:
+    for cls in (RangeParameters, HourlySeries, Inputs, DataNeeds, TimeRange, JobMessage):
+        require_form(cls)
+
+
+json_texts = st.dictionaries(st.text(), st.integers() | st.text(), max_size=3)
+messages = st.builds(
+    JobMessage,
+    job_id=st.text(st.characters(codec="utf-8")),
+    job_group_id=st.text(st.characters(codec="utf-8")),
+    start_timestamp=st.none() | st.integers(),
+    end_timestamp=st.none() | st.integers(),
+    id=st.none() | st.text(st.characters(codec="utf-8")),
+    version=st.integers(),
+    params=st.none() | json_texts,
+)
+
+
+@given(messages)
+def test_messages_survive_the_way_to_json_and_back(message: JobMessage) -> None:
+    text = dump_message(message)
+    assert parse_message(text) == message
+    assert None not in json.loads(text).values()
+
+
+def test_a_message_begins_with_the_four_fields_that_others_read() -> None:
+    message = JobMessage(job_id="twap", job_group_id="g", start_timestamp=1, end_timestamp=2)
+    assert dump_message(message) == (
+        '{"job_id":"twap","job_group_id":"g","start_timestamp":1,"end_timestamp":2,"version":1}'
+    )
+
+
+def test_a_message_of_another_sender_is_understood() -> None:
+    text = (
+        '{"job_id": "twap", "job_group_id": "job_123", "start_timestamp": 1234567890,'
+        ' "end_timestamp": 1234567891'
+    )
+    expected = JobMessage(
+        job_id="twap",
+        job_group_id="job_123",
+        start_timestamp=1234567890,
+        end_timestamp=1234567891,
+    )
+    assert parse_message(text + "}") == expected
+    assert parse_message(text + ', "priority": 5, "twap": {"x": [1.5]}, "ID": null}') == expected
+    assert expected.id is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "the body is not JSON"),
+        ("hello", "the body is not JSON"),
+        ("null", "the message must be an object, got null"),
+        ("[]", "the message must be an object, got an array"),
+        ("{}", "job_id: is required; job_group_id: is required"),
+        ('{"job_id": "twap"}', "job_group_id: is required"),
+        ('{"job_id": 5, "job_group_id": "g"}', "job_id: must be a string, got the integer 5"),
+        ('{"job_id": "twap", "job_group_id": null}', "job_group_id: must be a string, got null"),
+        (
+            '{"job_id": "a", "job_group_id": "g", "start_timestamp": "1", "end_timestamp": 1.0}',
+            (
+                "start_timestamp: must be an integer, got the string '1'; "
+                "end_timestamp: must be an integer, got the number 1.0"
+            ),
+        ),
+        ('{"job_id": "a", "job_group_id": "g", "id": 7}', "id: must be a string, got the integer"),
+        ('{"job_id": "a", "job_group_id": "g", "params": []}', "params: must be an object, got an"),
+        ('{"job_id": "a", "job_group_id": "g", "x": NaN}', "NaN is not a JSON number"),
+        ('{"job_id": "a", "job_id": "a", "job_group_id": "g"}', "the key 'job_id' appears twice"),
+        ("[" * 100_000, "the body is nested too deep"),
+        ('{"job_id": "\ud800"}', "the body is not UTF-8"),
+        ("\ufeff{}", "the body is not JSON"),
+        ('{"start_timestamp": ' + "9" * 5000 + "}", "a number has 5000 digits"),
+    ],
+)
+def test_a_message_that_can_not_be_understood_says_why(text: str, reason: str) -> None:
+    with pytest.raises(MessageError) as caught:
+        parse_message(text)
+    assert str(caught.value).startswith(reason)
+
+
+@given(st.text(st.characters(codec=None)))
+def test_any_text_is_a_message_or_is_refused(text: str) -> None:
+    with pytest.raises(MessageError):
+        parse_message(text)
+
+
+# Requests, for what the installed proof types do not show
+
+
+def proof_type(
+    name: str, parameters: type[Any] = Leaf, *, required: bool = False
+) -> ProofType[Any, Leaf]:
+    return ProofType(
+        name=name, title=name, version="1", parameters=parameters, result=Leaf, required=required
+    )
+
+
+def test_proof_types_that_are_not_required_may_be_asked_for() -> None:
+    types = {"a": proof_type("a"), "b": proof_type("b")}
+    request = parse_group_request(b'{"b": {"number": 1}, "job_group_id": "g"}', types)
+    assert [(job.proof_type, job.parameters) for job in request.jobs] == [("b", Leaf(number=1))]
+    with pytest.raises(RequestError, match=r"^the request asks for no proof \(installed: a, b\)$"):
+        parse_group_request(b'{"job_group_id": "g"}', types)
+    with pytest.raises(RequestError, match=r"\(installed: none\)$"):
+        parse_group_request(b'{"job_group_id": "g"}', {})
+
+
+def test_jobs_have_the_order_of_the_request() -> None:
+    types = {name: proof_type(name) for name in "abc"}
+    body = {"c": {"number": 1}, "job_group_id": "g", "a": {"number": 1}, "b": {"number": 1}}
+    request = parse_group_request(json.dumps(body).encode(), types)
+    assert [job.proof_type for job in request.jobs] == ["c", "a", "b"]
+
+
+def test_the_group_id_is_known_only_if_it_is_one() -> None:
+    types = {"a": proof_type("a", required=True)}
+    for text, known in (
+        ('{"job_group_id": "g"}', "g"),
+        ('{"job_group_id": "g g"}', None),
+        ('{"job_group_id": 5}', None),
+        ("{}", None),
+        ("[]", None),
+    ):
+        with pytest.raises(RequestError) as caught:
+            parse_group_request(text.encode(), types)
+        assert caught.value.group_id == known
