@@ -10,12 +10,9 @@ import os
 import random
 import secrets
 import socket
-from typing import cast
 
-from attrs import define, frozen
+from attrs import define
 
-from prover_framework.commitments import derive_seed, fees_hash
-from prover_framework.compute.frames import Task
 from prover_framework.compute.slot import Slot
 from prover_framework.errors import (
     ComputeError,
@@ -29,9 +26,10 @@ from prover_framework.errors import (
     RequestError,
     StoreError,
 )
-from prover_framework.jsontext import Json, dump_json, parse_json
-from prover_framework.model import DEFAULT_QUEUE, HourlySeries, Inputs, Limits
-from prover_framework.plugins import Plugins, ProofHooks
+from prover_framework.jsontext import Json, dump_json
+from prover_framework.model import DEFAULT_QUEUE
+from prover_framework.plugins import Plugins
+from prover_framework.proving import Proving
 from prover_framework.queues.base import Queue, Received
 from prover_framework.service import ProvingService
 from prover_framework.settings import Settings
@@ -44,7 +42,7 @@ from prover_framework.store.jobs import (
     Refused,
     StoredJob,
 )
-from prover_framework.wire import parse_message, structure, unstructure
+from prover_framework.wire import parse_message
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +100,7 @@ class Worker:
         self._queue = queue
         self._queue_name = queue_name
         self._service = ProvingService(plugins, jobs, queue)
+        self._proving = Proving(settings, plugins, headers)
         self._slots = [Slot() for _ in range(settings.worker_slots)]
         # The slots that nothing runs in; None tells who waits for one that there will be no more.
         self._free: asyncio.Queue[Slot | None] = asyncio.Queue()
@@ -199,7 +198,9 @@ class Worker:
         if isinstance(taken, Refused):
             await self._set_aside(message, job_id, taken)
             return
-        held = _Held(taken.lease, message, asyncio.create_task(self._result(slot, taken.job)))
+        held = _Held(
+            taken.lease, message, asyncio.create_task(self._proving.prove(slot, taken.job))
+        )
         self._held.add(held)
         try:
             if self._giving_back:
@@ -283,34 +284,6 @@ class Worker:
         await self._queue.hide([held.message], delay)
         return True
 
-    async def _result(self, slot: Slot, job: StoredJob) -> Json:
-        hooks = self._plugins.for_type(job.proof_type)
-        proof_type = hooks.proof_type
-        form = cast(dict[str, Json], parse_json(job.parameters.encode()))
-        parameters = structure(cast(Json, form), proof_type.parameters)
-        series = await self._headers.hourly_series(hooks.inputs(parameters).hourly_base_fee)
-        series_hash = fees_hash(series.felts())
-        seed = derive_seed(proof_type.name, proof_type.version, parameters, series, series_hash)
-        limits = self._limits(hooks)
-        task = Task(
-            module=hooks.candidate.module,
-            parameters=form,
-            inputs=Inputs(hourly_base_fee=series),
-            seed=seed.hex(),
-            memory_bytes=limits.memory_bytes,
-        )
-        result = await slot.run(task, seconds=limits.seconds)
-        evidence = unstructure(_evidence(proof_type.version, series, series_hash, seed))
-        return cast(Json, {**result, "evidence": evidence})
-
-    def _limits(self, hooks: ProofHooks) -> Limits:
-        own = hooks.proof_type.limits
-        memory = self._settings.compute_memory_mb
-        return Limits(
-            seconds=self._settings.compute_seconds or own.seconds,
-            memory_bytes=own.memory_bytes if memory is None else memory * 2**20,
-        )
-
     # Looking after
 
     async def _heartbeats(self) -> None:
@@ -378,56 +351,6 @@ class Worker:
                 await self._stopping.wait()
         except TimeoutError:
             return
-
-
-@frozen(kw_only=True)
-class Evidence:
-    """What a result was made from, so that others can check it; stored with the result.
-
-    Args:
-        version: Version of the proof type's method.
-        chain_id: Id of the chain.
-        simulated: Whether the chain is a simulation; such a number settles nothing.
-        series_kind: ``blocks``, or ``hourly`` for a fee file with one row for each hour.
-        first_hour: Unix timestamp at which the first hour used begins.
-        last_hour: Unix timestamp at which the last hour used begins.
-        hours: How many hours were used.
-        first_block: Number of the first block used.
-        last_block: Number of the last block used.
-        blocks: How many blocks were used.
-        fees_hash: The on-chain store's hash of the hourly fees, eight big-endian u32.
-        seed: The derived seed, in hex.
-    """
-
-    version: str
-    chain_id: int
-    simulated: bool
-    series_kind: str
-    first_hour: int
-    last_hour: int
-    hours: int
-    first_block: int
-    last_block: int
-    blocks: int
-    fees_hash: tuple[int, ...]
-    seed: str
-
-
-def _evidence(version: str, series: HourlySeries, series_hash: bytes, seed: bytes) -> Evidence:
-    return Evidence(
-        version=version,
-        chain_id=series.chain_id,
-        simulated=series.simulated,
-        series_kind=series.kind.value,
-        first_hour=series.first_hour,
-        last_hour=series.last_hour,
-        hours=len(series),
-        first_block=series.first_block,
-        last_block=series.last_block,
-        blocks=sum(series.counts),
-        fees_hash=tuple(int.from_bytes(series_hash[i : i + 4]) for i in range(0, 32, 4)),
-        seed=seed.hex(),
-    )
 
 
 def _job_id(message: Received) -> str:

@@ -14,12 +14,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from prover_framework.cli.common import console, progress_console, run, settings
-from prover_framework.errors import RequestError
+from prover_framework.compute.slot import Slot
+from prover_framework.errors import ProverError, RequestError
 from prover_framework.jobs import FINAL, JobState
 from prover_framework.jsontext import Json, dump_json, parse_json
+from prover_framework.model import Verdict
 from prover_framework.plugins import Plugins
+from prover_framework.proving import Proving
 from prover_framework.runtime import Runtime, load_plugins, open_runtime
 from prover_framework.service import GroupView, JobView
+from prover_framework.store.jobs import StoredJob
 from prover_framework.wire import GROUP_ID_KEY, unstructure
 
 T = TypeVar("T")
@@ -176,6 +180,43 @@ def _require_success(group: GroupView) -> None:
         raise click.exceptions.Exit(1)
 
 
+@click.command()
+@click.argument("group_id")
+def verify(group_id: str) -> None:
+    """Check the stored results of the group GROUP_ID.
+
+    Each is checked against the headers in this database and against a new computation. The exit
+    status is 0 only when every job of the group has a result and all are accepted.
+    """
+
+    async def check(runtime: Runtime) -> list[tuple[str, Verdict]]:
+        proving = Proving(runtime.settings, runtime.plugins, runtime.headers)
+        slot = Slot()
+        try:
+            return [
+                (job.proof_type, await _verdict(proving, slot, job))
+                for job in await runtime.jobs.group(group_id)
+            ]
+        finally:
+            await slot.kill()
+
+    verdicts = _with_runtime(load_plugins(settings()), check)
+    table = Table("proof", "verdict", Column("reason", overflow="fold"))
+    for name, verdict in verdicts:
+        word = Text("accepted", "green") if verdict.accepted else Text("refused", "red")
+        table.add_row(name, word, Text(verdict.reason))
+    console().print(table)
+    if not all(verdict.accepted for _, verdict in verdicts):
+        raise click.exceptions.Exit(1)
+
+
+async def _verdict(proving: Proving, slot: Slot, job: StoredJob) -> Verdict:
+    try:
+        return await proving.check(slot, job)
+    except ProverError as error:
+        return Verdict(accepted=False, reason=f"it can not be checked here: {error}")
+
+
 def _with_runtime(plugins: Plugins, use: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
     async def work() -> T:
         async with open_runtime(settings(), plugins) as runtime:
@@ -297,4 +338,4 @@ def _number(job: JobView) -> str:
     return f"{value:,.6f}" if isinstance(value, float) else str(value)
 
 
-COMMANDS = (submit, status, list_)
+COMMANDS = (submit, status, list_, verify)

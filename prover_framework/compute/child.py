@@ -11,12 +11,8 @@ import signal
 import socket
 import sys
 import threading
-from importlib import import_module
 from typing import Any
 
-import pluggy
-
-from prover_framework import hookspecs
 from prover_framework.compute.frames import LENGTH, Reply, Task
 from prover_framework.errors import (
     ComputeOutOfMemory,
@@ -26,7 +22,8 @@ from prover_framework.errors import (
     ResultInvalid,
 )
 from prover_framework.jsontext import dump_json, parse_json
-from prover_framework.model import ProofType
+from prover_framework.model import Verdict
+from prover_framework.plugins import Candidate, ProofHooks, load
 from prover_framework.wire import structure, unstructure
 
 PR_SET_PDEATHSIG = 1
@@ -42,8 +39,9 @@ def main() -> None:
     connection.set_inheritable(False)
     _die_with_parent(int(sys.argv[2]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    loaded: dict[str, ProofHooks] = {}
     while (text := _read_frame(connection)) is not None:
-        reply = _perform(text)
+        reply = _perform(text, loaded)
         frame = dump_json(unstructure(reply)).encode()
         connection.sendall(LENGTH.pack(len(frame)) + frame)
 
@@ -83,11 +81,13 @@ def _read_exactly(connection: socket.socket, size: int) -> bytes | None:
     return bytes(parts)
 
 
-def _perform(text: bytes) -> Reply:
+def _perform(text: bytes, loaded: dict[str, ProofHooks]) -> Reply:
     try:
         task = structure(parse_json(text), Task)
         _limit_memory(task.memory_bytes)
-        return Reply(result=_compute(task))
+        if task.module not in loaded:
+            loaded[task.module] = _load(task.module)
+        return Reply(result=_compute(task, loaded[task.module]))
     except ProofError as error:
         return _error(error.code, str(error), permanent=True)
     except MemoryError:
@@ -109,18 +109,29 @@ def _limit_memory(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
 
 
-def _compute(task: Task) -> dict[str, Any]:
-    hook, proof_type = _plugin(task.module)
+def _compute(task: Task, hooks: ProofHooks) -> dict[str, Any]:
+    proof_type = hooks.proof_type
     parameters = structure(task.parameters, proof_type.parameters)
-    result = hook.compute(parameters=parameters, inputs=task.inputs, seed=bytes.fromhex(task.seed))
+    seed = bytes.fromhex(task.seed)
+    if task.claimed is not None:
+        try:
+            claimed = structure(task.claimed, proof_type.result)
+        except RequestError as error:
+            return _form(Verdict(accepted=False, reason=f"the result can not be read: {error}"))
+        return _form(hooks.verify(parameters, task.inputs, seed, claimed))
+    result = hooks.compute(parameters, task.inputs, seed)
     if not isinstance(result, proof_type.result):
         raise ResultInvalid(
             f"compute returned {type(result).__name__}, not {proof_type.result.__name__}"
         )
+    return _form(result)
+
+
+def _form(result: object) -> dict[str, Any]:
+    """Return the JSON form of a result, which has to survive the way to JSON and back."""
     form = unstructure(result)
     try:
-        # What is served has to survive the way to JSON and back.
-        if structure(parse_json(dump_json(form).encode()), proof_type.result) != result:
+        if structure(parse_json(dump_json(form).encode()), type(result)) != result:
             raise ResultInvalid("the result is another one after it went through JSON")
     except (ValueError, TypeError, RequestError) as error:
         raise ResultInvalid(f"the result has no JSON form: {error}") from None
@@ -129,11 +140,11 @@ def _compute(task: Task) -> dict[str, Any]:
     return form
 
 
-def _plugin(module: str) -> tuple[pluggy.HookRelay, ProofType[Any, Any]]:
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    manager.register(import_module(module))
-    return manager.hook, manager.hook.proof_type()
+def _load(module: str) -> ProofHooks:
+    """Load one plugin; its name is of no interest here."""
+    plugins = load([Candidate(module, module, module, "")], strict=True)
+    (hooks,) = plugins.hooks.values()
+    return hooks
 
 
 if __name__ == "__main__":

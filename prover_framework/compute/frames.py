@@ -27,6 +27,7 @@ class Task:
         inputs: The data.
         seed: The derived seed, in hex.
         memory_bytes: Limit of the address space.
+        claimed: JSON form of a result that is to be judged; None to compute one.
     """
 
     module: str
@@ -34,6 +35,7 @@ class Task:
     inputs: Inputs
     seed: str
     memory_bytes: int
+    claimed: dict[str, Any] | None = None
 
 
 @frozen(kw_only=True)
@@ -41,7 +43,7 @@ class Reply:
     """What came of a task: a result, or an error by its code.
 
     Args:
-        result: JSON form of the plugin's result, when there is one.
+        result: JSON form of the plugin's result, or of the verdict on a claimed one.
         error_code: Code of a `prover_framework.errors.JobError`.
         error_message: Message of that error.
         permanent: Whether the error is a `prover_framework.errors.ProofError`.

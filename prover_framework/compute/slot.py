@@ -45,6 +45,9 @@ PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_E
 # A process that has died can have sent its reply before; reading that takes no time.
 LAST_WORDS_SECONDS = 1.0
 
+# One that has closed its connection without dying is given this long to do so.
+OBITUARY_SECONDS = 5.0
+
 _RAISED: dict[str, type[ComputeError]] = {
     cls.code: cls for cls in (ComputeRaised, ComputeOutOfMemory, ResultInvalid)
 }
@@ -209,7 +212,7 @@ def _has_descriptor() -> bool:
 
 async def _obituary(process: Process) -> str:
     with suppress(TimeoutError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(OBITUARY_SECONDS):
             await process.wait()
     status = process.returncode
     if status is None:
