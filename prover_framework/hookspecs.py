@@ -1,4 +1,4 @@
-"""Everything a plugin can do. Each hook but `job_changed` is called on one plugin only.
+"""Everything a plugin can do. A hook is called on the plugin of the proof type in question only.
 
 Only `proof_type` and `compute` are needed; the others have the defaults stated here.
 """

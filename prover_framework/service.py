@@ -20,6 +20,7 @@ from prover_framework.wire import (
     dump_message,
     dump_parameters,
     parse_group_request,
+    structure,
 )
 
 
@@ -144,11 +145,16 @@ class ProvingService:
         )
 
     def _same(self, wanted: Sequence[JobRequest], stored: Sequence[StoredJob]) -> bool:
+        """Compare as the plugins read it now: a parameter they have gained has its default."""
         try:
-            return {job.proof_type: dump_parameters(job.parameters) for job in wanted} == {
-                job.proof_type: job.parameters for job in stored
+            return {job.proof_type: job.parameters for job in wanted} == {
+                job.proof_type: structure(
+                    parse_json(job.parameters.encode()),
+                    self._plugins.for_type(job.proof_type).proof_type.parameters,
+                )
+                for job in stored
             }
-        except PluginError:
+        except (PluginError, RequestError):
             return False
 
 

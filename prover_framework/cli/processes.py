@@ -9,6 +9,7 @@ import click
 
 from prover_framework.api.server import serve
 from prover_framework.cli.common import run, settings, start_logging
+from prover_framework.errors import ProverError
 from prover_framework.model import DEFAULT_QUEUE
 from prover_framework.runtime import Runtime, load_plugins, open_runtime
 from prover_framework.settings import Settings
@@ -76,11 +77,15 @@ async def _serve_until_signalled(chosen: Settings, *, api: bool, queue: str | No
                 worker.stop()
 
         _on_signals(stop)
-        async with asyncio.TaskGroup() as tasks:
-            if api:
-                tasks.create_task(serve(runtime.service, chosen.host, chosen.port, stopping))
-            if worker:
-                tasks.create_task(worker.run())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                if api:
+                    tasks.create_task(serve(runtime.service, chosen.host, chosen.port, stopping))
+                if worker:
+                    tasks.create_task(worker.run())
+        except* ProverError as group:
+            # What can be explained is told in its own words, not as a group of one.
+            raise group.exceptions[0] from None
 
 
 def _worker(runtime: Runtime, queue: str) -> Worker:
