@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import sqlite3
 import string
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -290,3 +292,20 @@ JSON = {"Content-Type": "application/json"}
 async def _post_all(base_url: str, bodies: Sequence[object]) -> list[httpx.Response]:
     async with httpx.AsyncClient(base_url=base_url, timeout=30) as client:
         return await asyncio.gather(*(client.post("/api/job", json=each) for each in bodies))
+
+
+def test_a_parameter_that_a_plugin_gained_since_does_not_make_it_another_request(
+    client: httpx.Client, database_path: Path
+) -> None:
+    assert client.post("/api/job", json=body("upgraded")).status_code == 200
+    with closing(sqlite3.connect(database_path, isolation_level=None)) as database:
+        # As a version of the plugin without this parameter would have stored it.
+        changed = database.execute(
+            "UPDATE job SET parameters = json_remove(parameters, '$.window_hours') "
+            "WHERE group_id = 'upgraded' AND proof_type = 'max_return'"
+        )
+        assert changed.rowcount == 1
+
+    assert client.post("/api/job", json=body("upgraded")).json() == success("upgraded")
+    other = body("upgraded", max_return=RANGE | {"window_hours": 24})
+    assert client.post("/api/job", json=other).status_code == 409
