@@ -32,3 +32,7 @@ def main() -> None:
     except ProverError as error:
         click.echo(f"prover: {error}", err=True)
         sys.exit(EXIT_FAILED)
+    except OSError as error:
+        # No space left where the output goes, no file descriptors left: the machine's words do.
+        click.echo(f"prover: {error}", err=True)
+        sys.exit(EXIT_FAILED)

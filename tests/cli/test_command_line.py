@@ -621,6 +621,8 @@ def test_waiting_shows_the_jobs_live_on_a_terminal_only(served: Path) -> None:
     text = seen.decode()
     assert "w-3" in text
     assert "reserve_price" in text
+    # What it shows moves on until the jobs have ended.
+    assert "queued" in text[: text.index("succeeded")]
     assert result["status"] == "succeeded"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from prover_framework.compute import slot as slot_module
 from prover_framework.compute.frames import Task
 from prover_framework.compute.slot import Slot
 from prover_framework.errors import (
@@ -484,7 +485,11 @@ def test_a_process_that_dies_between_tasks_hurts_no_task() -> None:
     run(scenario)
 
 
-def test_a_process_that_closes_its_connection_is_replaced() -> None:
+def test_a_process_that_closes_its_connection_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slot_module, "OBITUARY_SECONDS", 0.1)
+
     async def scenario(slot: Slot) -> None:
         with pytest.raises(ComputeCrashed, match="closed its connection"):
             await compute(slot, task("deafen"))

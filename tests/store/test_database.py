@@ -73,6 +73,19 @@ def buried(path: Path) -> list[str]:
         return [row[0] for row in looking.execute("SELECT body FROM dead_letter ORDER BY id")]
 
 
+def test_a_commit_is_on_the_disk_and_waits_its_turn(path: Path) -> None:
+    async def pragmas() -> list[int]:
+        async with Database(path) as database:
+            rows = [
+                (await database._client("default").execute_query(f"PRAGMA {name}"))[1]
+                for name in ("synchronous", "busy_timeout", "foreign_keys")
+            ]
+            return [int(next(iter(row[0]))) for row in rows]
+
+    full = 2
+    assert asyncio.run(pragmas()) == [full, database_module.BUSY_MILLISECONDS, 1]
+
+
 def test_an_exception_rolls_back(path: Path) -> None:
     async def fail_once() -> None:
         async with Database(path) as database:

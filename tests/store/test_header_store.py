@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pytest
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tortoise.backends.sqlite.client import SqliteClient
 
@@ -582,6 +582,7 @@ def test_the_status_tells_what_is_there() -> None:
     present=st.sets(st.integers(1, 40), min_size=1),
     late=st.dictionaries(st.integers(2, 40), st.integers(1, 3), max_size=2),
 )
+@example(present=set(range(1, 41)), late={20: 2})
 def test_the_status_names_every_gap(present: set[int], late: dict[int, int]) -> None:
     headers, shift = [], 0
     for header in chain(40):

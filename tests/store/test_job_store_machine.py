@@ -156,6 +156,15 @@ class JobStoreMachine(RuleBasedStateMachine):
         return multiple(*(job.id for job in group.jobs))
 
     @rule(job_id=jobs)
+    def submit_again(self, job_id: str) -> None:
+        group = self.models[job_id].group
+        changed = NewGroup(group, (NewJob("another", "type0", "{}", "default"),))
+        answers = self.runner.run(_both(self.store.submit(changed), self.store.submit(changed)))
+        for again in answers:
+            assert not again.created
+            assert [job.id for job in again.jobs] == [m.id for m in self._group(job_id)]
+
+    @rule(job_id=jobs)
     def mark_sent(self, job_id: str) -> None:
         self.runner.run(self.store.mark_sent([job_id]))
         if self.models[job_id].state is S.PENDING:
@@ -393,7 +402,10 @@ class JobStoreMachine(RuleBasedStateMachine):
         return self.looking.execute("SELECT * FROM job").fetchall()
 
     def _end_everything(self) -> None:
-        """Whatever has happened, sweeps alone bring every job to a worker, and it ends."""
+        """Whatever has happened, sweeps alone bring every job to a worker, and it ends.
+
+        Every second job kills its workers.
+        """
         for _ in range(POLICY.max_losses + 1):
             self.clock.ms += LONG_AFTER_SECONDS * 1000
             unfinished = {m.id for m in self.models.values() if m.state not in FINAL}
@@ -405,9 +417,13 @@ class JobStoreMachine(RuleBasedStateMachine):
             for job in swept:
                 taken = self.runner.run(self.store.take(job.id, worker="w", lease_seconds=10))
                 assert isinstance(taken, Taken)
-                self.runner.run(self.store.succeed(taken.lease, "1"))
-                self.models[job.id].state = S.SUCCEEDED
+                model = self.models[job.id]
+                model.move(S.RUNNING)
+                if job.id.endswith("1"):
+                    self.runner.run(self.store.succeed(taken.lease, "1"))
+                    model.move(S.SUCCEEDED)
         assert {row["state"] for row in self._rows()} <= set(FINAL)
+        assert all(row["losses"] <= POLICY.max_losses for row in self._rows())
 
 
 def _expected_refusal(before: JobState, *, takeable: bool) -> Refusal:

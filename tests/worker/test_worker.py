@@ -15,6 +15,7 @@ import pytest
 from attrs import define
 
 from prover_framework import plugins as plugin_loading
+from prover_framework import worker as worker_module
 from prover_framework.chain.headers import Header
 from prover_framework.errors import StoreError
 from prover_framework.jobs import FINAL, JobState, RetryPolicy
@@ -566,7 +567,7 @@ def test_cancelling_stops_a_running_computation(tmp_path: Path) -> None:
 def test_heartbeats_keep_a_job_beyond_its_first_lease(tmp_path: Path) -> None:
     async def scenario(bench: Bench) -> None:
         job_id = await bench.submit("g", "hold")
-        async with bench.worker() as first, bench.worker():
+        async with bench.worker(), bench.worker():
             await bench.holding("g")
             start = (await bench.job("g")).lease_until
             assert start is not None
@@ -582,7 +583,6 @@ def test_heartbeats_keep_a_job_beyond_its_first_lease(tmp_path: Path) -> None:
             await bench.queue_is_empty()
         assert job.id == job_id
         assert (job.state, job.attempts, job.losses) == (S.SUCCEEDED, 1, 0)
-        assert job.worker in (first.name, job.worker)
 
     run(tmp_path, scenario, lease_seconds=1.0)
 
@@ -651,12 +651,13 @@ def test_a_heartbeat_does_not_hide_what_a_retry_has_released(
 # Trouble
 
 
-@pytest.mark.parametrize("error", [StoreError("no space left"), OSError("gone"), KeyError("bug")])
+@pytest.mark.parametrize("error", [StoreError("no space left"), KeyError("bug")])
 @pytest.mark.parametrize("place", ["receive", "extend", "sweep", "take"])
 def test_trouble_passes_and_the_worker_goes_on(
     place: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario(bench: Bench) -> None:
+        monkeypatch.setattr(worker_module, "TROUBLE_SECONDS", 0.05)
         owner: Any = EmbeddedQueue if place == "receive" else JobStore
         original = getattr(owner, place)
         troubles = [error]
