@@ -24,10 +24,10 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, command: str) -> None:
             check=False,
         )
     assert done.returncode == 1
-    assert done.stderr.splitlines() == [
+    assert done.stderr == (
         f"prover: can not listen on 127.0.0.1:{port}: Address already in use; "
-        "choose another address with PROVER_HOST and PROVER_PORT"
-    ]
+        "choose another address with PROVER_HOST and PROVER_PORT\n"
+    )
 
 
 def test_a_data_directory_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
