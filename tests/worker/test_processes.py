@@ -1,0 +1,247 @@
+"""The service as real processes that are killed and stopped: no job is lost, none done twice."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+# Longer than anything here takes on a busy machine.
+PATIENCE_SECONDS = 100.0
+
+GROUPS = 50
+KILLS = 10
+DAYS = 15
+END = 1_704_067_200
+START = END - (DAYS - 1) * 86_400
+RANGE = {"start_timestamp": START, "end_timestamp": END}
+
+STOP_SECONDS = 1.0
+
+# A proof that takes a while, and leaves a note while it does.
+PLUGIN = """
+import os, time, uuid
+from pathlib import Path
+
+from attrs import frozen
+
+from prover_framework import ProofType, RangeParameters, hookimpl
+
+
+@frozen(kw_only=True)
+class Parameters(RangeParameters):
+    seconds: float
+    notes: str
+
+
+@frozen(kw_only=True)
+class Result:
+    slow: float
+
+
+@hookimpl
+def proof_type():
+    return ProofType(name="slow", title="Slow", version="1", parameters=Parameters, result=Result)
+
+
+@hookimpl
+def compute(parameters, inputs, seed):
+    note = Path(parameters.notes) / uuid.uuid4().hex
+    note.touch()
+    time.sleep(parameters.seconds)
+    note.unlink()
+    return Result(slow=float(len(inputs.hourly_base_fee)))
+"""
+
+# Counts each time that a result is written, by whichever process.
+COUNT_RESULTS = """
+CREATE TABLE result_written (job_id TEXT);
+CREATE TRIGGER count_results AFTER UPDATE ON job
+WHEN NEW.result IS NOT NULL AND NEW.result IS NOT OLD.result
+BEGIN INSERT INTO result_written VALUES (NEW.id); END;
+"""
+
+
+class Service:
+    """Processes of one service, in a directory of their own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.notes = directory / "notes"
+        self.notes.mkdir()
+        self.database = directory / "prover.sqlite3"
+        modules = directory / "modules"
+        information = modules / "prover_test_slow-1.0.dist-info"
+        information.mkdir(parents=True)
+        (modules / "prover_test_slow.py").write_text(PLUGIN)
+        (information / "METADATA").write_text(
+            "Metadata-Version: 2.1\nName: prover-test-slow\nVersion: 1.0\n"
+        )
+        (information / "entry_points.txt").write_text("[prover_framework]\nslow = prover_test_slow")
+        self._environment = {
+            **{name: text for name, text in os.environ.items() if not name.startswith("PROVER_")},
+            "PYTHONPATH": str(modules),
+            "PROVER_DATA_DIR": str(directory),
+            "PROVER_PORT": "0",
+            "PROVER_LEASE_SECONDS": "1",
+            "PROVER_SWEEP_SECONDS": "0.2",
+            "PROVER_STOP_SECONDS": str(STOP_SECONDS),
+            "PROVER_WORKER_SLOTS": "2",
+        }
+        for name in ("DATABASE_URL", "SQS_QUEUE_URL"):
+            self._environment.pop(name, None)
+
+    def command(self, *arguments: str) -> None:
+        subprocess.run(
+            [*self._prover(), *arguments],
+            env=self._environment,
+            cwd=self.directory,
+            check=True,
+            capture_output=True,
+            timeout=PATIENCE_SECONDS,
+        )
+
+    @contextmanager
+    def running(self, command: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a command in the background; at the end it is killed if it still runs."""
+        with self.log(command).open("ab") as log:
+            process = subprocess.Popen(
+                [*self._prover(), command], env=self._environment, cwd=self.directory, stderr=log
+            )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+    def log(self, command: str) -> Path:
+        return self.directory / f"{command}.log"
+
+    def url(self, command: str) -> str:
+        def found() -> str:
+            _, mark, rest = self.log(command).read_text().partition("listening on ")
+            return rest.split()[0] if mark and "\n" in rest else ""
+
+        wait_until(lambda: bool(found()))
+        return found()
+
+    def submit(self, url: str, groups: int, *, seconds: float) -> None:
+        with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client:
+            for number in range(groups):
+                body = {
+                    "job_group_id": f"group_{number}",
+                    "twap": RANGE,
+                    "reserve_price": RANGE,
+                    "max_return": {**RANGE, "window_hours": 48},
+                    "slow": {**RANGE, "seconds": seconds, "notes": str(self.notes)},
+                }
+                response = client.post("/api/job", json=body)
+                assert response.status_code == 200, response.text
+
+    def rows(self, statement: str) -> list[tuple[object, ...]]:
+        with closing(sqlite3.connect(self.database, timeout=PATIENCE_SECONDS)) as connection:
+            return list(connection.execute(statement))
+
+    def count(self, condition: str) -> int:
+        ((count,),) = self.rows(f"SELECT COUNT(*) FROM job WHERE {condition}")
+        assert isinstance(count, int)
+        return count
+
+    def count_results(self) -> None:
+        with closing(sqlite3.connect(self.database, timeout=PATIENCE_SECONDS)) as connection:
+            connection.executescript(COUNT_RESULTS)
+
+    def all_succeeded_once(self, jobs: int) -> None:
+        states = self.rows("SELECT state, error_code, COUNT(*) FROM job GROUP BY 1, 2")
+        assert states == [("succeeded", None, jobs)]
+        ((written, distinct),) = self.rows(
+            "SELECT COUNT(*), COUNT(DISTINCT job_id) FROM result_written"
+        )
+        assert (written, distinct) == (jobs, jobs), "each has one result, written once"
+
+    def _prover(self) -> list[str]:
+        return [sys.executable, "-c", "from prover_framework.cli import main; main()"]
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Service:
+    service = Service(tmp_path)
+    service.command("headers", "simulate", "--days", str(DAYS), "--end", str(END))
+    service.count_results()
+    return service
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.01)
+
+
+def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+def gone(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_worker_that_is_killed_again_and_again_loses_no_job(service: Service) -> None:
+    with ExitStack() as stack:
+        stack.enter_context(service.running("api"))
+        service.submit(service.url("api"), GROUPS, seconds=0.3)
+        kills = 0
+        while kills < KILLS:
+            with service.running("worker") as worker:
+                known = set(service.notes.iterdir())
+                wait_until(lambda: bool(set(service.notes.iterdir()) - known))  # noqa: B023
+                children = family(worker)
+                worker.kill()
+                worker.wait()
+            # Nobody is left to finish what was running: it was killed in the middle.
+            kills += service.count("state = 'running'") > 0
+            wait_until(lambda: all(map(gone, children)))  # noqa: B023
+        stack.enter_context(service.running("worker"))
+        wait_until(lambda: service.count("finished_at IS NULL") == 0)
+    service.all_succeeded_once(4 * GROUPS)
+    ((losses, attempts),) = service.rows("SELECT SUM(losses), SUM(attempts) FROM job")
+    assert isinstance(losses, int)
+    assert losses >= KILLS, "each kill met a computation"
+    assert attempts == 4 * GROUPS + losses, "what was not lost was computed once"
+    assert len(list(service.notes.iterdir())) >= KILLS
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopping_the_service_ends_all_and_loses_nothing(
+    service: Service, number: signal.Signals
+) -> None:
+    groups = 3
+    with service.running("up") as up:
+        service.submit(service.url("up"), groups, seconds=2 * STOP_SECONDS)
+        wait_until(lambda: any(service.notes.iterdir()))
+        children = family(up)
+        assert children
+        started = time.monotonic()
+        up.send_signal(number)
+        assert up.wait(timeout=PATIENCE_SECONDS) == 0
+        assert time.monotonic() - started < STOP_SECONDS + 10
+        wait_until(lambda: all(map(gone, children)))
+    assert "Traceback" not in service.log("up").read_text()
+    unfinished = service.count("finished_at IS NULL")
+    assert unfinished > 0
+    assert service.count("state = 'queued' AND losses = 0 AND due_at > 0") == unfinished
+    with service.running("worker"):
+        wait_until(lambda: service.count("finished_at IS NULL") == 0)
+    service.all_succeeded_once(4 * groups)
+    assert service.rows("SELECT MAX(attempts), MAX(losses) FROM job") == [(1, 0)]
