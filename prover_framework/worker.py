@@ -182,22 +182,30 @@ class Worker:
             log.error("a job could not be handled for now: %s", error)
         except Exception:
             log.exception("a job could not be handled")
-        finally:
-            self._free.put_nowait(slot)
 
     async def _handle(self, slot: Slot, message: Received) -> None:
+        """Have the job of a message computed, then see to the rest without the slot."""
+        try:
+            computed = await self._compute(slot, message)
+        finally:
+            self._free.put_nowait(slot)
+        if computed is not None:
+            await self._settle(*computed)
+
+    async def _compute(self, slot: Slot, message: Received) -> tuple[_Held, StoredJob] | None:
+        """Take the job of a message and wait for its computation; None if it is not to be had."""
         try:
             job_id = _job_id(message)
         except MessageError as error:
             log.warning("a message goes to the dead letters: %s", error)
             await self._queue.bury(message, str(error))
-            return
+            return None
         taken = await self._jobs.take(
             job_id, worker=self.name, lease_seconds=self._settings.lease_seconds
         )
         if isinstance(taken, Refused):
             await self._set_aside(message, job_id, taken)
-            return
+            return None
         held = _Held(
             taken.lease, message, asyncio.create_task(self._proving.prove(slot, taken.job))
         )
@@ -212,7 +220,7 @@ class Worker:
             held.computing.cancel()
             await asyncio.wait({held.computing})
             raise
-        await self._settle(held, taken.job)
+        return held, taken.job
 
     async def _set_aside(self, message: Received, job_id: str, refused: Refused) -> None:
         if refused.refusal is Refusal.UNKNOWN:
