@@ -22,7 +22,7 @@ test: $(VENV)/.dev ## Install and run all tests, with coverage.
 lint: $(VENV)/.dev ## Check style, and types strictly, over the whole tree.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy prover_framework tests benchmarks examples
+	$(BIN)/mypy conftest.py prover_framework tests benchmarks examples
 	for plugin in $(PLUGINS); do \
 	  MYPYPATH=plugins/$$plugin/src:plugins/$$plugin/tests $(BIN)/mypy plugins/$$plugin || exit 1; \
 	done

@@ -15,6 +15,9 @@
     │   └── HeaderConflict          they contradict those that are stored
     ├── StoreError                  the database can not be used as it is
     │   └── LeaseLost               this worker no longer holds the job
+    ├── QueueError                  the queue can not be used as it is
+    │   ├── QueueUnreachable
+    │   └── QueueMissing
     └── JobError                    ends or delays one job
         ├── ProofError              permanent: no retry can help
         │   ├── EmptyRange
@@ -146,6 +149,24 @@ class LeaseLost(StoreError):
     """The lease has expired or was taken over; what this worker wanted to write is refused."""
 
     code = "lease_lost"
+
+
+class QueueError(ProverError):
+    """The queue can not be used as it is."""
+
+    code = "queue"
+
+
+class QueueUnreachable(QueueError):
+    """The queue's endpoint does not answer; the next call would fare no better."""
+
+    code = "queue_unreachable"
+
+
+class QueueMissing(QueueError):
+    """There is no queue of this name or URL."""
+
+    code = "queue_missing"
 
 
 class JobError(ProverError):

@@ -71,20 +71,35 @@ async def open_runtime(settings: Settings, plugins: Plugins) -> AsyncIterator[Ru
                 base_seconds=settings.retry_seconds,
             ),
         )
-        queue = EmbeddedQueue(database)
+        async with _open_queue(settings, database) as queue:
+            try:
+                yield Runtime(
+                    settings=settings,
+                    plugins=plugins,
+                    database=database,
+                    jobs=jobs,
+                    headers=HeaderStore(database),
+                    queue=queue,
+                    service=ProvingService(plugins, jobs, queue),
+                )
+            finally:
+                await jobs.drain()
+
+
+@asynccontextmanager
+async def _open_queue(settings: Settings, database: Database) -> AsyncIterator[Queue]:
+    if settings.queue_urls:
+        # Imported where it is used: AWS's library would double the memory of an embedded service.
+        from prover_framework.queues.sqs import open_queue
+
+        async with open_queue(settings.queue_urls) as queue:
+            yield queue
+    else:
+        embedded = EmbeddedQueue(database)
         try:
-            yield Runtime(
-                settings=settings,
-                plugins=plugins,
-                database=database,
-                jobs=jobs,
-                headers=HeaderStore(database),
-                queue=queue,
-                service=ProvingService(plugins, jobs, queue),
-            )
+            yield embedded
         finally:
-            await jobs.drain()
-            await queue.close()
+            await embedded.close()
 
 
 def _database_path(settings: Settings) -> Path:

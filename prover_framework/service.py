@@ -200,7 +200,7 @@ def _outgoing(job: StoredJob) -> Outgoing:
         params=parameters,
     )
     delay = max(0.0, (job.not_before - job.created_at) / 1000) if not job.attempts else 0.0
-    return Outgoing(job.id, job.queue, dump_message(message), delay)
+    return Outgoing(job.id, job.queue, dump_message(message), delay, job.sends)
 
 
 def _new_id(place: int) -> str:

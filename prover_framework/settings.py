@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 
 from prover_framework.errors import SettingsError
 from prover_framework.jsontext import quote
+from prover_framework.model import DEFAULT_QUEUE
 
 T = TypeVar("T")
 
@@ -75,6 +76,20 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise ValueError("must be a URL that begins with https:// or http://")
+    return text
+
+
+def _queue_urls(text: str) -> tuple[tuple[str, str], ...]:
+    pairs = [entry.partition("=") for entry in _names(text)]
+    if not all(name and equals and url.startswith(("http://", "https://"))
+               for name, equals, url in pairs):  # fmt: skip
+        raise ValueError("must be NAME=URL, with commas between them")
+    return tuple((name, url) for name, _, url in pairs)
+
+
 def _upper(text: str) -> str:
     return text.upper()
 
@@ -92,9 +107,15 @@ class Settings:
     )
     sqs_queue_url: str | None = _setting(
         "SQS_QUEUE_URL",
-        "Queue; unset means the embedded queue, a table in the same database.",
-        str,
+        "Queue on SQS; unset means the embedded queue, a table in the same database.",
+        _url,
         None,
+    )
+    further_queue_urls: tuple[tuple[str, str], ...] = _setting(
+        "PROVER_QUEUE_URLS",
+        "Further queues on SQS by the names that plugins choose: NAME=URL, with commas.",
+        _queue_urls,
+        (),
     )
     data_dir: Path = _setting(
         "PROVER_DATA_DIR",
@@ -210,6 +231,22 @@ class Settings:
     )
 
     @property
+    def queue_urls(self) -> dict[str, str]:
+        """URLs of the queues on SQS by name; empty for the embedded queue.
+
+        Raises:
+            SettingsError: There are further queues and no default one.
+        """
+        if self.sqs_queue_url is None:
+            if self.further_queue_urls:
+                raise SettingsError(
+                    "PROVER_QUEUE_URLS needs SQS_QUEUE_URL, the URL of the default queue; "
+                    "without SQS every name has a queue already"
+                )
+            return {}
+        return {**dict(self.further_queue_urls), DEFAULT_QUEUE: self.sqs_queue_url}
+
+    @property
     def sqlite_path(self) -> Path:
         """Where the embedded database is."""
         return self.data_dir / "prover.sqlite3"
@@ -235,6 +272,12 @@ def load_settings(environment: Mapping[str, str], dotenv_file: Path | None = Non
     settings = Settings(**values)  # type: ignore[arg-type]
     _check_engines(settings)
     return settings
+
+
+def aws_variables(dotenv_file: Path) -> dict[str, str]:
+    """Return the AWS variables of a ``.env`` file: AWS's library reads the environment only."""
+    found = _dotenv(dotenv_file).items()
+    return {name: text for name, text in found if name.startswith("AWS_") and text}
 
 
 def _dotenv(file: Path) -> dict[str, str | None]:
@@ -272,8 +315,3 @@ def _check_engines(settings: Settings) -> None:
         )
     if settings.database_url == "sqlite:///":
         raise SettingsError("DATABASE_URL must name a file after sqlite:///")
-    if settings.sqs_queue_url:
-        raise SettingsError(
-            "SQS_QUEUE_URL cannot be used yet (this version has the embedded engine only); "
-            "unset it for the embedded queue"
-        )

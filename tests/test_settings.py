@@ -16,7 +16,13 @@ from prover_framework.settings import Settings, load_settings
 # rule that it breaks. Settings that take any text have no wrong value.
 EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
     "DATABASE_URL": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db", "mysql://h/d", "must begin wi"),
-    "SQS_QUEUE_URL": ("", None, "https://queue", "cannot be used yet"),
+    "SQS_QUEUE_URL": ("https://sqs/q", "https://sqs/q", "sqs/q", "must be a URL that begins with"),
+    "PROVER_QUEUE_URLS": (
+        "slow=https://sqs/s, big=https://sqs/b",
+        (("slow", "https://sqs/s"), ("big", "https://sqs/b")),
+        "slow",
+        "must be NAME=URL, with commas between them",
+    ),
     "PROVER_DATA_DIR": ("/tmp/data", Path("/tmp/data"), None, ""),
     "PROVER_HOST": ("0.0.0.0", "0.0.0.0", None, ""),
     "PROVER_PORT": ("8080", 8080, "65536", "must be <= 65535"),
@@ -225,3 +231,14 @@ def test_the_command_reads_the_file_of_its_directory(tmp_path: Path) -> None:
     ended = prover(tmp_path, "worker")
     assert ended.returncode == 1
     assert ended.stderr == "prover: PROVER_PORT must be a whole number, got 'many'\n"
+
+
+def test_further_queues_need_a_default_one() -> None:
+    further = {"PROVER_QUEUE_URLS": "slow=https://sqs/s"}
+    assert load_settings(further | {"SQS_QUEUE_URL": "https://sqs/q"}).queue_urls == {
+        "default": "https://sqs/q",
+        "slow": "https://sqs/s",
+    }
+    with pytest.raises(SettingsError, match="PROVER_QUEUE_URLS needs SQS_QUEUE_URL"):
+        _ = load_settings(further).queue_urls
+    assert load_settings({}).queue_urls == {}

@@ -10,7 +10,7 @@ from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
 
-from prover_framework.settings import Settings, load_settings
+from prover_framework.settings import Settings, aws_variables, load_settings
 
 T = TypeVar("T")
 
@@ -22,6 +22,8 @@ PIPE_WIDTH = 10_000
 
 def settings() -> Settings:
     """Read the settings from the environment and the working directory's ``.env``."""
+    for name, text in aws_variables(DOTENV).items():
+        os.environ.setdefault(name, text)
     return load_settings(os.environ, DOTENV)
 
 
@@ -55,5 +57,6 @@ def start_logging(level: str) -> None:
         force=True,
     )
     # Queries at debug level hold parameters and results; connections are of no interest.
-    for noisy in ("tortoise", "aiosqlite", "asyncio", "sanic"):
+    # AWS's library would log signed requests and whole messages.
+    for noisy in (*("tortoise", "aiosqlite", "asyncio", "sanic"), *("botocore", "aiobotocore")):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -15,12 +15,15 @@ class Outgoing:
         queue: Name of the queue.
         body: The message, as JSON text.
         delay_seconds: How long to hold it back.
+        sends: How often the job's message was sent before; a queue that drops copies tells a new
+            send from a repeated one by it.
     """
 
     job_id: str
     queue: str
     body: str
     delay_seconds: float = 0.0
+    sends: int = 0
 
 
 @frozen

@@ -1,0 +1,133 @@
+"""``prover queue``: the queues on SQS."""
+
+from urllib.parse import urlsplit
+
+import click
+from rich.table import Table
+
+from prover_framework.cli.common import console, run, settings
+from prover_framework.errors import SettingsError
+from prover_framework.jsontext import dump_json
+from prover_framework.model import DEFAULT_QUEUE
+from prover_framework.queues import sqs_admin
+from prover_framework.queues.sqs_admin import CreatedQueue, QueueStatus
+from prover_framework.queues.sqs_client import open_client
+from prover_framework.settings import Settings
+from prover_framework.wire import unstructure
+
+DEFAULT_NAME = "prover-jobs"
+
+# The commands make one call after the other.
+CONNECTIONS = 1
+
+_queue = click.option(
+    "--queue", default=DEFAULT_QUEUE, show_default=True, help="Name of the queue in the settings."
+)
+
+
+@click.group()
+def queue() -> None:
+    """Make the queue on AWS SQS and see how full it is.
+
+    Endpoint, region and credentials are the usual AWS variables and profiles. The embedded queue
+    needs none of this.
+    """
+
+
+@queue.command()
+@click.argument("name", required=False)
+@click.option(
+    "--fifo", is_flag=True, help="Make a FIFO queue; the name gets .fifo at its end if missing."
+)
+def create(name: str | None, *, fifo: bool) -> None:
+    """Make the queue NAME with its dead-letter queue, and print its URL.
+
+    NAME defaults to the one in SQS_QUEUE_URL, or prover-jobs. The dead-letter queue is NAME-dead.
+    Running it again changes nothing; an existing queue only gains a dead-letter queue if it has
+    none.
+    """
+    url = settings().sqs_queue_url
+    chosen = name or (_name_in(url) if url else DEFAULT_NAME)
+
+    async def make() -> CreatedQueue:
+        async with open_client(CONNECTIONS) as client:
+            return await sqs_admin.create_queue(client, chosen, fifo=fifo)
+
+    created = run(make())
+    for note in created.notes:
+        click.echo(f"the queue exists: {note}", err=True)
+    click.echo(created.url)
+
+
+@queue.command()
+@_queue
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def status(queue: str, *, as_json: bool) -> None:
+    """Show how full the queue and its dead-letter queue are.
+
+    SQS's counts are approximate and may be a minute old.
+    """
+    url = _url(settings(), queue)
+
+    async def read() -> QueueStatus:
+        async with open_client(CONNECTIONS) as client:
+            return await sqs_admin.queue_status(client, url, name=queue)
+
+    found = run(read())
+    if as_json:
+        click.echo(dump_json(unstructure(found)))
+        return
+    table = Table(show_header=False)
+    table.add_row("queue", found.url)
+    table.add_row("waiting", f"{found.visible:,}")
+    table.add_row("in work or hidden", f"{found.in_flight:,}")
+    table.add_row("delayed", f"{found.delayed:,}")
+    if found.dead_letter_url is None:
+        table.add_row("dead letters", 'no dead-letter queue; "prover queue create" makes one')
+    else:
+        table.add_row("dead letters", f"{found.dead_letters:,}")
+        table.add_row("", found.dead_letter_url)
+    console().print(table)
+
+
+@queue.command()
+@_queue
+@click.confirmation_option(
+    "--yes",
+    prompt="Remove all messages from the queue?",
+    help="Do not ask.",
+)
+def purge(queue: str) -> None:
+    """Remove all messages from the queue; its dead letters stay.
+
+    Jobs that are not final are in the database and are sent again by the workers' sweep. To end a
+    job, cancel it.
+    """
+    url = _url(settings(), queue)
+
+    async def remove() -> None:
+        async with open_client(CONNECTIONS) as client:
+            await sqs_admin.purge_queue(client, url, name=queue)
+
+    run(remove())
+    click.echo(f"queue {queue} is purged")
+
+
+def _url(chosen: Settings, name: str) -> str:
+    """Return the URL of a queue in the settings."""
+    urls = chosen.queue_urls
+    if not urls:
+        raise SettingsError(
+            "SQS_QUEUE_URL is not set, so the queue is the embedded one; "
+            '"prover queue create" makes one on SQS and prints its URL'
+        )
+    if name not in urls:
+        raise SettingsError(f"queue {name!r} has no URL (known: {', '.join(sorted(urls))})")
+    return urls[name]
+
+
+def _name_in(url: str) -> str:
+    return urlsplit(url).path.rpartition("/")[2]
+
+
+COMMANDS = (queue,)
