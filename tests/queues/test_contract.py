@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import frozen
@@ -335,19 +336,48 @@ class TestEmbedded(QueueContract):
 
         self.run(tmp_path, scenario)
 
-    def test_a_hidden_message_that_is_released_ends_the_wait(
+    def test_a_message_that_is_released_ends_the_wait(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(embedded, "LOOK_SECONDS", HANG_SECONDS)
+        monkeypatch.setattr(embedded, "POLL_SECONDS", HANG_SECONDS)
 
         async def scenario(bench: Bench) -> None:
             await bench.queue.send([outgoing("a")])
             (message,) = await receive(bench.queue)
-            waiting = asyncio.create_task(receive(bench.other, wait_seconds=HANG_SECONDS))
+            waiting = asyncio.create_task(receive(bench.queue, wait_seconds=HANG_SECONDS))
             await asyncio.sleep(0.1)
             await bench.queue.hide([message], 0)
             assert bodies(await waiting) == ["a"]
 
+        self.run(tmp_path, scenario)
+
+    def test_a_send_during_the_look_is_not_missed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(embedded, "LOOK_SECONDS", HANG_SECONDS)
+        monkeypatch.setattr(embedded, "POLL_SECONDS", HANG_SECONDS)
+        look = EmbeddedQueue._take_visible
+        sent = False
+
+        async def look_and_miss(queue: EmbeddedQueue, *arguments: Any) -> list[Received]:
+            nonlocal sent
+            messages = await look(queue, *arguments)
+            if not sent:
+                sent = True
+                await queue.send([outgoing("a")])
+            return messages
+
+        monkeypatch.setattr(EmbeddedQueue, "_take_visible", look_and_miss)
+
+        async def scenario(bench: Bench) -> None:
+            assert bodies(await receive(bench.queue, wait_seconds=HANG_SECONDS)) == ["a"]
+
+        # The mark is made useless, so that only the news of this process is left.
+        async def same_mark(_: Database) -> int:
+            return 0
+
+        monkeypatch.setattr(embedded, "change_mark", same_mark)
         self.run(tmp_path, scenario)
 
     def test_a_database_that_refuses_fails_all_messages_of_a_send(

@@ -86,7 +86,7 @@ class Service:
             "Metadata-Version: 2.1\nName: prover-test-slow\nVersion: 1.0\n"
         )
         (information / "entry_points.txt").write_text("[prover_framework]\nslow = prover_test_slow")
-        self._environment = {
+        self.environment = {
             **{name: text for name, text in os.environ.items() if not name.startswith("PROVER_")},
             "PYTHONPATH": str(modules),
             "PROVER_DATA_DIR": str(directory),
@@ -97,12 +97,12 @@ class Service:
             "PROVER_WORKER_SLOTS": "2",
         }
         for name in ("DATABASE_URL", "SQS_QUEUE_URL"):
-            self._environment.pop(name, None)
+            self.environment.pop(name, None)
 
     def command(self, *arguments: str) -> None:
         subprocess.run(
             [*self._prover(), *arguments],
-            env=self._environment,
+            env=self.environment,
             cwd=self.directory,
             check=True,
             capture_output=True,
@@ -114,7 +114,7 @@ class Service:
         """Run a command in the background; at the end it is killed if it still runs."""
         with self.log(command).open("ab") as log:
             process = subprocess.Popen(
-                [*self._prover(), command], env=self._environment, cwd=self.directory, stderr=log
+                [*self._prover(), command], env=self.environment, cwd=self.directory, stderr=log
             )
         try:
             yield process
@@ -227,6 +227,8 @@ def test_stopping_the_service_ends_all_and_loses_nothing(
     service: Service, number: signal.Signals
 ) -> None:
     groups = 3
+    # No lease may expire because the machine is busy.
+    service.environment["PROVER_LEASE_SECONDS"] = "30"
     with service.running("up") as up:
         service.submit(service.url("up"), groups, seconds=2 * STOP_SECONDS)
         wait_until(lambda: any(service.notes.iterdir()))
