@@ -1,5 +1,9 @@
-"""``prover queue``: the queues on SQS."""
+"""``prover queue``: the queues on SQS.
 
+AWS's library is imported where it is used: all other commands start quicker without it.
+"""
+
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
@@ -9,11 +13,11 @@ from prover_framework.cli.common import console, run, settings
 from prover_framework.errors import SettingsError
 from prover_framework.jsontext import dump_json
 from prover_framework.model import DEFAULT_QUEUE
-from prover_framework.queues import sqs_admin
-from prover_framework.queues.sqs_admin import CreatedQueue, QueueStatus
-from prover_framework.queues.sqs_client import open_client
 from prover_framework.settings import Settings
 from prover_framework.wire import unstructure
+
+if TYPE_CHECKING:
+    from prover_framework.queues.sqs_admin import CreatedQueue, QueueStatus
 
 DEFAULT_NAME = "prover-jobs"
 
@@ -46,10 +50,13 @@ def create(name: str | None, *, fifo: bool) -> None:
     Running it again changes nothing; an existing queue only gains a dead-letter queue if it has
     none.
     """
+    from prover_framework.queues import sqs_admin
+    from prover_framework.queues.sqs_client import open_client
+
     url = settings().sqs_queue_url
     chosen = name or (_name_in(url) if url else DEFAULT_NAME)
 
-    async def make() -> CreatedQueue:
+    async def make() -> "CreatedQueue":
         async with open_client(CONNECTIONS) as client:
             return await sqs_admin.create_queue(client, chosen, fifo=fifo)
 
@@ -67,9 +74,12 @@ def status(queue: str, *, as_json: bool) -> None:
 
     SQS's counts are approximate and may be a minute old.
     """
+    from prover_framework.queues import sqs_admin
+    from prover_framework.queues.sqs_client import open_client
+
     url = _url(settings(), queue)
 
-    async def read() -> QueueStatus:
+    async def read() -> "QueueStatus":
         async with open_client(CONNECTIONS) as client:
             return await sqs_admin.queue_status(client, url, name=queue)
 
@@ -103,6 +113,9 @@ def purge(queue: str) -> None:
     Jobs that are not final are in the database and are sent again by the workers' sweep. To end a
     job, cancel it.
     """
+    from prover_framework.queues import sqs_admin
+    from prover_framework.queues.sqs_client import open_client
+
     url = _url(settings(), queue)
 
     async def remove() -> None:

@@ -19,6 +19,8 @@ POLL_SECONDS = 0.025
 # How often it looks into the table all the same, for messages that become visible by time alone.
 LOOK_SECONDS = 0.25
 
+INSERT = "INSERT INTO queue_message (queue, body, visible_at, receive_count) VALUES (?, ?, ?, 0)"
+
 
 class EmbeddedQueue:
     """Named queues in one table; see `prover_framework.queues.base.Queue`."""
@@ -42,17 +44,13 @@ class EmbeddedQueue:
     async def _insert_all(self, batches: Sequence[Sequence[Outgoing]]) -> list[None]:
         async with self._database.transaction() as connection:
             now = await self._database.clock.now_ms(connection)
-            await QueueMessage.bulk_create(
+            await connection.execute_many(
+                INSERT,
                 [
-                    QueueMessage(
-                        queue=message.queue,
-                        body=message.body,
-                        visible_at=now + round(message.delay_seconds * 1000),
-                    )
+                    [message.queue, message.body, now + round(message.delay_seconds * 1000)]
                     for batch in batches
                     for message in batch
                 ],
-                using_db=connection,
             )
         self._announce()
         return [None] * len(batches)
