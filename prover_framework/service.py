@@ -171,7 +171,7 @@ def _job_view(job: StoredJob) -> JobView:
     error = None
     if job.error_code is not None:
         error = {"code": job.error_code, "message": job.error_message or ""}
-    resting = job.state in (JobState.QUEUED, JobState.WAITING) and job.attempts > 0
+    resting = job.state in (JobState.QUEUED, JobState.WAITING) and job.not_before > job.created_at
     return JobView(
         job_id=job.proof_type,
         status=job.state,
@@ -199,7 +199,8 @@ def _outgoing(job: StoredJob) -> Outgoing:
         id=job.id,
         params=parameters,
     )
-    delay = max(0.0, (job.not_before - job.created_at) / 1000) if not job.attempts else 0.0
+    # A message that is sent again is overdue. The worker looks at the job's own time anyway.
+    delay = 0.0 if job.sends else max(0.0, (job.not_before - job.created_at) / 1000)
     return Outgoing(job.id, job.queue, dump_message(message), delay, job.sends)
 
 

@@ -462,6 +462,8 @@ class JobStore:
             again = min(now + round(poll_seconds * 1000), deadline)
             await _held(connection, lease, now).update(
                 state=JobState.WAITING,
+                # Looking for data in vain is no attempt at computing.
+                attempts=F("attempts") - 1,
                 error_code=failure.code,
                 error_message=failure.message,
                 data_deadline=deadline,

@@ -259,6 +259,7 @@ class JobStoreMachine(RuleBasedStateMachine):
                 model.move(S.FAILED)
             else:
                 model.move(S.WAITING)
+                model.attempts -= 1
                 model.deadline = deadline
                 model.not_before = min(self.now + round(DATA_POLL_SECONDS * 1000), deadline)
 

@@ -312,6 +312,7 @@ def test_a_job_waits_for_its_headers_and_succeeds_when_they_come(tmp_path: Path)
             await bench.jobs.wake_waiting()
             job = await bench.ends("g")
         assert (job.state, job.failures, job.error_code) == (S.SUCCEEDED, 0, None)
+        assert job.attempts == 1, "looking for data in vain is no attempt"
 
     run(tmp_path, scenario, headers=False)
 
