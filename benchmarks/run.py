@@ -177,13 +177,14 @@ def _noop_jobs(console: Console, directory: Path) -> None:
     (metadata / "entry_points.txt").write_text("[prover_framework]\nnoop = noop_plugin\n")
     window = asyncio.run(_store_noop_jobs(directory))
     extra = {"PYTHONPATH": str(plugin.parent), "PROVER_PLUGINS": "noop"}
+    with _process(["worker"], directory / "idle", extra) as worker:
+        rest = _idle_memory(worker)
     with _process(["worker"], directory, extra) as worker:
-        rest = _wait_until_idle_memory(worker)
         with _peak_memory(worker) as peak:
             rate = asyncio.run(_wait_for_noop_jobs(directory, window))
         console.print(f"{rate:,.0f} jobs/s, {os.cpu_count()} slots")
         console.print(
-            f"worker memory with its compute processes: {rest:.0f} MiB early, "
+            f"worker memory with its compute processes: {rest:.0f} MiB at rest, "
             f"{peak():.0f} MiB at most under load"
         )
 
@@ -254,8 +255,13 @@ def _memory(process: psutil.Process) -> float:
     return total / 2**20
 
 
-def _wait_until_idle_memory(process: psutil.Process) -> float:
-    time.sleep(0.5)
+def _idle_memory(process: psutil.Process) -> float:
+    """Return the memory of a worker that has started its compute processes and has no job."""
+    for _ in range(100):
+        if len(process.children()) == os.cpu_count():
+            break
+        time.sleep(0.1)
+    time.sleep(2)  # Until their imports are done; nothing tells.
     return _memory(process)
 
 
