@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from tortoise.backends.base.client import BaseDBAsyncClient
+from manual_clock import ManualClock
 
 from prover_framework.queues import embedded
 from prover_framework.queues.base import Outgoing, Queue, Received
@@ -24,16 +24,6 @@ from prover_framework.store.models import DeadLetter
 HANG_SECONDS = 30.0
 
 VISIBILITY_SECONDS = 20.0
-
-
-class ManualClock:
-    """A clock that the test owns."""
-
-    def __init__(self) -> None:
-        self.ms = 1_700_000_000_000
-
-    async def now_ms(self, connection: BaseDBAsyncClient) -> int:  # noqa: ARG002
-        return self.ms
 
 
 @frozen

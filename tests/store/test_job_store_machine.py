@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tortoise.backends.base.client import BaseDBAsyncClient
+from manual_clock import ManualClock
 
 from prover_framework.errors import LeaseLost
 from prover_framework.jobs import FINAL, REDRIVABLE, TAKEABLE, TRANSITIONS, JobState, RetryPolicy
@@ -47,16 +47,6 @@ SWEEP_LIMIT = 100
 LONG_AFTER_SECONDS = 10**6
 
 S = JobState
-
-
-class ManualClock:
-    """A clock that the test owns."""
-
-    def __init__(self) -> None:
-        self.ms = 1_700_000_000_000
-
-    async def now_ms(self, connection: BaseDBAsyncClient) -> int:  # noqa: ARG002
-        return self.ms
 
 
 @define

@@ -13,7 +13,7 @@ import attrs
 import psutil
 import pytest
 from attrs import define
-from tortoise.backends.base.client import BaseDBAsyncClient
+from manual_clock import ManualClock
 
 from prover_framework import plugins as plugin_loading
 from prover_framework import worker as worker_module
@@ -101,16 +101,6 @@ def lab_module(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     directory.mkdir(exist_ok=True)
     (directory / f"{LAB.module}.py").write_text(PLUGIN)
     monkeypatch.syspath_prepend(str(directory))
-
-
-class ManualClock:
-    """A clock that the test owns: no lease expires because the machine is busy."""
-
-    def __init__(self) -> None:
-        self.ms = 1_700_000_000_000
-
-    async def now_ms(self, connection: BaseDBAsyncClient) -> int:  # noqa: ARG002
-        return self.ms
 
 
 @define
