@@ -15,6 +15,8 @@ class JobGroup(Model):
     # Marks the submission that made the row, so that of two at the same time one knows it did.
     submission = fields.CharField(32)
     created_at = fields.BigIntField()
+    # The composed receipt, once all jobs have ended.
+    receipt = fields.TextField(null=True)
 
     class Meta:
         table = "job_group"
@@ -50,6 +52,8 @@ class Job(Model):
     error_code = fields.CharField(63, null=True)
     error_message = fields.TextField(null=True)
     result = fields.TextField(null=True)
+    # Statement and provenance, stored with the result; its seals are rows of their own.
+    receipt = fields.TextField(null=True)
     created_at = fields.BigIntField()
     queued_at = fields.BigIntField(null=True)
     started_at = fields.BigIntField(null=True)
@@ -62,6 +66,23 @@ class Job(Model):
             Index(fields=("due_at",), name="job_due"),
             Index(fields=("lease_until",), name="job_lease"),
         )
+
+
+class Seal(Model):
+    """A seal on the receipt of a job. A receipt can gain one long after it was made."""
+
+    id = fields.BigIntField(primary_key=True)
+    job: fields.ForeignKeyRelation[Job] = fields.ForeignKeyField(
+        "prover.Job", related_name="seals", on_delete=fields.OnDelete.CASCADE
+    )
+    job_id: str
+    kind = fields.CharField(63)
+    document = fields.TextField()
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "seal"
+        unique_together = (("job", "kind"),)
 
 
 class QueueMessage(Model):
@@ -117,9 +138,22 @@ class BlockHeader(Model):
     gas_limit = fields.BigIntField(null=True)
     block_hash = fields.CharField(66, null=True)
     parent_hash = fields.CharField(66, null=True)
+    # Whether its hash is that of its own fields, its parent hash that of the stored block before
+    # it, and its base fee what follows from that block.
+    verified = fields.BooleanField(db_default=False)
 
     class Meta:
         table = "block_header"
+
+
+class RawHeader(Model):
+    """The whole header of a block, as the bytes that its hash is made of."""
+
+    number = fields.BigIntField(primary_key=True)
+    rlp = fields.BinaryField()
+
+    class Meta:
+        table = "raw_header"
 
 
 class HourlyBaseFee(Model):
@@ -128,6 +162,8 @@ class HourlyBaseFee(Model):
     hour = fields.BigIntField(primary_key=True)
     sum_wei = fields.BigIntField()
     count = fields.IntField()
+    # How many of its blocks are verified.
+    verified_count = fields.IntField(db_default=0)
     first_block = fields.BigIntField()
     last_block = fields.BigIntField()
 
