@@ -19,8 +19,10 @@ from rich.table import Table
 from support import (
     NOOP_PLUGIN,
     free_port,
+    idle_memory,
     install_plugin,
     memory,
+    peak_memory,
     post_all,
     process,
     wait_for_port,
