@@ -1,14 +1,17 @@
 """Everything a plugin can do. A hook is called on the plugin of the proof type in question only.
 
-Only `proof_type` and `compute` are needed; the others have the defaults stated here.
+A proof type needs `proof_type` and `compute`; the others have the defaults stated here. `compose`
+is about a whole group: every plugin that has it is called, each isolated from the others.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pluggy
 
 from prover_framework.errors import Problem
 from prover_framework.model import DataNeeds, Dispatch, Inputs, JobRequest, ProofType, Verdict
+from prover_framework.receipts.model import Artefact, GroupReceipts
 
 PROJECT = "prover_framework"
 
@@ -44,3 +47,8 @@ def compute(parameters: Any, inputs: Inputs, seed: bytes) -> Any:
 @hookspec(firstresult=True)
 def verify(parameters: Any, inputs: Inputs, seed: bytes, claimed: Any) -> Verdict | None:
     """Judge a claimed result. Default: compute again and compare for equality."""
+
+
+@hookspec
+def compose(group: GroupReceipts) -> Sequence[Artefact] | None:
+    """Make further artefacts from a group's receipts, or raise ProofError. Default: none."""

@@ -26,6 +26,7 @@ from prover_framework.model import (
     RangeParameters,
     Verdict,
 )
+from prover_framework.receipts.model import Artefact, GroupReceipts
 from prover_framework.wire import GROUP_ID_KEY, require_form
 
 T = TypeVar("T")
@@ -75,8 +76,29 @@ class Plugin:
     disabled: bool = False
 
 
-class ProofHooks:
-    """The hooks of one proof type, called on the plugin that registered it and on no other.
+class _Hooks:
+    """The hooks of one plugin, called on it and on no other."""
+
+    def __init__(self, candidate: Candidate, callers: Mapping[str, pluggy.HookCaller]) -> None:
+        self.candidate = candidate
+        self._callers = callers
+
+    def _call(self, hook: str, **arguments: object) -> object:
+        try:
+            return self._callers[hook](**arguments)
+        except ProofError:
+            raise
+        except BaseException as error:
+            # A hook that calls sys.exit() may not end the service. Nobody else's wish is caught
+            # here: hooks return at once, and in a service signals arrive in the event loop.
+            raise self._misbehaved(hook, f"raised {_told(error)}") from error
+
+    def _misbehaved(self, hook: str, how: str) -> PluginError:
+        return PluginError(f"plugin {self.candidate.name}: its hook {hook} {how}")
+
+
+class ProofHooks(_Hooks):
+    """The hooks of one proof type, called on the plugin that registered it.
 
     What a hook raises or returns amiss becomes a `PluginError` that names the plugin and the
     hook, except a `ProofError`, which is the plugin's way to refuse a job.
@@ -88,9 +110,8 @@ class ProofHooks:
         proof_type: ProofType[Any, Any],
         callers: Mapping[str, pluggy.HookCaller],
     ) -> None:
-        self.candidate = candidate
+        super().__init__(candidate, callers)
         self.proof_type = proof_type
-        self._callers = callers
 
     def validate(self, parameters: object) -> list[Problem]:
         """Return what is wrong with the parameters' form; see `hookspecs.validate`."""
@@ -143,26 +164,42 @@ class ProofHooks:
             return Verdict(accepted=True, reason="computed again with the same result")
         return Verdict(accepted=False, reason="computed again with another result")
 
-    def _call(self, hook: str, **arguments: object) -> object:
-        try:
-            return self._callers[hook](**arguments)
-        except ProofError:
-            raise
-        except BaseException as error:
-            # A hook that calls sys.exit() may not end the service. Nobody else's wish is caught
-            # here: hooks return at once, and in a service signals arrive in the event loop.
-            raise self._misbehaved(hook, f"raised {_told(error)}") from error
 
-    def _misbehaved(self, hook: str, how: str) -> PluginError:
-        return PluginError(f"plugin {self.candidate.name}: its hook {hook} {how}")
+class Composer(_Hooks):
+    """A plugin that makes artefacts from the receipts of a group."""
+
+    def compose(self, group: GroupReceipts) -> tuple[Artefact, ...]:
+        """Return what the plugin makes of a group; see `hookspecs.compose`.
+
+        Raises:
+            ProofError: The plugin refuses, and why.
+            PluginError: The hook misbehaved, and how.
+        """
+        answers = self._call("compose", group=group)
+        if not isinstance(answers, list):
+            raise self._misbehaved("compose", f"answered {_shown(answers)}")
+        # pluggy leaves out what is None.
+        artefacts = answers[0] if answers else ()
+        if not isinstance(artefacts, list | tuple) or not all(
+            isinstance(artefact, Artefact) for artefact in artefacts
+        ):
+            raise self._misbehaved("compose", f"returned {_shown(artefacts)}, not Artefacts")
+        return tuple(artefacts)
 
 
 @frozen
 class Plugins:
-    """All plugins of one process: the used ones by their proof types, and the whole list."""
+    """All plugins of one process.
+
+    Args:
+        found: The whole list, with those that are not used.
+        hooks: Those with a proof type, by its name.
+        composers: Those that make artefacts from the receipts of a group.
+    """
 
     found: tuple[Plugin, ...]
     hooks: Mapping[str, ProofHooks] = field(repr=False)
+    composers: tuple[Composer, ...] = field(default=(), repr=False)
 
     @property
     def proof_types(self) -> dict[str, ProofType[Any, Any]]:
@@ -248,7 +285,10 @@ def load(
             "; ".join(f"plugin {p.candidate.name} cannot be used: {p.failure}" for p in failures)
         )
     usable = [plugin for plugin in loaded if not plugin.failure and not plugin.disabled]
-    for module in dict.fromkeys(plugin.candidate.module for plugin in usable):
+    by_module: dict[str, Plugin] = {}
+    for plugin in usable:
+        by_module.setdefault(plugin.candidate.module, plugin)
+    for module in by_module:
         manager.register(import_module(module), name=module)
     return Plugins(
         found=tuple(loaded),
@@ -260,6 +300,11 @@ def load(
                 for plugin in usable
                 if plugin.proof_type
             }
+        ),
+        composers=tuple(
+            Composer(plugin.candidate, _callers_of(manager, plugin.candidate))
+            for plugin in by_module.values()
+            if "compose" in plugin.hooks
         ),
     )
 
@@ -356,7 +401,9 @@ def _survive(work: Callable[[], T]) -> T:
 def _told(error: BaseException) -> str:
     """Tell an exception in one line, even one whose text can not be had."""
     try:
-        text = str(error)
+        # Validators of attrs hand on their field and value beside the message.
+        validated = isinstance(error, ValueError) and len(error.args) > 1
+        text = str(error.args[0]) if validated else str(error)
     except Exception:
         text = "(its text can not be shown)"
     return _line(f"{type(error).__name__}: {text}" if text else type(error).__name__)

@@ -72,9 +72,11 @@ def test_the_public_surface_is_what_it_is() -> None:
     assert set(prover_framework.__all__) == {
         "API_VERSION",
         "HOUR_SECONDS",
+        "Artefact",
         "DataNeeds",
         "Dispatch",
         "EmptyRange",
+        "GroupReceipts",
         "HourlySeries",
         "Inputs",
         "JobRequest",
@@ -82,10 +84,15 @@ def test_the_public_surface_is_what_it_is() -> None:
         "Problem",
         "ProofError",
         "ProofType",
+        "Provenance",
         "RangeParameters",
         "RangeTooShort",
+        "Receipt",
+        "Seal",
+        "SeriesFacts",
         "SeriesIncomplete",
         "SeriesKind",
+        "Statement",
         "TimeRange",
         "Verdict",
         "felt_from_float",
@@ -100,7 +107,9 @@ def test_all_hooks_fit_on_one_screen_and_have_a_line_each() -> None:
     source = Path(hookspecs.__file__).read_text()
     assert len(source.splitlines()) <= 60
     hooks = re.findall(r"@hookspec.*\ndef (\w+)\(", source)
-    assert {"proof_type", "validate", "inputs", "dispatch", "compute", "verify"} <= set(hooks)
+    assert {"proof_type", "validate", "inputs", "dispatch", "compute", "verify", "compose"} <= set(
+        hooks
+    )
     for name in hooks:
         assert getattr(hookspecs, name).__doc__
 
