@@ -9,6 +9,7 @@ from prover_framework.errors import (
 )
 from prover_framework.felt import felt_from_float, felt_hex
 from prover_framework.hookspecs import hookimpl
+from prover_framework.jobs import JobChange, JobState
 from prover_framework.model import (
     API_VERSION,
     HOUR_SECONDS,
@@ -44,7 +45,9 @@ __all__ = [
     "GroupReceipts",
     "HourlySeries",
     "Inputs",
+    "JobChange",
     "JobRequest",
+    "JobState",
     "Limits",
     "Problem",
     "ProofError",

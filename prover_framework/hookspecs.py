@@ -1,7 +1,7 @@
 """Everything a plugin can do. A hook is called on the plugin of the proof type in question only.
 
 A proof type needs `proof_type` and `compute`; the others have the defaults stated here. `compose`
-is about a whole group: every plugin that has it is called, each isolated from the others.
+and `job_changed` are called on every plugin that has them, each isolated from the others.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import Any
 import pluggy
 
 from prover_framework.errors import Problem
+from prover_framework.jobs import JobChange
 from prover_framework.model import DataNeeds, Dispatch, Inputs, JobRequest, ProofType, Verdict
 from prover_framework.receipts.model import Artefact, GroupReceipts
 
@@ -52,3 +53,8 @@ def verify(parameters: Any, inputs: Inputs, seed: bytes, claimed: Any) -> Verdic
 @hookspec
 def compose(group: GroupReceipts) -> Sequence[Artefact] | None:
     """Make further artefacts from a group's receipts, or raise ProofError. Default: none."""
+
+
+@hookspec
+def job_changed(change: JobChange) -> None:
+    """Observe that a job, of any proof type, has changed its state."""

@@ -4,7 +4,9 @@ from collections.abc import Collection, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from attrs import frozen
+from attrs import field, frozen
+
+from prover_framework.jsontext import Json
 
 
 class JobState(StrEnum):
@@ -50,6 +52,35 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         JobState.CANCELLED: frozenset({JobState.PENDING}),
     }
 )
+
+
+@frozen(kw_only=True)
+class JobChange:
+    """A change of a job's state, as observers are told it: stored, and not to be undone.
+
+    Args:
+        group_id: Id of the job's group.
+        proof_type: Name of its proof type.
+        job_id: Its unique id.
+        old_state: The state it was in; None when it was just accepted.
+        new_state: The state it is in since.
+        attempts: Computations begun so far.
+        error_code: Code of the error that it failed with, or that it is tried again after.
+        error_message: Message of that error.
+        changed_at_ms: When, in milliseconds since the Unix epoch by the database's clock.
+        result: JSON form of the result once it has succeeded.
+    """
+
+    group_id: str
+    proof_type: str
+    job_id: str
+    old_state: JobState | None
+    new_state: JobState
+    attempts: int
+    error_code: str | None
+    error_message: str | None
+    changed_at_ms: int
+    result: Json = field(repr=False)
 
 
 def group_state(states: Collection[JobState]) -> JobState:

@@ -16,6 +16,7 @@ from attrs import field, frozen
 
 from prover_framework import hookspecs
 from prover_framework.errors import PluginError, Problem, ProofError
+from prover_framework.jobs import JobChange
 from prover_framework.model import (
     API_VERSION,
     DataNeeds,
@@ -187,6 +188,23 @@ class Composer(_Hooks):
         return tuple(artefacts)
 
 
+class Observer(_Hooks):
+    """A plugin that wants to know of changes."""
+
+    def job_changed(self, change: JobChange) -> None:
+        """Tell the plugin of a change; see `hookspecs.job_changed`.
+
+        Raises:
+            PluginError: The hook misbehaved, and how.
+        """
+        try:
+            answers = self._call("job_changed", change=change)
+        except ProofError as error:
+            raise self._misbehaved("job_changed", f"raised {_told(error)}") from error
+        if answers:
+            raise self._misbehaved("job_changed", f"returned {_shown(answers)}, not None")
+
+
 @frozen
 class Plugins:
     """All plugins of one process.
@@ -195,11 +213,13 @@ class Plugins:
         found: The whole list, with those that are not used.
         hooks: Those with a proof type, by its name.
         composers: Those that make artefacts from the receipts of a group.
+        observers: Those that are told of changes, with a proof type or without.
     """
 
     found: tuple[Plugin, ...]
     hooks: Mapping[str, ProofHooks] = field(repr=False)
     composers: tuple[Composer, ...] = field(default=(), repr=False)
+    observers: tuple[Observer, ...] = field(default=(), repr=False)
 
     @property
     def proof_types(self) -> dict[str, ProofType[Any, Any]]:
@@ -305,6 +325,11 @@ def load(
             Composer(plugin.candidate, _callers_of(manager, plugin.candidate))
             for plugin in by_module.values()
             if "compose" in plugin.hooks
+        ),
+        observers=tuple(
+            Observer(plugin.candidate, _callers_of(manager, plugin.candidate))
+            for plugin in by_module.values()
+            if "job_changed" in plugin.hooks
         ),
     )
 

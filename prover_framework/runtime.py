@@ -8,6 +8,7 @@ from attrs import frozen
 
 from prover_framework import plugins as plugin_loading
 from prover_framework.jobs import RetryPolicy
+from prover_framework.observers import Observers
 from prover_framework.plugins import Plugins
 from prover_framework.probe import find_deadly
 from prover_framework.queues.base import Queue
@@ -62,7 +63,8 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 @asynccontextmanager
 async def open_runtime(settings: Settings, plugins: Plugins) -> AsyncIterator[Runtime]:
     """Open all parts; close them in the reverse order when the body is left."""
-    async with open_database(settings) as database:
+    observers = Observers(plugins.observers)
+    async with observers, open_database(settings) as database:
         jobs = JobStore(
             database,
             RetryPolicy(
@@ -70,6 +72,7 @@ async def open_runtime(settings: Settings, plugins: Plugins) -> AsyncIterator[Ru
                 max_losses=settings.max_losses,
                 base_seconds=settings.retry_seconds,
             ),
+            observers.tell if plugins.observers else None,
         )
         async with _open_queue(settings, database) as queue:
             try:

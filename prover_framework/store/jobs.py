@@ -6,7 +6,8 @@ lease has not expired by the database's clock. What does not match changes nothi
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Any
 
@@ -147,17 +148,76 @@ class Failure:
 
 
 @frozen
+class Transition:
+    """A job has changed its state, and the change is stored.
+
+    Args:
+        old: The state it was in; None for a job that is new.
+        job: The job as the change left it.
+        at_ms: When, by the database's clock.
+    """
+
+    old: JobState | None
+    job: StoredJob
+    at_ms: int
+
+
+@frozen
 class _Success:
     lease: Lease
     result: str
 
 
-class JobStore:
-    """Reads and changes jobs. Durations are in seconds, times in the database are its own."""
+class _Changes:
+    """The transitions of one transaction; where nobody asks for them they cost nothing."""
 
-    def __init__(self, database: Database, policy: RetryPolicy) -> None:
+    def __init__(self, connection: BaseDBAsyncClient, *, wanted: bool) -> None:
+        self.made: list[Transition] = []
+        self._connection = connection
+        self._wanted = wanted
+
+    async def before(self, jobs: Any) -> dict[str, JobState]:
+        """Lock the jobs of a query that is about to change them; return their states by id."""
+        if not self._wanted:
+            return {}
+        states = jobs.select_for_update().values_list("id", "state")
+        return {job_id: JobState(state) for job_id, state in await states}
+
+    def note_new(self, jobs: Sequence[StoredJob], now: int) -> None:
+        """Note jobs that have just been stored."""
+        if self._wanted:
+            self.made.extend(Transition(None, job, now) for job in jobs)
+
+    async def note(self, old: JobState, ids: Sequence[str], now: int) -> None:
+        """Note jobs whose state has just been changed."""
+        await self.note_each(dict.fromkeys(ids, old), now)
+
+    async def note_each(self, old: Mapping[str, JobState], now: int) -> None:
+        """Note jobs whose state has just been changed from the given one."""
+        if self._wanted and old:
+            rows = await Job.filter(id__in=list(old)).using_db(self._connection)
+            self.made.extend(Transition(old[row.id], _stored(row), now) for row in rows)
+
+
+class JobStore:
+    """Reads and changes jobs. Durations are in seconds, times in the database are its own.
+
+    Args:
+        database: Where they are.
+        policy: When to try again, and when to give up.
+        on_change: Told the transitions of each transaction once it is committed, if it made any.
+            It must return at once.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        policy: RetryPolicy,
+        on_change: Callable[[Sequence[Transition]], None] | None = None,
+    ) -> None:
         self._database = database
         self._policy = policy
+        self._on_change = on_change
         self.submit: Coalescer[NewGroup, Submitted] = Coalescer(self._submit)
         self.mark_sent: Coalescer[Sequence[str], None] = Coalescer(self._mark_sent)
         self._take: Coalescer[tuple[str, str, float], Taken | Refused] = Coalescer(self._take_all)
@@ -200,7 +260,7 @@ class JobStore:
     # Accepting and sending
 
     async def _submit(self, groups: Sequence[NewGroup]) -> list[Submitted]:
-        async with self._database.transaction() as connection:
+        async with self._changing() as (connection, changes):
             now = await self._database.clock.now_ms(connection)
             mark = secrets.token_hex(16)
             rows = {group.id: JobGroup(id=group.id, submission=mark, created_at=now)
@@ -218,6 +278,7 @@ class JobStore:
             await connection.execute_many(
                 INSERT_JOB, [_row(job) for jobs in made.values() for job in jobs]
             )
+            changes.note_new([job for jobs in made.values() for job in jobs], now)
             return [
                 Submitted(created=True, jobs=made.pop(group.id))
                 if group.id in made
@@ -235,10 +296,11 @@ class JobStore:
 
     async def _mark_sent(self, batches: Sequence[Sequence[str]]) -> list[None]:
         ids = [job_id for batch in batches for job_id in batch]
-        async with self._database.transaction() as connection:
+        async with self._changing() as (connection, changes):
             now = await self._database.clock.now_ms(connection)
             # A worker may have been faster: then the job is past pending and stays so.
             pending = Job.filter(id__in=ids, state=JobState.PENDING).using_db(connection)
+            before = await changes.before(pending)
             held_back = await pending.filter(not_before__gt=now).update(
                 state=JobState.QUEUED,
                 queued_at=now,
@@ -251,6 +313,7 @@ class JobStore:
                 sends=F("sends") + 1,
                 due_at=now + UNANSWERED_MS,
             )
+            await changes.note_each(before, now)
             if held_back + first < len(ids):
                 await self._mark_sent_again(connection, now, ids)
         return [None] * len(batches)
@@ -275,16 +338,17 @@ class JobStore:
         return await self._take((job_id, worker, lease_seconds))
 
     async def _take_all(self, wishes: Sequence[tuple[str, str, float]]) -> list[Taken | Refused]:
-        async with self._database.transaction() as connection:
+        async with self._changing() as (connection, changes):
             now = await self._database.clock.now_ms(connection)
             return [
-                await self._take_one(connection, now, job_id, worker, lease_seconds)
+                await self._take_one(connection, changes, now, job_id, worker, lease_seconds)
                 for job_id, worker, lease_seconds in wishes
             ]
 
     async def _take_one(
         self,
         connection: BaseDBAsyncClient,
+        changes: _Changes,
         now: int,
         job_id: str,
         worker: str,
@@ -292,7 +356,7 @@ class JobStore:
     ) -> Taken | Refused:
         job = await Job.get_or_none(id=job_id, using_db=connection)
         if job is not None and _expired(job, now):
-            await self._count_loss(connection, job, now)
+            await self._count_loss(connection, changes, job, now)
             job = await Job.get(id=job_id, using_db=connection)
         if job is None:
             return Refused(Refusal.UNKNOWN)
@@ -323,6 +387,7 @@ class JobStore:
         )
         if not taken:
             return Refused(Refusal.LEASED, lease_seconds)
+        await changes.note(state, [job_id], now)
         return Taken(Lease(job_id, token), _stored(job))
 
     async def extend(self, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
@@ -358,9 +423,9 @@ class JobStore:
             raise _lost(lease)
 
     async def _succeed_all(self, successes: Sequence[_Success]) -> list[bool]:
-        async with self._database.transaction() as connection:
+        async with self._changing() as (connection, changes):
             now = await self._database.clock.now_ms(connection)
-            return [
+            stored = [
                 bool(
                     await _held(connection, success.lease, now).update(
                         state=JobState.SUCCEEDED,
@@ -372,6 +437,9 @@ class JobStore:
                 )
                 for success in successes
             ]
+            ended = [s.lease.job_id for s, done in zip(successes, stored, strict=True) if done]
+            await changes.note(JobState.RUNNING, ended, now)
+            return stored
 
     async def fail(self, lease: Lease, failure: Failure) -> None:
         """End a job with an error that no retry can help.
@@ -401,7 +469,7 @@ class JobStore:
         Raises:
             LeaseLost: The lease was no longer held; nothing was stored.
         """
-        async with self._database.transaction() as connection:
+        async with self._changing() as (connection, changes):
             now = await self._database.clock.now_ms(connection)
             job = await _held(connection, lease, now).first()
             if job is None:
@@ -417,6 +485,7 @@ class JobStore:
                     lease_token=None,
                     lease_until=None,
                 )
+                await changes.note(JobState.RUNNING, [job.id], now)
                 return None
             delay = self._policy.delay_seconds(failures, jitter)
             not_before = now + round(delay * 1000)
@@ -430,6 +499,7 @@ class JobStore:
                 lease_token=None,
                 lease_until=None,
             )
+            await changes.note(JobState.RUNNING, [job.id], now)
             return delay
 
     async def wait(
@@ -443,7 +513,7 @@ class JobStore:
         Raises:
             LeaseLost: The lease was no longer held; nothing was stored.
         """
-        async with self._database.transaction() as connection:
+        async with self._changing() as (connection, changes):
             now = await self._database.clock.now_ms(connection)
             job = await _held(connection, lease, now).first()
             if job is None:
@@ -458,6 +528,7 @@ class JobStore:
                     finished_at=now,
                     **ended,
                 )
+                await changes.note(JobState.RUNNING, [job.id], now)
                 return False
             again = min(now + round(poll_seconds * 1000), deadline)
             await _held(connection, lease, now).update(
@@ -471,6 +542,7 @@ class JobStore:
                 due_at=again,
                 **ended,
             )
+            await changes.note(JobState.RUNNING, [job.id], now)
             return True
 
     # Sweeping and operating
@@ -482,7 +554,7 @@ class JobStore:
         for one. When the send fails, or the sweeper dies before it, they are due after that;
         `mark_sent` gives the message that was sent its time to be answered.
         """
-        async with self._database.transaction() as connection:
+        async with self._changing() as (connection, changes):
             now = await self._database.clock.now_ms(connection)
             expired = (
                 await Job.filter(state=JobState.RUNNING, lease_until__lte=now)
@@ -490,7 +562,7 @@ class JobStore:
                 .limit(limit)
             )
             for job in expired:
-                await self._count_loss(connection, job, now)
+                await self._count_loss(connection, changes, job, now)
             due = (
                 await Job.filter(
                     state__in=(JobState.PENDING, JobState.QUEUED, JobState.WAITING), due_at__lte=now
@@ -500,11 +572,10 @@ class JobStore:
                 .limit(limit)
             )
             ids = [job.id for job in due]
-            await (
-                Job.filter(id__in=ids, state=JobState.WAITING)
-                .using_db(connection)
-                .update(state=JobState.QUEUED, queued_at=now)
-            )
+            waiting = Job.filter(id__in=ids, state=JobState.WAITING).using_db(connection)
+            before = await changes.before(waiting)
+            await waiting.update(state=JobState.QUEUED, queued_at=now)
+            await changes.note_each(before, now)
             for job in due:
                 await (
                     Job.filter(id=job.id, state__in=TAKEABLE)
@@ -530,21 +601,20 @@ class JobStore:
         Raises:
             GroupNotFound: There is no such group.
         """
-        async with self._database.transaction() as connection:
+        async with self._changing() as (connection, changes):
             now = await self._database.clock.now_ms(connection)
-            await (
-                Job.filter(group_id=group_id, state__in=CANCELLABLE)
-                .using_db(connection)
-                .update(
-                    state=JobState.CANCELLED,
-                    finished_at=now,
-                    error_code=None,
-                    error_message=None,
-                    due_at=None,
-                    lease_token=None,
-                    lease_until=None,
-                )
+            live = Job.filter(group_id=group_id, state__in=CANCELLABLE).using_db(connection)
+            before = await changes.before(live)
+            await live.update(
+                state=JobState.CANCELLED,
+                finished_at=now,
+                error_code=None,
+                error_message=None,
+                due_at=None,
+                lease_token=None,
+                lease_until=None,
             )
+            await changes.note_each(before, now)
         return await self.group(group_id)
 
     async def redrive(self, group_id: str) -> tuple[StoredJob, ...]:
@@ -553,31 +623,32 @@ class JobStore:
         Raises:
             GroupNotFound: There is no such group.
         """
-        async with self._database.transaction() as connection:
+        async with self._changing() as (connection, changes):
             now = await self._database.clock.now_ms(connection)
-            await (
-                Job.filter(group_id=group_id, state__in=REDRIVABLE)
-                .using_db(connection)
-                .update(
-                    state=JobState.PENDING,
-                    failures=0,
-                    losses=0,
-                    not_before=now,
-                    due_at=now,
-                    data_deadline=None,
-                    error_code=None,
-                    error_message=None,
-                    finished_at=None,
-                )
+            ended = Job.filter(group_id=group_id, state__in=REDRIVABLE).using_db(connection)
+            before = await changes.before(ended)
+            await ended.update(
+                state=JobState.PENDING,
+                failures=0,
+                losses=0,
+                not_before=now,
+                due_at=now,
+                data_deadline=None,
+                error_code=None,
+                error_message=None,
+                finished_at=None,
             )
+            await changes.note_each(before, now)
         return await self.group(group_id)
 
-    async def _count_loss(self, connection: BaseDBAsyncClient, job: Job, now: int) -> None:
+    async def _count_loss(
+        self, connection: BaseDBAsyncClient, changes: _Changes, job: Job, now: int
+    ) -> None:
         """Free a job whose worker let the lease expire, or end it after too many of them."""
         losses = job.losses + 1
-        changes: dict[str, Any] = {"losses": losses, "lease_token": None, "lease_until": None}
+        fields: dict[str, Any] = {"losses": losses, "lease_token": None, "lease_until": None}
         if losses >= self._policy.max_losses:
-            changes |= {
+            fields |= {
                 "state": JobState.FAILED,
                 "error_code": "worker_lost",
                 "error_message": f"its worker was lost {losses} times, the limit; "
@@ -585,12 +656,14 @@ class JobStore:
                 "finished_at": now,
             }
         else:
-            changes |= {"state": JobState.QUEUED, "not_before": now, "due_at": now}
-        await (
+            fields |= {"state": JobState.QUEUED, "not_before": now, "due_at": now}
+        freed = await (
             Job.filter(id=job.id, state=JobState.RUNNING, lease_token=job.lease_token)
             .using_db(connection)
-            .update(**changes)
+            .update(**fields)
         )
+        if freed:
+            await changes.note(JobState.RUNNING, [job.id], now)
 
     async def _write(
         self,
@@ -598,18 +671,28 @@ class JobStore:
         *,
         finished: bool = False,
         due_in_ms: int | None = None,
-        **changes: Any,
+        **fields: Any,
     ) -> None:
-        async with self._database.transaction() as connection:
+        async with self._changing() as (connection, changes):
             now = await self._database.clock.now_ms(connection)
             if finished:
-                changes["finished_at"] = now
+                fields["finished_at"] = now
             if due_in_ms is not None:
-                changes["due_at"] = now + due_in_ms
+                fields["due_at"] = now + due_in_ms
             if not await _held(connection, lease, now).update(
-                lease_token=None, lease_until=None, **changes
+                lease_token=None, lease_until=None, **fields
             ):
                 raise _lost(lease)
+            await changes.note(JobState.RUNNING, [lease.job_id], now)
+
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[tuple[BaseDBAsyncClient, _Changes]]:
+        """Run the body in a transaction, and tell what it changed once that is committed."""
+        async with self._database.transaction() as connection:
+            changes = _Changes(connection, wanted=self._on_change is not None)
+            yield connection, changes
+        if self._on_change is not None and changes.made:
+            self._on_change(changes.made)
 
 
 def _held(connection: BaseDBAsyncClient, lease: Lease, now: int) -> Any:

@@ -4,8 +4,9 @@ import asyncio
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from prover_framework.store.jobs import (
     Refused,
     Submitted,
     Taken,
+    Transition,
 )
 
 POLICY = RetryPolicy(max_attempts=2, max_losses=3, base_seconds=2.0)
@@ -100,7 +102,8 @@ class JobStoreMachine(RuleBasedStateMachine):
         self.runner = asyncio.Runner()
         self.database = Database(path, clock=self.clock)
         self.runner.run(self.database.__aenter__())
-        self.store = JobStore(self.database, POLICY)
+        self.told: dict[str, list[Transition]] = {}
+        self.store = JobStore(self.database, POLICY, self._hear)
         self.looking = sqlite3.connect(path)
         self.looking.row_factory = sqlite3.Row
         self.models: dict[str, Model] = {}
@@ -118,6 +121,12 @@ class JobStoreMachine(RuleBasedStateMachine):
     @property
     def now(self) -> int:
         return self.clock.ms
+
+    def _hear(self, transitions: Sequence[Transition]) -> None:
+        for transition in transitions:
+            # Whoever is told may look: the change is committed.
+            assert self._row(transition.job.id)
+            self.told.setdefault(transition.job.id, []).append(transition)
 
     # Accepting
 
@@ -363,6 +372,23 @@ class JobStoreMachine(RuleBasedStateMachine):
             )
 
     @invariant()
+    def every_transition_is_told_once_and_in_order(self) -> None:
+        assert self.told.keys() == self.models.keys()
+        for model in self.models.values():
+            path = [*model.history, model.state]
+            told = self.told[model.id]
+            assert [(change.old, change.job.state) for change in told] == list(
+                pairwise([None, *path])
+            )
+            last = told[-1].job
+            assert (last.attempts, last.result, last.group_id) == (
+                model.attempts,
+                model.result,
+                model.group,
+            )
+            assert told[-1].at_ms <= self.now
+
+    @invariant()
     def nothing_is_lost(self) -> None:
         for row in self._rows():
             leased = row["lease_until"] is not None
@@ -409,6 +435,8 @@ class JobStoreMachine(RuleBasedStateMachine):
                 taken = self.runner.run(self.store.take(job.id, worker="w", lease_seconds=10))
                 assert isinstance(taken, Taken)
                 model = self.models[job.id]
+                if model.state is S.WAITING:
+                    model.move(S.QUEUED)
                 model.move(S.RUNNING)
                 if job.id.endswith("1"):
                     self.runner.run(self.store.succeed(taken.lease, "1"))
