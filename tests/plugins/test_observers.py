@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from manual_clock import ManualClock
 
 from prover_framework import JobRequest, JobState, RangeParameters, observers
 from prover_framework.jobs import RetryPolicy
@@ -29,6 +28,7 @@ from prover_framework.store.jobs import (
     Taken,
     Transition,
 )
+from prover_framework.testing import ManualClock
 
 numbers = count()
 

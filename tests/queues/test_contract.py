@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from manual_clock import ManualClock
 
 from prover_framework.queues import embedded
 from prover_framework.queues.base import Outgoing, Queue, Received
 from prover_framework.queues.embedded import EmbeddedQueue
 from prover_framework.store.database import Database
 from prover_framework.store.models import DeadLetter
+from prover_framework.testing import ManualClock
 
 # Longer than any test should take; a test that gets this far has failed.
 HANG_SECONDS = 30.0

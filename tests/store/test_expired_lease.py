@@ -5,12 +5,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from manual_clock import ManualClock
 
 from prover_framework.errors import LeaseLost
 from prover_framework.jobs import JobState, RetryPolicy
 from prover_framework.store.database import Database
 from prover_framework.store.jobs import Failure, JobStore, Lease, NewGroup, NewJob, Taken
+from prover_framework.testing import ManualClock
 
 WHY = Failure("code", "why")
 

@@ -22,7 +22,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from manual_clock import ManualClock
 
 from prover_framework.errors import LeaseLost
 from prover_framework.jobs import FINAL, REDRIVABLE, TAKEABLE, TRANSITIONS, JobState, RetryPolicy
@@ -39,6 +38,7 @@ from prover_framework.store.jobs import (
     Taken,
     Transition,
 )
+from prover_framework.testing import ManualClock
 
 POLICY = RetryPolicy(max_attempts=2, max_losses=3, base_seconds=2.0)
 DATA_POLL_SECONDS = 5.0

@@ -13,7 +13,6 @@ import attrs
 import psutil
 import pytest
 from attrs import define
-from manual_clock import ManualClock
 
 from prover_framework import plugins as plugin_loading
 from prover_framework import worker as worker_module
@@ -30,6 +29,7 @@ from prover_framework.store.database import Clock, Database
 from prover_framework.store.headers import ChainFacts, HeaderStore
 from prover_framework.store.jobs import Failure, JobStore, StoredJob, Taken
 from prover_framework.store.models import DeadLetter, QueueMessage
+from prover_framework.testing import ManualClock
 from prover_framework.worker import Worker
 
 S = JobState

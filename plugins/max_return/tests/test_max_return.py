@@ -21,9 +21,9 @@ from prover_framework import (
     Inputs,
     ProofError,
     RangeTooShort,
-    SeriesKind,
     TimeRange,
 )
+from prover_framework.testing import ProofTypeConformance, series_of
 
 HOUR = 3600
 FIRST_HOUR = 1000 * HOUR
@@ -39,18 +39,20 @@ GOLDEN = {
 }
 
 
-def series(made_of: Sequence[tuple[int, int]]) -> HourlySeries:
-    counts = tuple(count for _, count in made_of)
-    return HourlySeries(
-        chain_id=1,
-        simulated=False,
-        kind=SeriesKind.BLOCKS,
-        first_hour=FIRST_HOUR,
-        sums_wei=tuple(total for total, _ in made_of),
-        counts=counts,
-        first_block=1,
-        last_block=sum(counts),
+class TestConformance(ProofTypeConformance):
+    plugin = prover_max_return
+    samples = (
+        MaxReturnParameters(
+            start_timestamp=1_704_067_200, end_timestamp=1_704_153_600, window_hours=5
+        ),
+        # Window and range of an option market.
+        MaxReturnParameters(start_timestamp=1_696_291_200, end_timestamp=1_704_067_201),
     )
+    wrong = (("window_hours", 0), ("window_hours", 87_661))
+
+
+def series(made_of: Sequence[tuple[int, int]]) -> HourlySeries:
+    return series_of(made_of, first_hour=FIRST_HOUR)
 
 
 def fees(*means_wei: int) -> HourlySeries:

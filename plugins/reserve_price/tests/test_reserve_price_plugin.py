@@ -12,37 +12,31 @@ from prover_framework import (
     ProofError,
     RangeParameters,
     RangeTooShort,
-    SeriesKind,
     TimeRange,
     felt_from_float,
     felt_hex,
 )
-from prover_framework.chain.simulated import BLOCKS_PER_HOUR, simulate
+from prover_framework.testing import ProofTypeConformance, simulated_series
 
 FIRST_HOUR = 1_700_000_000 - 1_700_000_000 % 3600
 SEED = bytes(range(32))
 
 
-def simulated_series(hours: int, seed: int = 1559) -> HourlySeries:
-    fees = [header.base_fee_wei for header in simulate(FIRST_HOUR, hours, seed=seed)]
-    return HourlySeries(
-        chain_id=1,
-        simulated=True,
-        kind=SeriesKind.BLOCKS,
-        first_hour=FIRST_HOUR,
-        sums_wei=tuple(
-            sum(fees[hour * BLOCKS_PER_HOUR : (hour + 1) * BLOCKS_PER_HOUR])
-            for hour in range(hours)
-        ),
-        counts=(BLOCKS_PER_HOUR,) * hours,
-        first_block=1,
-        last_block=hours * BLOCKS_PER_HOUR,
+def simulated(hours: int, seed: int = 1559) -> HourlySeries:
+    return simulated_series(TimeRange(FIRST_HOUR, FIRST_HOUR + hours * 3600), seed=seed)
+
+
+class TestConformance(ProofTypeConformance):
+    plugin = plugin
+    samples = (
+        RangeParameters(start_timestamp=FIRST_HOUR, end_timestamp=FIRST_HOUR + 336 * 3600),
+        RangeParameters(start_timestamp=FIRST_HOUR + 1, end_timestamp=FIRST_HOUR + 720 * 3600),
     )
 
 
 @pytest.fixture(scope="module")
 def inputs() -> Inputs:
-    return Inputs(hourly_base_fee=simulated_series(24 * 30))
+    return Inputs(hourly_base_fee=simulated(24 * 30))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +68,7 @@ def test_fewer_than_336_hours_are_refused_before_data_is_loaded() -> None:
 @pytest.mark.parametrize("days", [14, 30, 90])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_simulated_chain_can_be_priced(days: int, seed: int) -> None:
-    price = plugin.compute(Inputs(hourly_base_fee=simulated_series(24 * days, seed)), SEED)
+    price = plugin.compute(Inputs(hourly_base_fee=simulated(24 * days, seed)), SEED)
     assert price.reserve_price > 0
     assert price.standard_error <= plugin.MAX_RELATIVE_ERROR * price.reserve_price
     assert max(map(abs, price.calibration.projected_gradient)) <= 0.05
@@ -90,7 +84,7 @@ def test_more_paths_are_taken_until_the_standard_error_is_small(
 
 
 def test_fees_that_do_not_move_are_refused_for_good() -> None:
-    flat = attrs.evolve(simulated_series(336), sums_wei=(300 * 10**9,) * 336)
+    flat = attrs.evolve(simulated(336), sums_wei=(300 * 10**9,) * 336)
     with pytest.raises(ProofError, match="volatility is zero") as refused:
         plugin.compute(Inputs(hourly_base_fee=flat), SEED)
     assert refused.value.code == "reserve_price.flat_series"
@@ -157,12 +151,16 @@ def test_another_felt_season_generator_or_calibration_is_refused(
     inputs: Inputs, result: plugin.ReservePriceResult
 ) -> None:
     calibration = attrs.evolve(result.calibration, phi=result.calibration.phi * 0.99)
+    flatter = attrs.evolve(result.calibration, projected_gradient=(0.001,) * 6)
+    shorter = attrs.evolve(result.calibration, projected_gradient=())
     for forged, named in (
         (attrs.evolve(result, reserve_price_felt="0x" + "0" * 64), "reserve_price_felt"),
         (attrs.evolve(result, season=(*result.season[:-1], 9.0)), "season[11]"),
         (attrs.evolve(result, season=result.season[:-1]), "number of season coefficients"),
         (attrs.evolve(result, generator="dice"), "generator"),
         (attrs.evolve(result, calibration=calibration), "gradient"),
+        (attrs.evolve(result, calibration=flatter), "projected_gradient"),
+        (attrs.evolve(result, calibration=shorter), "projected_gradient"),
     ):
         verdict = plugin.verify(inputs, SEED, forged)
         assert not verdict.accepted

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from prover_framework import HourlySeries, Inputs, RangeParameters, SeriesKind
+from prover_framework import Inputs, RangeParameters
+from prover_framework.testing import ProofTypeConformance, series_of
 
 # Sum of the base fees in wei, and number of blocks, of one hour.
 hours = st.tuples(st.integers(0, 2**63 - 1), st.integers(1, 400))
@@ -26,17 +27,11 @@ GOLDEN = {
 }
 
 
-def series(made_of: list[tuple[int, int]]) -> HourlySeries:
-    counts = tuple(count for _, count in made_of)
-    return HourlySeries(
-        chain_id=1,
-        simulated=False,
-        kind=SeriesKind.BLOCKS,
-        first_hour=0,
-        sums_wei=tuple(total for total, _ in made_of),
-        counts=counts,
-        first_block=1,
-        last_block=sum(counts),
+class TestConformance(ProofTypeConformance):
+    plugin = prover_twap
+    samples = (
+        RangeParameters(start_timestamp=0, end_timestamp=3600),
+        RangeParameters(start_timestamp=1_704_067_201, end_timestamp=1_704_153_600),
     )
 
 
@@ -49,7 +44,7 @@ def felt(total: int, count: int) -> int:
 @example([(1, 3)])
 @example([(2**63 - 1, 1)] * 50)
 def test_it_is_the_mean_of_the_hours(made_of: list[tuple[int, int]]) -> None:
-    result = prover_twap.twap(series(made_of))
+    result = prover_twap.twap(series_of(made_of))
     total = sum(felt(*hour) for hour in made_of)
     exact = Fraction(total, len(made_of) * 2**128)
     assert result.twap == float(exact)
@@ -64,7 +59,7 @@ def test_it_is_the_mean_of_the_hours(made_of: list[tuple[int, int]]) -> None:
 
 @given(st.lists(hours, min_size=1, max_size=50))
 def test_the_cross_check_counts_each_block_once(made_of: list[tuple[int, int]]) -> None:
-    result = prover_twap.twap(series(made_of))
+    result = prover_twap.twap(series_of(made_of))
     sums, counts = zip(*made_of, strict=True)
     assert result.block_weighted_mean == float(Fraction(sum(sums), sum(counts)))
 
@@ -74,11 +69,11 @@ def test_the_order_of_the_hours_does_not_move_a_digit(
     made_of: list[tuple[int, int]], random: Random
 ) -> None:
     shuffled = random.sample(made_of, len(made_of))
-    assert prover_twap.twap(series(shuffled)) == prover_twap.twap(series(made_of))
+    assert prover_twap.twap(series_of(shuffled)) == prover_twap.twap(series_of(made_of))
 
 
 def test_an_hour_with_many_blocks_weighs_as_much_as_one_with_few() -> None:
-    result = prover_twap.twap(series([(1000, 100), (30, 1)]))
+    result = prover_twap.twap(series_of([(1000, 100), (30, 1)]))
     assert result.twap == 20.0
     assert result.block_weighted_mean == pytest.approx(1030 / 101)
 
@@ -92,7 +87,7 @@ def test_it_is_registered_as_a_required_proof_over_a_range() -> None:
 
 
 def test_the_hook_computes_from_its_inputs() -> None:
-    made = series([(5, 2), (7, 2)])
+    made = series_of([(5, 2), (7, 2)])
     assert prover_twap.compute(Inputs(hourly_base_fee=made)) == prover_twap.twap(made)
     assert prover_twap.compute(Inputs(hourly_base_fee=made)).twap == 3.0
 
@@ -106,5 +101,5 @@ def test_real_hours_have_the_golden_mean(first: int, stop: int) -> None:
         rows = islice(csv.DictReader(lines), first, stop)
         means = [Fraction(float(row["base_fee_wei"])) for row in rows]
     # The felt of an hour is what counts, and a double's fits into 128 bits after the point.
-    exact = series([(mean.numerator, mean.denominator) for mean in means])
+    exact = series_of([(mean.numerator, mean.denominator) for mean in means])
     assert prover_twap.twap(exact).twap == pytest.approx(GOLDEN[first, stop], rel=1e-12)

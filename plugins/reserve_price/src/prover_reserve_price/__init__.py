@@ -40,6 +40,10 @@ PATHS = (256, 1024, 4096, 16384, 65536)
 # How far two machines may be apart in what follows from the same calibration.
 TOLERANCE = 1e-9
 
+# How far apart they may be in the gradient there: its terms are large and cancel, so that it is
+# known by its absolute error alone. A calibration is accepted up to 0.05.
+GRADIENT_TOLERANCE = 1e-6
+
 
 @frozen(kw_only=True)
 class CalibrationResult:
@@ -163,6 +167,12 @@ def verify(inputs: Inputs, seed: bytes, claimed: ReservePriceResult) -> Verdict:
     for name, theirs, ours in _numbers(claimed, again):
         if not isclose(theirs, ours, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
             return _differs(name, theirs, ours)
+    gradient = again.calibration.projected_gradient
+    if len(calibration.projected_gradient) != len(gradient) or not all(
+        isclose(theirs, ours, rel_tol=TOLERANCE, abs_tol=GRADIENT_TOLERANCE)
+        for theirs, ours in zip(calibration.projected_gradient, gradient, strict=True)
+    ):
+        return _differs("projected_gradient", calibration.projected_gradient, gradient)
     return Verdict(
         accepted=True,
         reason="the calibration is a minimum, and all that follows from it was computed again "

@@ -10,4 +10,9 @@ class ManualClock:
         self.ms = 1_700_000_000_000
 
     async def now_ms(self, connection: BaseDBAsyncClient) -> int:  # noqa: ARG002
+        """Return the time in milliseconds since the Unix epoch."""
         return self.ms
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.ms += round(seconds * 1000)

@@ -1,0 +1,183 @@
+"""A service in a box: API, worker, queue and database, all real, in a directory of a test."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import Context, copy_context
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import Any, TypeVar
+
+import attrs
+from attrs import field, frozen
+
+from prover_framework.api.server import serve
+from prover_framework.compute.slot import Slot
+from prover_framework.jobs import FINAL
+from prover_framework.jsontext import dump_json
+from prover_framework.model import HourlySeries, Verdict
+from prover_framework.plugins import Candidate, load
+from prover_framework.proving import Proving
+from prover_framework.runtime import Runtime, open_runtime
+from prover_framework.service import GroupView
+from prover_framework.settings import Settings
+from prover_framework.store.headers import ChainFacts
+from prover_framework.testing.series import headers_of
+from prover_framework.wire import GROUP_ID_KEY, unstructure
+from prover_framework.worker import Worker
+
+T = TypeVar("T")
+
+# Longer than a service takes to start or stop on the busiest machine.
+START_SECONDS = 60.0
+
+# Longer than any job of a test should take; one that takes longer has failed.
+PATIENCE_SECONDS = 300.0
+
+LOOK_AGAIN_SECONDS = 0.01
+
+# A box serves one test: what it computes is computed one after the other.
+SETTINGS = Settings(port=0, worker_slots=1, sweep_seconds=0.2, retry_seconds=0.05)
+
+
+@frozen
+class Box:
+    """A running service with a few plugins.
+
+    Args:
+        url: Where its API answers, such as ``http://127.0.0.1:40123``.
+    """
+
+    url: str
+    _runtime: Runtime
+    _loop: asyncio.AbstractEventLoop
+    _context: Context
+    _numbers: "count[int]" = field(factory=count)
+
+    def submit(self, document: Mapping[str, Any]) -> GroupView:
+        """Submit the body of a ``POST /api/job`` and wait until all its jobs have ended.
+
+        Raises:
+            RequestError: The service refuses it.
+            TimeoutError: Some job did not end within `PATIENCE_SECONDS`.
+        """
+        return self._call(self._submit(dump_json(dict(document)).encode()))
+
+    def prove(self, name: str, parameters: object) -> GroupView:
+        """Submit one proof under a group id of its own and wait until it has ended.
+
+        Args:
+            name: Name of the proof type.
+            parameters: An instance of its parameter class.
+
+        Raises:
+            RequestError: The service refuses it.
+            TimeoutError: The job did not end within `PATIENCE_SECONDS`.
+        """
+        group_id = f"box-{next(self._numbers)}"
+        return self.submit({GROUP_ID_KEY: group_id, name: unstructure(parameters)})
+
+    def verify(self, group_id: str) -> dict[str, Verdict]:
+        """Check the stored results of a group; return the verdicts by proof type."""
+        return self._call(self._verify(group_id))
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        # The ORM finds its database through the context in which the service runs.
+        call = self._context.copy().run(asyncio.run_coroutine_threadsafe, work, self._loop)
+        return call.result()
+
+    async def _submit(self, body: bytes) -> GroupView:
+        service = self._runtime.service
+        request = service.parse(body)
+        await service.submit(request)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            # The end of a job is noted in the database, which tells nobody.
+            while (group := await service.status(request.group_id)).status not in FINAL:  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        return group
+
+    async def _verify(self, group_id: str) -> dict[str, Verdict]:
+        runtime = self._runtime
+        proving = Proving(runtime.settings, runtime.plugins, runtime.headers)
+        slot = Slot()
+        try:
+            return {
+                job.proof_type: await proving.check(slot, job)
+                for job in await runtime.jobs.group(group_id)
+            }
+        finally:
+            await slot.kill()
+
+
+@contextmanager
+def service_in_a_box(
+    *plugins: ModuleType, series: HourlySeries, settings: Settings = SETTINGS
+) -> Iterator[Box]:
+    """Run a service with some plugins over the given hours, for as long as the body takes.
+
+    All its parts are those of an installed service: SQLite and the queue in it, in a temporary
+    directory; a worker with a compute process; the API on a free port of this machine.
+
+    Args:
+        plugins: The plugins' modules; they need not be installed.
+        series: The hours that its database holds.
+        settings: Settings of the service; its data directory is always the box's own.
+
+    Raises:
+        PluginError: A plugin can not be used.
+    """
+    loaded = load(
+        [Candidate(m.__name__, m.__name__, m.__name__, "in a box") for m in plugins], strict=True
+    )
+    started: Future[_Started] = Future()
+
+    async def run(directory: str) -> None:
+        chosen = attrs.evolve(settings, data_dir=Path(directory))
+        async with open_runtime(chosen, loaded) as runtime:
+            await runtime.headers.import_headers(
+                headers_of(series),
+                ChainFacts(series.chain_id, simulated=series.simulated, source="a test"),
+            )
+            await _serve(runtime, started)
+
+    def tell(ended: "Future[None]") -> None:
+        if not started.done() and (error := ended.exception()):
+            started.set_exception(error)
+
+    with TemporaryDirectory(prefix="prover-box-") as directory, ThreadPoolExecutor(1) as thread:
+        ended = thread.submit(lambda: asyncio.run(run(directory)))
+        ended.add_done_callback(tell)
+        running = started.result(START_SECONDS)
+        try:
+            yield running.box
+        finally:
+            running.stop()
+            ended.result(START_SECONDS)
+
+
+@frozen
+class _Started:
+    box: Box
+    stop: Callable[[], object]
+
+
+async def _serve(runtime: Runtime, started: "Future[_Started]") -> None:
+    loop, context, stopping = asyncio.get_running_loop(), copy_context(), asyncio.Event()
+    worker = Worker(runtime.settings, runtime.plugins, runtime.jobs, runtime.headers, runtime.queue)
+
+    def stop() -> None:
+        worker.stop()
+        stopping.set()
+
+    def tell(url: str) -> None:
+        started.set_result(
+            _Started(Box(url, runtime, loop, context), lambda: loop.call_soon_threadsafe(stop))
+        )
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(worker.run())
+        host, port = runtime.settings.host, runtime.settings.port
+        tasks.create_task(serve(runtime.service, host, port, stopping, tell))

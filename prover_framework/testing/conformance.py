@@ -1,0 +1,438 @@
+"""What every proof type has to do, as tests that it runs against itself."""
+
+import json
+import pickle
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import requires
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
+from typing import Any, NoReturn, cast
+
+import attrs
+import pytest
+from attrs import field, frozen
+
+from prover_framework.errors import (
+    ComputeError,
+    PluginError,
+    ProofError,
+    ProverError,
+    RequestError,
+)
+from prover_framework.jobs import JobState
+from prover_framework.jsontext import Json, parse_json
+from prover_framework.model import (
+    HOUR_SECONDS,
+    DataNeeds,
+    HourlySeries,
+    JobRequest,
+    RangeParameters,
+)
+from prover_framework.plugins import Candidate, ProofHooks, installed, load
+from prover_framework.proving import EVIDENCE
+from prover_framework.testing.box import service_in_a_box
+from prover_framework.testing.compute import ComputeProcess, task_for
+from prover_framework.testing.series import series_of, simulated_series
+from prover_framework.testing.watched import Account, compute_watched
+from prover_framework.wire import dump_parameters, structure, unstructure
+
+CORE = "prover-framework"
+
+# One line of a table, and of an error that begins with it.
+MAX_TITLE_LENGTH = 60
+
+# Values that most parameters can not have. One that a parameter can have must keep its form.
+ODD_VALUES: tuple[Json, ...] = (None, True, -1, 1.5, 2**63, "text", [], {})
+
+UNKNOWN_PARAMETER = "no_such_parameter"
+
+
+@frozen
+class Made:
+    """A result that a compute process made of a sample.
+
+    Args:
+        parameters: The sample.
+        series: The hours it was made of.
+        form: Its JSON form.
+    """
+
+    parameters: Any
+    series: HourlySeries
+    form: dict[str, Json] = field(repr=False)
+
+
+class ProofTypeConformance:
+    """Tests that a proof type passes before others trust it.
+
+    Inherit, and say what to test::
+
+        class TestHighestHour(ProofTypeConformance):
+            plugin = prover_highest_hour
+            samples = (Parameters(start_timestamp=1704067200, end_timestamp=1704153600),)
+
+    Attributes:
+        plugin: The module with the hooks, that of the entry point.
+        samples: Parameters for which there is a result, at least one set of them. Two or three
+            that differ in every parameter test more.
+        wrong: Names of parameters with values that must be refused. Values of another type are
+            tried in any case.
+    """
+
+    plugin: ModuleType
+    samples: Sequence[Any]
+    wrong: Sequence[tuple[str, Json]] = ()
+
+    @classmethod
+    def series(cls, needs: DataNeeds) -> HourlySeries:
+        """Return the hours that a sample is computed from: those of a simulated chain.
+
+        Override this for hours of your own, such as `series_of` makes.
+        """
+        return simulated_series(needs.hourly_base_fee)
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a class of tests that would have nothing to test."""
+        super().__init_subclass__()
+        if cls.__name__.startswith("Test") and not (
+            getattr(cls, "plugin", None) and getattr(cls, "samples", None)
+        ):
+            raise TypeError(f"{cls.__name__} must say its plugin and at least one of its samples")
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run the tests of a sample once for each."""
+        if "sample" in metafunc.fixturenames:
+            names = [f"sample{number}" for number in range(1, len(self.samples) + 1)]
+            metafunc.parametrize("sample", self.samples, ids=names, scope="class")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def proof(cls) -> ProofHooks:
+        """The hooks of the proof type, loaded as a service loads them."""
+        module = cls.plugin.__name__
+        try:
+            plugins = load([Candidate(module, module, module, "under test")], strict=True)
+        except PluginError as error:
+            _fail(str(error))
+        if not plugins.hooks:
+            _fail(f"{module} registers no proof type: it has no hook proof_type")
+        (hooks,) = plugins.hooks.values()
+        return hooks
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def process(cls) -> Iterator[ComputeProcess]:
+        """A compute process for all tests of the class."""
+        with ComputeProcess() as process:
+            yield process
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def made(cls, sample: Any, proof: ProofHooks, process: ComputeProcess) -> Made:
+        """The result of a sample, from a compute process under the declared limits.
+
+        The process has checked that it is of the declared class and survives the way to JSON.
+        """
+        series = cls.series(_needs(proof, sample))
+        return Made(sample, series, _compute(process, proof, sample, series))
+
+    # Registration
+
+    def test_it_is_found_through_its_entry_point(self, proof: ProofHooks) -> None:
+        """One distribution offers the module to the service, and says that it needs the core."""
+        module = self.plugin.__name__
+        mine = [candidate for candidate in installed() if candidate.module == module]
+        if len(mine) != 1:
+            _fail(
+                f"{len(mine)} entry points of the group prover_framework lead to {module}, not 1: "
+                "see [project.entry-points.prover_framework] in pyproject.toml, and install again"
+            )
+        needed = requires(mine[0].distribution) or []
+        if not any(requirement.startswith(CORE) for requirement in needed):
+            _fail(f"{mine[0].distribution} does not say that it depends on {CORE}")
+        if mine[0].name != proof.proof_type.name:
+            _fail(
+                f"the entry point is called {mine[0].name} and the proof type "
+                f"{proof.proof_type.name}: operators disable a plugin by the one and see the other"
+            )
+
+    def test_people_can_read_its_title_and_version(self, proof: ProofHooks) -> None:
+        """Title and version stand in messages: something, in one short line."""
+        for what in ("title", "version"):
+            text: str = getattr(proof.proof_type, what)
+            if not text or text != " ".join(text.split()) or len(text) > MAX_TITLE_LENGTH:
+                _fail(
+                    f"the {what} {text!r} must be one line of 1 to {MAX_TITLE_LENGTH} characters "
+                    "without spaces around it"
+                )
+
+    def test_its_result_has_a_number_under_its_name(self, made: Made, proof: ProofHooks) -> None:
+        """Clients find the number under the name of the proof type, beside the evidence."""
+        name = proof.proof_type.name
+        if type(made.form.get(name)) not in (int, float):
+            _fail(f"the result's field {name} must hold a number, got {made.form.get(name)!r}")
+        if EVIDENCE in made.form:
+            _fail(f"the result must not have a field {EVIDENCE}: the service's own is there")
+
+    # Parameters
+
+    def test_samples_go_to_json_and_back(self, sample: Any, proof: ProofHooks) -> None:
+        """Parameters are stored and sent as JSON, and what is read again is what was written."""
+        cls = proof.proof_type.parameters
+        if not isinstance(sample, cls):
+            _fail(f"the sample {sample!r} is no {cls.__name__}")
+        text = dump_parameters(sample)
+        again = structure(parse_json(text.encode()), cls)
+        if again != sample:
+            _fail(f"{sample!r} is {again!r} after it went through JSON")
+        _require_picklable(sample)
+
+    def test_samples_are_sound(self, sample: Any, proof: ProofHooks) -> None:
+        """No hook that is asked when a request comes in objects to a sample."""
+        if problems := proof.validate(sample):
+            _fail(f"its hook validate objects to {sample!r}: {'; '.join(map(str, problems))}")
+        _needs(proof, sample)
+        proof.dispatch(JobRequest(proof.proof_type.name, sample))
+
+    def test_wrong_parameters_are_refused_by_name(self, proof: ProofHooks) -> None:
+        """Whoever sends a wrong parameter is told which one it is."""
+        form = _form(self.samples[0])
+        for name in form:
+            absent = {key: value for key, value in form.items() if key != name}
+            for odd in (absent, *({**form, name: value} for value in ODD_VALUES)):
+                if not self._refuses(proof, odd, name):
+                    self._keeps(proof, odd)
+        for name, value in self.wrong:
+            if not self._refuses(proof, {**form, name: value}, name):
+                _fail(f"{name} = {value!r} is accepted and should be refused")
+        if not self._refuses(proof, {**form, UNKNOWN_PARAMETER: 1}, UNKNOWN_PARAMETER):
+            _fail(f"a parameter that does not exist ({UNKNOWN_PARAMETER}) is accepted")
+
+    def _refuses(self, proof: ProofHooks, form: Mapping[str, Json], name: str) -> bool:
+        """Tell whether a request with these parameters is refused, as it should be if at all."""
+        key = proof.proof_type.name
+        try:
+            parameters = structure(cast(Json, form), proof.proof_type.parameters, key)
+            problems: Sequence[object] = proof.validate(parameters)
+        except RequestError as error:
+            problems = error.problems
+        if not problems:
+            return False
+        if not any(name in str(problem) for problem in problems):
+            what = f"{name} = {form[name]!r}" if name in form else f"{name} left out"
+            _fail(
+                f"{what}: refused with a message that does not name {name}: "
+                f"{'; '.join(map(str, problems))}"
+            )
+        return True
+
+    def _keeps(self, proof: ProofHooks, form: Mapping[str, Json]) -> None:
+        """Require that parameters which are accepted are those that were sent."""
+        read = _form(structure(cast(Json, form), proof.proof_type.parameters))
+        for name, value in form.items():
+            if read[name] != value:
+                _fail(f"{name} = {value!r} is accepted and silently becomes {read[name]!r}")
+
+    # Computing
+
+    def test_it_computes_plain_data_within_its_limits(self, made: Made, proof: ProofHooks) -> None:
+        """A compute process makes the result within the declared time and memory."""
+        _require_picklable(structure(cast(Json, made.form), proof.proof_type.result))
+
+    def test_it_computes_the_same_digits_again(
+        self, made: Made, proof: ProofHooks, process: ComputeProcess
+    ) -> None:
+        """The same arguments give the same digits, a second time in the same process."""
+        again = _compute(process, proof, made.parameters, made.series)
+        _require_same(made.form, again, "a second time in the same process")
+
+    def test_it_computes_from_its_arguments_alone(self, made: Made, proof: ProofHooks) -> None:
+        """Another process gives the same digits, and no hook touches a file or a socket."""
+        account = _watch(proof, made)
+        if account.touched:
+            _fail("; ".join(account.touched))
+        _require_same(made.form, account.result, "in another process, directory and time zone")
+
+    def test_odd_hours_give_a_result_or_a_refusal(
+        self, proof: ProofHooks, process: ComputeProcess
+    ) -> None:
+        """Few hours, fees that do not move, fees of zero: a result, or a `ProofError` with words.
+
+        Anything else would be tried again and again, and would fail each time.
+        """
+        sample = self.samples[0]
+        hours = len(self.series(_needs(proof, sample)))
+        for what, series in _odd_series(hours):
+            parameters = _over(sample, series)
+            try:
+                proof.inputs(parameters)
+                process.compute(proof, parameters, series)
+            except ProofError as refusal:
+                if not str(refusal):
+                    _fail(f"{what}: refused without a word")
+            except ComputeError as error:
+                _fail(f"{what}: it fails, where a ProofError should say why: {error}")
+
+    def test_an_empty_range_is_refused_with_words(self, proof: ProofHooks) -> None:
+        """A range without a whole hour is a valid request and an impossible proof."""
+        sample = self.samples[0]
+        if not isinstance(sample, RangeParameters):
+            pytest.skip("its parameters have no range")
+        empty = attrs.evolve(sample, start_timestamp=1234567890, end_timestamp=1234567891)
+        try:
+            _needs(proof, empty).hourly_base_fee.require_hours()
+        except ProofError as refusal:
+            if not str(refusal):
+                _fail("an empty range is refused without a word")
+        else:
+            _fail("for a range without a whole hour its hook inputs asks for other hours")
+
+    # Verification
+
+    def test_its_own_result_is_accepted(
+        self, made: Made, proof: ProofHooks, process: ComputeProcess
+    ) -> None:
+        """Who checks a true result is told that it is true."""
+        verdict = process.verify(proof, made.parameters, made.series, made.form)
+        if not verdict.accepted:
+            _fail(f"its hook verify refuses its own result: {verdict.reason}")
+
+    def test_an_altered_result_is_refused(
+        self, made: Made, proof: ProofHooks, process: ComputeProcess
+    ) -> None:
+        """Every single value of a result is checked: altered, the result is refused with words."""
+        for place, altered in _alterations(made.form):
+            try:
+                verdict = process.verify(
+                    proof, made.parameters, made.series, cast(dict[str, Json], altered)
+                )
+            except ProverError as error:
+                _fail(f"with {place} altered its hook verify raises, not returns: {error}")
+            if verdict.accepted:
+                _fail(f"its hook verify accepts a result with {place} altered")
+            if not verdict.reason:
+                _fail(f"its hook verify refuses a result with {place} altered without a word")
+
+    # Service
+
+    def test_a_service_proves_it_and_checks_it(self, proof: ProofHooks) -> None:
+        """Submitted to a whole service it ends with a result that the service can check."""
+        sample, name = self.samples[0], proof.proof_type.name
+        with service_in_a_box(self.plugin, series=self.series(_needs(proof, sample))) as box:
+            group = box.prove(name, sample)
+            (job,) = group.jobs
+            if job.status is not JobState.SUCCEEDED:
+                _fail(f"the job is {job.status}: {job.error}")
+            verdict = box.verify(group.job_group_id)[name]
+        if not verdict.accepted:
+            _fail(f"the service refuses its own result: {verdict.reason}")
+
+
+def _fail(why: str) -> NoReturn:
+    # What it came from is the kit's business: the author reads the one sentence.
+    raise pytest.fail.Exception(why, pytrace=False) from None
+
+
+def _needs(proof: ProofHooks, parameters: Any) -> DataNeeds:
+    try:
+        return proof.inputs(parameters)
+    except PluginError as error:
+        _fail(str(error))
+
+
+def _form(parameters: object) -> dict[str, Json]:
+    return cast(dict[str, Json], unstructure(parameters))
+
+
+def _compute(
+    process: ComputeProcess, proof: ProofHooks, parameters: Any, series: HourlySeries
+) -> dict[str, Json]:
+    limits = proof.proof_type.limits
+    try:
+        return process.compute(proof, parameters, series)
+    except (ComputeError, ProofError) as error:
+        _fail(
+            f"{parameters!r} has no result ({error.code}: {error}); the declared limits are "
+            f"{limits.seconds:g} s and {limits.memory_bytes / 2**20:,.0f} MiB"
+        )
+
+
+def _watch(proof: ProofHooks, made: Made) -> Account:
+    task = task_for(proof, made.parameters, made.series)
+    # It computes, and to verify it computes again.
+    seconds = 2 * proof.proof_type.limits.seconds
+    with TemporaryDirectory(prefix="prover-watched-") as directory:
+        try:
+            return compute_watched(task, seconds=seconds, directory=Path(directory))
+        except subprocess.CalledProcessError as error:
+            _fail(f"it fails in a process of its own:\n{error.stderr}")
+
+
+def _require_picklable(value: object) -> None:
+    try:
+        again = pickle.loads(pickle.dumps(value))  # noqa: S301 - made in this line
+    except Exception as error:
+        _fail(f"{value!r} can not be pickled: {error}")
+    if again != value:
+        _fail(f"{value!r} is {again!r} after it was pickled")
+
+
+def _require_same(first: Json, second: Json, when: str) -> None:
+    one, other = (json.dumps(form, sort_keys=True, indent=1) for form in (first, second))
+    if one != other:
+        line = next(
+            (pair for pair in zip(one.splitlines(), other.splitlines(), strict=False)
+             if pair[0] != pair[1]),
+            (one, other),
+        )  # fmt: skip
+        _fail(f"the result is another one {when}: {line[0].strip()} became {line[1].strip()}")
+
+
+def _odd_series(hours: int) -> Iterator[tuple[str, HourlySeries]]:
+    for few in (1, 2, 3, 25):
+        yield f"a range of {few} h", series_of([(10**12 + hour, 100) for hour in range(few)])
+    yield "fees that do not move", series_of([(10**12, 100)] * hours)
+    yield "fees of zero", series_of([(0, 100)] * hours)
+    yield "fees of 1 wei in some hours", series_of([(hour % 2, 1) for hour in range(hours)])
+
+
+def _over(sample: Any, series: HourlySeries) -> Any:
+    """Return the sample over the range of a series, where it has a range."""
+    if not isinstance(sample, RangeParameters):
+        return sample
+    return attrs.evolve(
+        sample,
+        start_timestamp=series.first_hour,
+        end_timestamp=series.last_hour + HOUR_SECONDS,
+    )
+
+
+def _alterations(value: Json, place: str = "") -> Iterator[tuple[str, Json]]:
+    """Yield copies of a JSON value with one thing altered, and where."""
+    match value:
+        case dict():
+            for key, member in value.items():
+                path = f"{place}.{key}" if place else key
+                for where, altered in _alterations(member, path):
+                    yield where, {**value, key: altered}
+        case list():
+            if not value:
+                yield place, [1]
+                return
+            yield f"{place} (one fewer)", value[:-1]
+            # The elements of an array are of a kind: the outer ones stand for all.
+            for index in sorted({0, len(value) - 1}):
+                for where, altered in _alterations(value[index], f"{place}[{index}]"):
+                    yield where, [*value[:index], altered, *value[index + 1 :]]
+        case bool():
+            yield place, not value
+        case int():
+            yield place, value + 1
+        case float():
+            yield place, value * 2 + 1
+        case str():
+            yield place, value[:-1] + ("1" if value.endswith("0") else "0")
+        case None:
+            yield place, 1

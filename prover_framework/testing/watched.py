@@ -1,0 +1,206 @@
+"""Compute under watch: what a plugin touches beside its arguments is written down.
+
+``python -m prover_framework.testing.watched`` reads a task from its standard input, imports the
+plugin, calls its hooks and writes an account of it. Python tells of every file that is opened,
+every socket and every process by its audit events
+(https://docs.python.org/3/library/audit_events.html); what a library does in C goes unseen.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.machinery import all_suffixes
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, define, frozen
+
+from prover_framework.compute.frames import Task
+from prover_framework.compute.slot import ONE_THREAD, PASSED_VARIABLES
+from prover_framework.jsontext import Json, dump_json, parse_json
+from prover_framework.model import JobRequest
+from prover_framework.plugins import Candidate, ProofHooks, load
+from prover_framework.wire import structure, unstructure
+
+# What a pure computation has no business with, by the beginnings of the events' names.
+FORBIDDEN = (
+    "fcntl.flock",
+    "fcntl.lockf",
+    "os.chdir",
+    "os.chmod",
+    "os.chown",
+    "os.exec",
+    "os.fork",
+    "os.kill",
+    "os.link",
+    "os.mkdir",
+    "os.posix_spawn",
+    "os.remove",
+    "os.rename",
+    "os.rmdir",
+    "os.spawn",
+    "os.symlink",
+    "os.system",
+    "os.truncate",
+    "os.utime",
+    "pty.spawn",
+    "socket.",
+    "sqlite3.connect",
+    "subprocess.Popen",
+    "syslog.",
+)
+
+READING = ("os.listdir", "os.scandir")
+
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
+
+# A plugin that opens files by the thousand is as guilty after a few.
+MAX_NOTES = 10
+
+
+@frozen(kw_only=True)
+class Account:
+    """What came of a computation under watch.
+
+    Args:
+        result: JSON form of the result.
+        touched: What was touched and when, as sentences; the first few.
+    """
+
+    result: dict[str, Any]
+    touched: tuple[str, ...]
+
+
+def compute_watched(task: Task, *, seconds: float, directory: Path) -> Account:
+    """Compute a task under watch, in a process of its own.
+
+    The process has another working directory, time zone and hash seed than any other, so that a
+    result that depends on one of them is another result.
+
+    Args:
+        task: What to compute.
+        seconds: How long it may take, twice what the proof type's limit is at the least.
+        directory: An empty directory to work in.
+
+    Raises:
+        subprocess.CalledProcessError: It failed; its ``stderr`` says why.
+        subprocess.TimeoutExpired: It took too long.
+    """
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "prover_framework.testing.watched"],
+        input=dump_json(unstructure(task)),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=seconds,
+        cwd=directory,
+        env={
+            **{name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ},
+            **ONE_THREAD,
+            "PYTHONPATH": os.pathsep.join(os.path.abspath(p) for p in sys.path if p),  # noqa: PTH100
+            "PYTHONHASHSEED": "1559",
+            "TZ": "Asia/Kathmandu",
+        },
+    )
+    # The plugin may print, too; the account comes last.
+    return structure(parse_json(done.stdout.splitlines()[-1].encode()), Account)
+
+
+@define
+class _Watch:
+    """Writes down the events that a pure plugin does not cause."""
+
+    during: str
+    plugin: Path
+    code: tuple[Path, ...]
+    libraries: tuple[Path, ...]
+    notes: list[str] = Factory(list)
+
+    def note(self, event: str, arguments: tuple[object, ...]) -> None:
+        """Take an audit event. Whatever this raised would be raised in the plugin."""
+        if event == "open":
+            path, _, flags = arguments
+            if not isinstance(path, (str, bytes)):
+                return
+            place = Path(os.fsdecode(path)).absolute()
+            if place == Path(os.devnull):
+                return
+            if isinstance(flags, int) and flags & WRITING:
+                self._write_down(f"opened {place} for writing")
+            elif not self._is_code(place):
+                self._write_down(f"read {place}")
+        elif event in READING:
+            path = arguments[0]
+            place = Path(os.fsdecode(path) if isinstance(path, (str, bytes)) else ".").absolute()
+            if not self._is_within(place, (*self.code, *self.libraries, self.plugin)):
+                self._write_down(f"listed {place}")
+        elif event.startswith(FORBIDDEN):
+            shown = ", ".join(ascii(argument) for argument in arguments)
+            self._write_down(f"did {event}({shown[:200]})")
+
+    def _write_down(self, what: str) -> None:
+        if len(self.notes) < MAX_NOTES:
+            self.notes.append(f"{self.during} {what}")
+
+    def _is_code(self, place: Path) -> bool:
+        """Tell whether reading a file is importing, or reading what a package brings along."""
+        if self._is_within(place, (*self.libraries, self.plugin)):
+            return True
+        return place.name.endswith(tuple(all_suffixes())) and self._is_within(place, self.code)
+
+    @staticmethod
+    def _is_within(place: Path, roots: tuple[Path, ...]) -> bool:
+        return any(place.is_relative_to(root) for root in roots)
+
+
+def main() -> None:
+    """Compute one task under watch and write the account."""
+    task = structure(parse_json(sys.stdin.buffer.read()), Task)
+    # Writing down what was compiled is Python's doing, not the plugin's.
+    sys.dont_write_bytecode = True
+    watch = _Watch(
+        during="its import",
+        plugin=_package_of(task.module),
+        code=tuple(Path(entry).absolute() for entry in sys.path if entry),
+        libraries=(Path(sys.prefix), Path(sys.base_prefix)),
+    )
+    sys.addaudithook(watch.note)
+    plugins = load([Candidate(task.module, task.module, task.module, "")], strict=True)
+    (proof,) = plugins.hooks.values()
+    account = Account(result=_call_hooks(proof, task, watch), touched=tuple(watch.notes))
+    print(f"\n{json.dumps(unstructure(account))}")
+
+
+def _call_hooks(proof: ProofHooks, task: Task, watch: _Watch) -> dict[str, Any]:
+    parameters = structure(task.parameters, proof.proof_type.parameters)
+    seed = bytes.fromhex(task.seed)
+    watch.during = "its hook validate"
+    proof.validate(parameters)
+    watch.during = "its hook inputs"
+    proof.inputs(parameters)
+    watch.during = "its hook dispatch"
+    proof.dispatch(JobRequest(proof.proof_type.name, parameters))
+    watch.during = "its hook compute"
+    result = proof.compute(parameters, task.inputs, seed)
+    watch.during = "its hook verify"
+    proof.verify(parameters, task.inputs, seed, result)
+    watch.during = "afterwards it"
+    form: Json = unstructure(result)
+    if not isinstance(form, dict):
+        raise TypeError("the result's JSON form is not an object")
+    return form
+
+
+def _package_of(module: str) -> Path:
+    """Return the directory of a module's package, or the file of a module that is none."""
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"there is no module {module}")
+    origin = Path(spec.origin).absolute()
+    return origin.parent if spec.submodule_search_locations else origin
+
+
+if __name__ == "__main__":
+    main()
