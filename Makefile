@@ -2,22 +2,27 @@
 
 PYTHON ?= python3
 VENV := .venv
+LOCALSTACK := .venv-localstack
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PLUGINS := twap reserve_price max_return
 PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
 EDITABLE := -e . $(PLUGINS:%=-e plugins/%)
 
-.PHONY: help demo test lint format bench migrations clean
+.PHONY: help demo test test-localstack lint format bench migrations clean
 
 help: ## List the commands.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 demo: $(VENV)/.run ## Install, load 90 simulated days, start, submit a job group, show its three results.
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.dev ## Install and run all tests, with coverage.
 	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+test-localstack: $(VENV)/.dev ## Install LocalStack beside it and run the tests that need it.
+	-@$(MAKE) --no-print-directory $(LOCALSTACK)/.ready
+	$(BIN)/python -m pytest -m localstack $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, and types strictly, over the whole tree.
 	$(BIN)/ruff format --check .
@@ -38,7 +43,7 @@ migrations: $(VENV)/.dev ## Write the migration that the models need, if any.
 	$(BIN)/tortoise -c prover_framework.store.development.CONFIG makemigrations
 
 clean: ## Remove what the commands made.
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(LOCALSTACK) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -52,3 +57,8 @@ $(VENV)/.run: constraints.txt $(PROJECTS) | $(VENV)/bin/python
 $(VENV)/.dev: constraints.txt $(PROJECTS) | $(VENV)/bin/python
 	$(PIP) install -c constraints.txt -e '.[dev,testing]' $(PLUGINS:%=-e plugins/%)
 	@touch $@ $(VENV)/.run
+
+$(LOCALSTACK)/.ready: tests/localstack-requirements.txt
+	$(PYTHON) -m venv --clear $(LOCALSTACK)
+	$(LOCALSTACK)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	@touch $@

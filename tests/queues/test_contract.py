@@ -5,6 +5,7 @@ order of sending; its own class says so.
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -44,7 +45,12 @@ class Bench:
 
 
 def outgoing(body: str, *, queue: str = "default", delay_seconds: float = 0.0) -> Outgoing:
-    return Outgoing(f"id of {body}", queue, body, delay_seconds)
+    return Outgoing(job_id(body), queue, body, delay_seconds)
+
+
+def job_id(body: str) -> str:
+    """Make an id of the form that job ids have: a FIFO queue takes no other characters."""
+    return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()
 
 
 async def receive(
@@ -376,7 +382,7 @@ class TestEmbedded(QueueContract):
             with monkeypatch.context() as patch:
                 patch.setattr(embedded, "INSERT", "INSERT INTO no_such_table VALUES (?, ?, ?)")
                 failures = await bench.queue.send([outgoing("a"), outgoing("b")])
-            assert [failure.job_id for failure in failures] == ["id of a", "id of b"]
+            assert [failure.job_id for failure in failures] == [job_id("a"), job_id("b")]
             assert all("no_such_table" in failure.reason for failure in failures)
             assert await receive(bench.queue) == []
 

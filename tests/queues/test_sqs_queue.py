@@ -1,32 +1,38 @@
 """The queue on SQS: what is sent over the wire, and what becomes of every kind of trouble."""
 
 import asyncio
-import itertools
 import json
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Coroutine, Iterator
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import pytest
+from sqs_contract import (
+    FifoContract,
+    SqsContract,
+    new_queue,
+    take_raw,
+    use_emulator,
+    use_environment,
+)
 from sqs_server import (
     ACCOUNT,
     REGION,
     Answer,
     Call,
     Hang,
-    MotoServer,
     ScriptedServer,
+    SqsEmulator,
     aws_environment,
     moto_server,
     refusal,
     scripted_server,
     success,
 )
-from test_contract import Bench, QueueContract
 
 from prover_framework.errors import QueueError, QueueMissing, QueueUnreachable
 from prover_framework.queues.base import Outgoing, Queue, Received
@@ -39,54 +45,34 @@ from prover_framework.queues.sqs import (
 from prover_framework.queues.sqs_admin import create_queue
 from prover_framework.queues.sqs_client import open_client
 
-if TYPE_CHECKING:
-    from types_aiobotocore_sqs import SQSClient
-    from types_aiobotocore_sqs.type_defs import MessageTypeDef
-
 T = TypeVar("T")
-
-NAMES = itertools.count()
 
 # A call that is to fail by hanging need not hang for long.
 BRIEF = 0.3
 
 
 @pytest.fixture(scope="module")
-def moto() -> Iterator[MotoServer]:
+def moto() -> Iterator[SqsEmulator]:
     with moto_server() as server:
         yield server
 
 
 @pytest.fixture
-def aws(moto: MotoServer, monkeypatch: pytest.MonkeyPatch) -> MotoServer:
-    use_endpoint(moto.url, monkeypatch)
+def aws(moto: SqsEmulator, monkeypatch: pytest.MonkeyPatch) -> SqsEmulator:
+    use_emulator(moto, monkeypatch)
     return moto
 
 
 @pytest.fixture
 def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
     with scripted_server() as server:
-        use_endpoint(server.url, monkeypatch)
+        use_environment(aws_environment(server.url), monkeypatch)
         yield server
-
-
-def use_endpoint(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(variable, raising=False)
-    for variable, value in aws_environment(endpoint).items():
-        monkeypatch.setenv(variable, value)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run with a limit, so that a call that would wait for ever fails its test only."""
     return asyncio.run(asyncio.wait_for(work, 60))
-
-
-async def new_queue(client: "SQSClient", *, dead_letters: bool = False) -> str:
-    name = f"jobs{next(NAMES)}"
-    if dead_letters:
-        return (await create_queue(client, name)).url
-    return (await client.create_queue(QueueName=name))["QueueUrl"]
 
 
 def outgoing(
@@ -103,80 +89,32 @@ async def take(queue: Queue, limit: int = 10, wait: float = 2, hide: float = 30)
     return await queue.receive("default", limit=limit, wait_seconds=wait, visibility_seconds=hide)
 
 
-async def take_raw(client: "SQSClient", url: str) -> "list[MessageTypeDef]":
-    answer = await client.receive_message(
-        QueueUrl=url, MessageAttributeNames=["All"], MaxNumberOfMessages=10
-    )
-    return answer.get("Messages", [])
-
-
-class TestContract(QueueContract):
-    """A standard queue on moto, whose clock the test owns."""
+class TestStandard(SqsContract):
+    """A standard queue on moto."""
 
     @pytest.fixture(autouse=True)
-    def _server(self, aws: MotoServer) -> None:
-        self.server = aws
+    def _server(self, aws: SqsEmulator) -> None:
+        self.emulator = aws
 
-    def open(self, directory: Path) -> AbstractAsyncContextManager[Bench]:  # noqa: ARG002
-        return self._open()
 
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Bench]:
-        async with open_client(2) as client:
-            urls = {
-                "default": await new_queue(client, dead_letters=True),
-                "large": await new_queue(client),
-            }
+# Its poll looks up once, when it begins, which message groups are in flight.
+unseen_by_moto = pytest.mark.xfail(run=False, reason="moto's poll misses what is released")
 
-            async def time_passes(seconds: float) -> None:
-                await asyncio.to_thread(self.server.time_passes, seconds)
 
-            async def dead() -> list[tuple[str, str]]:
-                letters = await take_raw(client, f"{urls['default']}-dead")
-                return [
-                    (letter["Body"], letter["MessageAttributes"][REASON_ATTRIBUTE]["StringValue"])
-                    for letter in letters
-                ]
+class TestFifo(FifoContract):
+    """A FIFO queue on moto; LocalStack's does what moto's does not."""
 
-            # Some tests have several receives wait at a time.
-            async with open_queue(urls, polls=4) as queue, open_queue(urls, polls=4) as other:
-                yield Bench(queue, other, time_passes, dead)
-                # Polls that were left end now and not when SQS would end them.
-                queue.interrupt()
-                other.interrupt()
-                while queue._background or other._background:
-                    await time_passes(20)
-                    await asyncio.sleep(0.02)
+    @pytest.fixture(autouse=True)
+    def _server(self, aws: SqsEmulator) -> None:
+        self.emulator = aws
 
-    def test_an_outdated_receipt_moves_nothing(self, tmp_path: Path) -> None:
-        """A standard queue promises this for messages that are gone, and no more."""
-
-        async def scenario(bench: Bench) -> None:
-            await bench.queue.send([outgoing("a"), outgoing("b")])
-            first, second = await take(bench.queue, wait=0)
-            await bench.queue.delete(first)
-            await bench.queue.delete(first)
-            await bench.queue.bury(first, "outdated")
-            await bench.queue.hide([first, second], 0)
-            (again,) = await take(bench.queue, wait=0)
-            assert again.body == second.body
-            assert await bench.dead() == []
-
-        self.run(tmp_path, scenario)
-
+    @unseen_by_moto
     def test_an_interrupt_ends_waits_now_and_from_now_on(self, tmp_path: Path) -> None:
-        """The polls that were left may take the message first, and then give it back."""
+        super().test_an_interrupt_ends_waits_now_and_from_now_on(tmp_path)
 
-        async def scenario(bench: Bench) -> None:
-            waiting = [asyncio.create_task(take(bench.queue, wait=20)) for _ in range(3)]
-            await asyncio.sleep(0.1)
-            bench.queue.interrupt()
-            assert await asyncio.gather(*waiting) == [[], [], []]
-            assert await take(bench.queue, wait=20) == []
-            await bench.other.send([outgoing("a")])
-            assert len(await take(bench.other, wait=20)) == 1
-
-        self.run(tmp_path, scenario)
+    @unseen_by_moto
+    def test_a_message_that_becomes_visible_ends_the_wait(self, tmp_path: Path) -> None:
+        super().test_a_message_that_becomes_visible_ends_the_wait(tmp_path)
 
 
 # Sending and receiving
@@ -186,7 +124,7 @@ class TestContract(QueueContract):
 def test_a_message_comes_back_as_it_was_sent() -> None:
     async def scenario() -> None:
         async with open_client(2) as client:
-            url = await new_queue(client)
+            url, _ = await new_queue(client)
             async with open_queue({"default": url}) as queue:
                 assert await queue.send([outgoing("a", body='{"text":"\\u00e4 \u00e4"}')]) == []
                 (first,) = await take(queue)
@@ -309,7 +247,7 @@ def test_each_refused_entry_is_reported_for_its_job(scripted: ScriptedServer) ->
 def test_a_message_that_sqs_can_not_hold_harms_no_other() -> None:
     async def scenario() -> None:
         async with open_client(2) as client:
-            url = await new_queue(client)
+            url, _ = await new_queue(client)
         async with open_queue({"default": url}) as queue:
             failures = await queue.send(
                 [outgoing("a"), outgoing("b", body="\x00"), outgoing("c", body=""), outgoing("d")]
@@ -370,7 +308,7 @@ def test_receiving_asks_for_what_sqs_takes(scripted: ScriptedServer) -> None:
 def test_what_a_left_poll_brings_is_visible_again_at_once(way: str) -> None:
     async def scenario() -> None:
         async with open_client(2) as client:
-            url = await new_queue(client)
+            url, _ = await new_queue(client)
         async with (
             open_queue({"default": url}) as leaving,
             open_queue({"default": url}) as staying,
@@ -561,7 +499,7 @@ def test_an_entry_that_fails_otherwise_is_an_error_and_the_others_are_done(
 def test_a_buried_message_is_in_the_dead_letters_with_its_reason() -> None:
     async def scenario() -> None:
         async with open_client(2) as client:
-            url = await new_queue(client, dead_letters=True)
+            url, _ = await new_queue(client, dead_letters=True)
             async with open_queue({"default": url}) as queue:
                 await queue.send([outgoing(str(i), body=f"body {i}") for i in range(3)])
                 messages = {message.body: message for message in await take(queue)}
@@ -592,7 +530,7 @@ def test_a_buried_message_is_in_the_dead_letters_with_its_reason() -> None:
 def test_without_dead_letters_a_message_is_kept_and_told(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with open_client(2) as client:
-            url = await new_queue(client)
+            url, _ = await new_queue(client)
             async with open_queue({"default": url}) as queue:
                 await queue.send([outgoing("a")])
                 (message,) = await take(queue)
@@ -717,7 +655,7 @@ def test_an_endpoint_that_refuses_is_told_soon_and_without_secrets(
         # A port that is bound and not listened on refuses.
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        use_endpoint(f"http://user:hunter2@127.0.0.1:{port}", monkeypatch)
+        use_environment(aws_environment(f"http://user:hunter2@127.0.0.1:{port}"), monkeypatch)
 
         async def scenario() -> None:
             async with open_queue({"default": f"http://127.0.0.1:{port}/1/jobs"}) as queue:
@@ -879,7 +817,7 @@ def test_an_answer_that_is_not_sqs_confirms_nothing(
     run(scenario())
 
 
-def test_a_queue_that_does_not_exist_is_told(aws: MotoServer) -> None:
+def test_a_queue_that_does_not_exist_is_told(aws: SqsEmulator) -> None:
     async def scenario() -> None:
         async with open_queue({"default": f"{aws.url}/{ACCOUNT}/no-such"}) as queue:
             (failure,) = await queue.send([outgoing("a")])

@@ -32,13 +32,13 @@ server.start()
 print(server.get_host_and_port()[1], flush=True)
 for line in sys.stdin:
     passed += float(line)
-    print(passed, flush=True)
+    print("passed", passed, flush=True)
 """
 
 
 @frozen
-class MotoServer:
-    """A running moto.
+class SqsEmulator:
+    """A running emulator of SQS.
 
     Args:
         url: Its endpoint.
@@ -48,16 +48,26 @@ class MotoServer:
     url: str
     process: "subprocess.Popen[str]"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of a client of it."""
+        return aws_environment(self.url)
+
     def time_passes(self, seconds: float) -> None:
+        """Let seconds pass by the clock that messages become visible by."""
         assert self.process.stdin
         assert self.process.stdout
         self.process.stdin.write(f"{seconds}\n")
         self.process.stdin.flush()
-        self.process.stdout.readline()
+        # It may have greeted before, and logs what it likes.
+        for line in self.process.stdout:
+            if line.startswith("passed"):
+                return
+        raise AssertionError("the emulator has ended")
 
 
 @contextmanager
-def moto_server() -> Iterator[MotoServer]:
+def moto_server() -> Iterator[SqsEmulator]:
     command = [sys.executable, "-c", MOTO]
     with subprocess.Popen(
         command,
@@ -70,7 +80,7 @@ def moto_server() -> Iterator[MotoServer]:
         assert process.stdout
         port = process.stdout.readline().strip()
         assert port, "moto did not start"
-        yield MotoServer(f"http://127.0.0.1:{port}", process)
+        yield SqsEmulator(f"http://127.0.0.1:{port}", process)
         process.stdin.close()
         process.wait(10)
 

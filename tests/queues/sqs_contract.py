@@ -1,0 +1,167 @@
+"""What every queue promises, on SQS: standard and FIFO queues of an emulator."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from sqs_server import SqsEmulator
+from test_contract import Bench, QueueContract, bodies, outgoing, receive
+
+from prover_framework.queues.sqs import REASON_ATTRIBUTE, SqsQueue, open_queue
+from prover_framework.queues.sqs_admin import create_queue
+from prover_framework.queues.sqs_client import open_client
+
+if TYPE_CHECKING:
+    from types_aiobotocore_sqs import SQSClient
+    from types_aiobotocore_sqs.type_defs import MessageTypeDef
+
+NAMES = itertools.count()
+
+# SQS's longest poll, for waits that something else has to end.
+LONG_SECONDS = 20.0
+
+# Ends a poll that nobody waits for any more.
+WAKE_UP = "wake up"
+
+
+def use_emulator(emulator: SqsEmulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make an emulator what clients find in the environment, and nothing else."""
+    use_environment(emulator.environment, monkeypatch)
+
+
+def use_environment(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in variables.items():
+        monkeypatch.setenv(variable, value)
+
+
+async def new_queue(
+    client: "SQSClient", *, dead_letters: bool = False, fifo: bool = False
+) -> tuple[str, str | None]:
+    """Make a queue of a name of its own; return its URL and that of its dead letters."""
+    name = f"jobs{next(NAMES)}"
+    if dead_letters:
+        created = await create_queue(client, name, fifo=fifo)
+        return created.url, created.dead_letter_url
+    if fifo:
+        made = await client.create_queue(QueueName=f"{name}.fifo", Attributes={"FifoQueue": "true"})
+    else:
+        made = await client.create_queue(QueueName=name)
+    return made["QueueUrl"], None
+
+
+async def take_raw(client: "SQSClient", url: str) -> "list[MessageTypeDef]":
+    answer = await client.receive_message(
+        QueueUrl=url, MessageAttributeNames=["All"], MaxNumberOfMessages=10
+    )
+    return answer.get("Messages", [])
+
+
+class SqsContract(QueueContract):
+    """A standard queue. Inherit, and set ``emulator``, whose clock the test owns."""
+
+    emulator: SqsEmulator
+    fifo = False
+
+    @pytest.fixture(autouse=True)
+    def _environment(self, _server: None, monkeypatch: pytest.MonkeyPatch) -> None:
+        use_emulator(self.emulator, monkeypatch)
+
+    def open(self, directory: Path) -> AbstractAsyncContextManager[Bench]:  # noqa: ARG002
+        return self._open()
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Bench]:
+        async with open_client(2) as client:
+            default, dead_url = await new_queue(client, dead_letters=True, fifo=self.fifo)
+            large, _ = await new_queue(client, fifo=self.fifo)
+            urls = {"default": default, "large": large}
+
+            async def time_passes(seconds: float) -> None:
+                await asyncio.to_thread(self.emulator.time_passes, seconds)
+
+            async def dead() -> list[tuple[str, str]]:
+                assert dead_url
+                return [
+                    (letter["Body"], letter["MessageAttributes"][REASON_ATTRIBUTE]["StringValue"])
+                    for letter in await take_raw(client, dead_url)
+                ]
+
+            # Some tests have several receives wait at a time.
+            async with open_queue(urls, polls=4) as queue, open_queue(urls, polls=4) as other:
+                yield Bench(queue, other, time_passes, dead)
+                await _end_polls(queue, other)
+
+    def test_an_outdated_receipt_moves_nothing(self, tmp_path: Path) -> None:
+        """SQS promises this for messages that are gone, and no more."""
+
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing("a"), outgoing("b")])
+            first, second = await receive(bench.queue)
+            await bench.queue.delete(first)
+            await bench.queue.delete(first)
+            await bench.queue.bury(first, "outdated")
+            await bench.queue.hide([first, second], 0)
+            (again,) = await receive(bench.queue)
+            assert again.body == second.body
+            assert await bench.dead() == []
+
+        self.run(tmp_path, scenario)
+
+    def test_an_interrupt_ends_waits_now_and_from_now_on(self, tmp_path: Path) -> None:
+        """The polls that were left may take the message first, and then give it back."""
+
+        async def scenario(bench: Bench) -> None:
+            waiting = [
+                asyncio.create_task(receive(bench.queue, wait_seconds=LONG_SECONDS))
+                for _ in range(3)
+            ]
+            await asyncio.sleep(0.1)
+            bench.queue.interrupt()
+            assert await asyncio.gather(*waiting) == [[], [], []]
+            assert await receive(bench.queue, wait_seconds=LONG_SECONDS) == []
+            await bench.other.send([outgoing("a")])
+            assert bodies(await receive(bench.other, wait_seconds=LONG_SECONDS)) == ["a"]
+
+        self.run(tmp_path, scenario)
+
+
+class FifoContract(SqsContract):
+    """A FIFO queue, whose messages have no delay of their own: the job's row has it."""
+
+    fifo = True
+
+    def test_a_delayed_message_comes_later(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing("later", delay_seconds=2), outgoing("now")])
+            assert bodies(await receive(bench.queue)) == ["later", "now"]
+
+        self.run(tmp_path, scenario)
+
+    def test_a_message_that_becomes_visible_ends_the_wait(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing("a")])
+            (message,) = await receive(bench.queue, visibility_seconds=LONG_SECONDS)
+            waiting = asyncio.create_task(receive(bench.other, wait_seconds=LONG_SECONDS))
+            await asyncio.sleep(0.1)
+            await bench.queue.hide([message], 0)
+            assert bodies(await waiting) == ["a"]
+
+        self.run(tmp_path, scenario)
+
+
+async def _end_polls(queue: SqsQueue, other: SqsQueue) -> None:
+    """End the polls that were left, which SQS would do after 20 s: each releases what it gets."""
+    queue.interrupt()
+    other.interrupt()
+    for number in itertools.count():
+        polls = queue._background | other._background
+        if not polls:
+            return
+        await other.send([outgoing(f"{WAKE_UP} {number}")])
+        await asyncio.wait(polls, timeout=0.5, return_when=asyncio.FIRST_COMPLETED)
