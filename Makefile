@@ -5,7 +5,7 @@ VENV := .venv
 LOCALSTACK := .venv-localstack
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-PLUGINS := twap reserve_price max_return
+PLUGINS := twap reserve_price max_return pitchlake_journal
 PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
 EDITABLE := -e . $(PLUGINS:%=-e plugins/%)
 

@@ -7,7 +7,7 @@ from prover_framework.errors import (
     RangeTooShort,
     SeriesIncomplete,
 )
-from prover_framework.felt import felt_from_float, felt_hex
+from prover_framework.felt import MAX_FELT, felt_from_float, felt_hex, float_from_felt
 from prover_framework.hookspecs import hookimpl
 from prover_framework.jobs import JobChange, JobState
 from prover_framework.model import (
@@ -38,6 +38,7 @@ from prover_framework.receipts.model import (
 __all__ = [
     "API_VERSION",
     "HOUR_SECONDS",
+    "MAX_FELT",
     "Artefact",
     "DataNeeds",
     "Dispatch",
@@ -65,5 +66,6 @@ __all__ = [
     "Verdict",
     "felt_from_float",
     "felt_hex",
+    "float_from_felt",
     "hookimpl",
 ]

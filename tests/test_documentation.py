@@ -74,6 +74,7 @@ def test_the_public_surface_is_what_it_is() -> None:
     assert set(prover_framework.__all__) == {
         "API_VERSION",
         "HOUR_SECONDS",
+        "MAX_FELT",
         "Artefact",
         "DataNeeds",
         "Dispatch",
@@ -101,6 +102,7 @@ def test_the_public_surface_is_what_it_is() -> None:
         "Verdict",
         "felt_from_float",
         "felt_hex",
+        "float_from_felt",
         "hookimpl",
     }
     for name in prover_framework.__all__:
