@@ -1,9 +1,11 @@
 """Find plugins, load each by itself, and keep the broken ones away from the others."""
 
 import signal
+import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import redirect_stdout
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import isasyncgenfunction, iscoroutinefunction
@@ -397,7 +399,8 @@ def _survive(work: Callable[[], T]) -> T:
     """Run a plugin's code; whatever it raises is a `_Failed`, unless somebody pressed Ctrl-C.
 
     A plugin can raise SystemExit or KeyboardInterrupt, too, and the service goes on without it. An
-    interrupt that comes from a signal is somebody's wish and is passed on.
+    interrupt that comes from a signal is somebody's wish and is passed on. What the code prints
+    goes to standard error: commands print results, and programs read them.
     """
     interrupted = threading.Event()
     previous = signal.getsignal(signal.SIGINT)
@@ -413,7 +416,8 @@ def _survive(work: Callable[[], T]) -> T:
     if watching:
         signal.signal(signal.SIGINT, note)
     try:
-        return work()
+        with redirect_stdout(sys.stderr):
+            return work()
     except BaseException as error:
         if interrupted.is_set():
             raise

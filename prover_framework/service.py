@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
+from prover_framework.catalogue import Catalogue, catalogue
 from prover_framework.errors import GroupConflict, PluginError, Problem, RequestError
 from prover_framework.jobs import JobState, group_state
 from prover_framework.jsontext import Json, parse_json
@@ -133,6 +134,10 @@ class ProvingService:
     async def list(self, *, state: JobState | None = None, limit: int = 50) -> list[GroupView]:
         """Return the newest groups, all or those with a job in ``state``."""
         return [view(jobs) for jobs in await self._jobs.groups(state=state, limit=limit)]
+
+    def catalogue(self) -> Catalogue:
+        """List the proof types that can be asked for, and all plugins that were found."""
+        return catalogue(self._plugins)
 
     def _new_job(self, job: JobRequest, place: int) -> NewJob:
         choice = self._plugins.for_type(job.proof_type).dispatch(job)

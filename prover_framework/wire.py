@@ -222,7 +222,7 @@ def _scalar(hook: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     """Make the hook of a scalar type. cattrs takes it for enumerations with such values, too."""
 
     def either(value: Any, cls: Any) -> Any:
-        return _strict_choice(cls)(value, cls) if _is_choice(cls) else hook(value, cls)
+        return _strict_choice(cls)(value, cls) if is_choice(cls) else hook(value, cls)
 
     return either
 
@@ -252,7 +252,7 @@ def _strict_array(cls: Any) -> Callable[[Any, Any], Any]:
     """Make the hook of a tuple, list or set. cattrs' own takes whatever can be iterated."""
     container = ARRAYS[get_origin(cls) or cls]
     arguments = get_args(cls)
-    fixed = container is tuple and arguments and arguments[-1] is not Ellipsis
+    fixed = is_fixed_tuple(cls)
     length = len(arguments)
 
     def hook(value: Any, _: Any) -> Any:
@@ -400,30 +400,40 @@ def _require_form(cls: Any, where: str, seen: set[Any]) -> None:
         for field in attrs.fields(cls):
             if field.init:
                 _require_form(field.type, f"{where}.{field.name}", seen)
-    elif _is_array(cls) or _is_mapping(cls) or _is_optional(cls):
+    elif is_array(cls) or is_mapping(cls) or is_optional(cls):
         for argument in get_args(cls):
             if argument is not Ellipsis:
                 _require_form(argument, where, seen)
-        if _is_mapping(cls) and get_args(cls)[:1] not in ((str,), ()):
+        if is_mapping(cls) and get_args(cls)[:1] not in ((str,), ()):
             raise TypeError(f"{where} has keys that are not strings")
-    elif cls not in SCALARS and not _is_choice(cls):
+    elif cls not in SCALARS and not is_choice(cls):
         raise TypeError(f"{where} has the type {cls!r}, which has no JSON form here")
 
 
-def _is_array(cls: Any) -> bool:
+def is_array(cls: Any) -> bool:
+    """Whether the JSON form of a type is an array."""
     return (get_origin(cls) or cls) in ARRAYS
 
 
-def _is_mapping(cls: Any) -> bool:
+def is_fixed_tuple(cls: Any) -> bool:
+    """Whether a type is a tuple with a type for each place."""
+    arguments = get_args(cls)
+    return (get_origin(cls) or cls) is tuple and bool(arguments) and arguments[-1] is not Ellipsis
+
+
+def is_mapping(cls: Any) -> bool:
+    """Whether a type is a dictionary of values of one type."""
     return (get_origin(cls) or cls) in (dict, Mapping)
 
 
-def _is_optional(cls: Any) -> bool:
+def is_optional(cls: Any) -> bool:
+    """Whether a type is another one or None."""
     arguments = get_args(cls)
     return get_origin(cls) in (Union, UnionType) and len(arguments) == 2 and NoneType in arguments
 
 
-def _is_choice(cls: Any) -> bool:
+def is_choice(cls: Any) -> bool:
+    """Whether a type is an enumeration or a ``Literal``."""
     if get_origin(cls) is Literal:
         return True
     return isinstance(cls, type) and issubclass(cls, Enum)
@@ -436,9 +446,9 @@ def _build_converter() -> cattrs.Converter:
     converter.register_structure_hook(str, _scalar(_strict_string))
     converter.register_structure_hook(bool, _scalar(_strict_boolean))
     converter.register_structure_hook_func(lambda cls: cls is NoneType, _strict_null)
-    converter.register_structure_hook_factory(_is_array, _strict_array)
-    converter.register_structure_hook_factory(_is_mapping, _strict_mapping)
-    converter.register_structure_hook_factory(_is_choice, _strict_choice)
+    converter.register_structure_hook_factory(is_array, _strict_array)
+    converter.register_structure_hook_factory(is_mapping, _strict_mapping)
+    converter.register_structure_hook_factory(is_choice, _strict_choice)
     converter.register_structure_hook_factory(attrs.has, _strict_object)
     return converter
 

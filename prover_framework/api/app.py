@@ -63,6 +63,7 @@ def make_app(service: ProvingService) -> "Sanic[Any, Any]":
     app.ctx.service = service
     app.add_route(_submit, "/api/job", methods=["POST"])
     app.add_route(_status, "/api/job/<group_id>", methods=READ, unquote=True)
+    app.add_route(_proof_types, "/api/proof-types", methods=READ)
     app.add_route(_health, "/health", methods=READ)
     return app
 
@@ -92,6 +93,11 @@ async def _status(request: Request, group_id: str) -> HTTPResponse:
         return _answer(200, unstructure(await service.status(group_id)))
     except ProverError as error:
         return _error(_status_of(error), str(error), group_id)
+
+
+async def _proof_types(request: Request) -> HTTPResponse:
+    service: ProvingService = request.app.ctx.service
+    return _answer(200, unstructure(service.catalogue()))
 
 
 async def _health(request: Request) -> HTTPResponse:

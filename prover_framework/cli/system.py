@@ -3,25 +3,42 @@
 import click
 from rich.table import Column, Table
 
+from prover_framework.catalogue import PluginState, catalogue, state_of
 from prover_framework.cli.common import console, run, settings
-from prover_framework.plugins import Plugin
+from prover_framework.jsontext import dump_json
+from prover_framework.plugins import Plugin, Plugins
 from prover_framework.runtime import load_plugins, open_database
+from prover_framework.wire import unstructure
+
+STATES = {PluginState.IN_USE: "in use", PluginState.DISABLED: "disabled"}
 
 
 @click.command()
-def plugins() -> None:
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print all there is to know, as GET /api/proof-types."
+)
+def plugins(*, as_json: bool) -> None:
     """List the plugins that were found, and why any is not used.
 
     The exit status is 1 when one of them cannot be used.
     """
-    found = load_plugins(settings()).found
+    loaded = load_plugins(settings())
+    if as_json:
+        click.echo(dump_json(unstructure(catalogue(loaded))))
+    else:
+        console().print(_table(loaded))
+    if any(plugin.failure for plugin in loaded.found):
+        raise click.exceptions.Exit(1)
+
+
+def _table(loaded: Plugins) -> Table:
     # What is wrong with a plugin is told in full, whatever the terminal's width.
     table = Table(
         *(Column(name, overflow="fold") for name in ("plugin", "proof type", "distribution")),
         Column("hooks"),
         Column("state", overflow="fold"),
     )
-    for plugin in found:
+    for plugin in loaded.found:
         table.add_row(
             plugin.candidate.name,
             _type_of(plugin),
@@ -29,9 +46,7 @@ def plugins() -> None:
             " ".join(plugin.hooks),
             _state_of(plugin),
         )
-    console().print(table)
-    if any(plugin.failure for plugin in found):
-        raise click.exceptions.Exit(1)
+    return table
 
 
 @click.command()
@@ -53,9 +68,8 @@ def _type_of(plugin: Plugin) -> str:
 
 
 def _state_of(plugin: Plugin) -> str:
-    if plugin.failure:
-        return f"not used: {plugin.failure}"
-    return "disabled" if plugin.disabled else "in use"
+    state = state_of(plugin)
+    return f"not used: {plugin.failure}" if state is PluginState.FAILED else STATES[state]
 
 
 COMMANDS = (plugins, migrate)

@@ -403,6 +403,25 @@ def test_a_disabled_plugin_is_listed_as_such(prover: Run, monkeypatch: pytest.Mo
     assert "disabled" in line
 
 
+def test_plugins_as_json_are_what_the_api_tells(
+    prover: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loud_plugin_of_a_test.py").write_text("print('out of turn')\n1 / 0")
+    metadata = tmp_path / "loud_plugin-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: loud-plugin\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[prover_framework]\nloud = loud_plugin_of_a_test")
+    monkeypatch.syspath_prepend(tmp_path)
+    outcome = prover("plugins", "--json")
+    assert outcome.returncode == 1, "a plugin can not be used"
+    told = json.loads(outcome.stdout)
+    (loud,) = (plugin for plugin in told["plugins"] if plugin["name"] == "loud")
+    assert (loud["state"], loud["distribution"]) == ("failed", "loud-plugin")
+    assert loud["failure"] == "its import failed: ZeroDivisionError: division by zero"
+    assert {"twap", "max_return"} <= {each["name"] for each in told["proof_types"]}
+    assert "loud" in prover("plugins").stdout
+
+
 def test_migrate_names_the_database(prover: Run, data_dir: Path) -> None:
     outcome = prover("migrate")
     assert outcome.returncode == 0
