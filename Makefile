@@ -6,6 +6,7 @@ LOCALSTACK := .venv-localstack
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PLUGINS := twap reserve_price max_return pitchlake_journal
+EXAMPLES := volatility webhook
 PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
 EDITABLE := -e . $(PLUGINS:%=-e plugins/%)
 
@@ -27,9 +28,9 @@ test-localstack: $(VENV)/.dev ## Install LocalStack beside it and run the tests 
 lint: $(VENV)/.dev ## Check style, and types strictly, over the whole tree.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy conftest.py prover_framework tests benchmarks examples
-	for plugin in $(PLUGINS); do \
-	  MYPYPATH=plugins/$$plugin/src:plugins/$$plugin/tests $(BIN)/mypy plugins/$$plugin || exit 1; \
+	$(BIN)/mypy conftest.py prover_framework tests benchmarks examples/*.py
+	for project in $(PLUGINS:%=plugins/%) $(EXAMPLES:%=examples/%); do \
+	  MYPYPATH=$$project/src:$$project/tests $(BIN)/mypy $$project || exit 1; \
 	done
 
 format: $(VENV)/.dev ## Put the code into the house's form.
