@@ -12,7 +12,8 @@
     ├── GroupConflict               409: this group id was used for another request
     ├── MessageError                a queue message that can not be understood
     ├── HeaderError                 headers that can not be taken in
-    │   └── HeaderConflict          they contradict those that are stored
+    │   ├── HeaderConflict          they contradict those that are stored
+    │   └── HeaderInvalid           one breaks a rule of the chain
     ├── StoreError                  the database can not be used as it is
     │   └── LeaseLost               this worker no longer holds the job
     ├── QueueError                  the queue can not be used as it is
@@ -35,7 +36,8 @@
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from enum import StrEnum
+from typing import ClassVar, Self
 
 from attrs import frozen
 
@@ -137,6 +139,59 @@ class HeaderConflict(HeaderError):
     """Headers that contradict those that are stored."""
 
     code = "header_conflict"
+
+
+class HeaderRule(StrEnum):
+    """What a header has to obey."""
+
+    FORM = "form"
+    """Its bytes are the RLP of a header of a fork that is known."""
+    STORED = "stored"
+    """What is stored beside its bytes is what they say."""
+    HASH = "hash"
+    """Its hash is the keccak-256 of its bytes."""
+    NUMBER = "number"
+    """Its number is one more than that of the block before."""
+    TIMESTAMP = "timestamp"
+    """Its timestamp is after that of the block before."""
+    PARENT = "parent"
+    """Its parent hash is the hash of the block before."""
+    GAS = "gas"
+    """It uses at most its gas limit."""
+    BASE_FEE = "base_fee"
+    """Its base fee follows from the block before by EIP-1559."""
+
+
+class HeaderInvalid(HeaderError):
+    """A header breaks a rule of the chain.
+
+    Args:
+        what: What is wrong, as the rest of a sentence.
+        rule: The rule that it breaks.
+        field: The field in which this shows, by its name in tables; None for the header as a whole.
+        block: Number of the block, where it is known.
+    """
+
+    code = "header_invalid"
+
+    def __init__(
+        self, what: str, rule: HeaderRule, field: str | None = None, block: int | None = None
+    ) -> None:
+        self.what = what
+        self.rule = rule
+        self.field = field
+        self.block = block
+        place = "a header" if block is None else f"block {block}"
+        column = "" if field is None else f", {field}"
+        super().__init__(f"{place}{column}: {what} (rule: {rule})")
+
+    def at(self, block: int) -> "HeaderInvalid":
+        """Return the same error with the number of the block."""
+        return HeaderInvalid(self.what, self.rule, self.field, block)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        """Let it cross from the process that found it."""
+        return type(self), (self.what, self.rule, self.field, self.block)
 
 
 class StoreError(ProverError):

@@ -1,5 +1,8 @@
 """A block header as far as the base fee is concerned, and the rule the base fee follows."""
 
+from collections.abc import Iterator
+from operator import attrgetter
+
 from attrs import frozen
 
 from prover_framework.model import MAX_INT64
@@ -43,6 +46,29 @@ class Header:
     gas_limit: int | None = None
     block_hash: str | None = None
     parent_hash: str | None = None
+
+
+# The fields, by the names that tables and files have for them.
+_BY_COLUMN = tuple(
+    (column, attrgetter("base_fee_wei" if column == "base_fee_per_gas" else column))
+    for column in (
+        "number", "timestamp", "base_fee_per_gas", "gas_used", "gas_limit", "block_hash",
+        "parent_hash",
+    )
+)  # fmt: skip
+
+
+def differences(
+    ours: Header, theirs: Header
+) -> Iterator[tuple[str, int | str | None, int | str | None]]:
+    """Yield where two headers contradict each other: the column, our value, theirs.
+
+    A value that one of them does not have contradicts nothing.
+    """
+    for column, value_of in _BY_COLUMN:
+        mine, other = value_of(ours), value_of(theirs)
+        if mine is not None and other is not None and mine != other:
+            yield column, mine, other
 
 
 def next_base_fee_wei(parent_base_fee_wei: int, parent_gas_used: int, parent_gas_limit: int) -> int:

@@ -11,13 +11,17 @@ price is calibrated with supposes: ``x[i+1] = phi * x[i] + sigma * Z + J * (mu_j
 less the mean of the jumps, with normal ``Z`` and ``Z'`` and with ``J`` 1 at times and else 0.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from math import exp, log, pi, sin, sqrt
 from random import Random
+from typing import TYPE_CHECKING, Any
 
 from prover_framework.chain.headers import MAX_NUMBER, MAX_TIMESTAMP, Header, next_base_fee_wei
 from prover_framework.model import HOUR_SECONDS
+
+if TYPE_CHECKING:
+    from prover_framework.chain.verification import StoredHeader
 
 # The slot time of Ethereum since proof of stake; a simulated chain misses no slot.
 BLOCK_SECONDS = 12
@@ -87,6 +91,39 @@ def simulate(
         raise ValueError(f"first_number must leave room for the blocks, got {first_number}")
     random = Random(seed)  # noqa: S311 (nothing here is secret)
     return islice(_blocks(first_hour, random, first_number), hours * BLOCKS_PER_HOUR + 1)
+
+
+def made_whole(headers: Iterable[Header]) -> Iterator["StoredHeader"]:
+    """Give simulated blocks all fields of a header, and with them the hashes that link them.
+
+    Fields that say nothing about the base fee are zero, as in a header of the Prague fork.
+
+    Args:
+        headers: Consecutive blocks of a simulated chain.
+    """
+    # Imported where it is used: RLP and keccak double the time that a command takes to start.
+    from prover_framework.chain.verification import StoredHeader
+    from prover_framework.chain.whole_header import FIELDS, FORKS, WholeHeader, block_hash
+
+    zeros: dict[str, Any] = {
+        field.name: 0 if field.maximum else bytes(field.size or 0)
+        for field in FIELDS[: FORKS["Prague"]]
+    }
+    for header in headers:
+        whole = WholeHeader(
+            **zeros
+            | {
+                "number": header.number,
+                "timestamp": header.timestamp,
+                "base_fee_per_gas": header.base_fee_wei,
+                "gas_used": header.gas_used,
+                "gas_limit": header.gas_limit,
+            }
+        )
+        encoded = whole.encode()
+        own_hash = block_hash(encoded)
+        yield StoredHeader(whole.light(own_hash), encoded)
+        zeros["parent_hash"] = bytes.fromhex(own_hash[2:])
 
 
 def _blocks(first_hour: int, random: Random, number: int) -> Iterator[Header]:

@@ -1,0 +1,289 @@
+"""One altered field in one header out of many is found, and block, field and rule are named."""
+
+import asyncio
+import multiprocessing
+from collections.abc import AsyncIterator, Sequence
+from itertools import islice, pairwise
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from real_headers import LONDON, PRAGUE, PRAGUE_NEXT, SHANGHAI, stored
+
+from prover_framework.chain.headers import Header, next_base_fee_wei
+from prover_framework.chain.parallel import verify_pages
+from prover_framework.chain.simulated import made_whole, simulate
+from prover_framework.chain.verification import (
+    ChainSpan,
+    StoredHeader,
+    begins_chain,
+    check_link,
+    verify_chain,
+)
+from prover_framework.chain.whole_header import FIELDS, FORKS, WholeHeader, block_hash
+from prover_framework.errors import HeaderError, HeaderInvalid, HeaderRule
+
+MAINNET, SEPOLIA = 1, 11155111
+CHAIN = list(islice(made_whole(simulate(1_700_002_800, 1, first_number=500)), 40))
+PRESENT = FIELDS[: FORKS["Prague"]]
+COLUMNS = {"number", "timestamp", "base_fee_per_gas", "gas_used", "gas_limit", "parent_hash"}
+
+
+def resealed(header: WholeHeader) -> StoredHeader:
+    """Store a header as one would who wants to deceive: columns, bytes and hash agree."""
+    encoded = header.encode()
+    return StoredHeader(header.light(block_hash(encoded)), encoded)
+
+
+def fault(headers: Sequence[StoredHeader]) -> HeaderInvalid:
+    with pytest.raises(HeaderInvalid) as caught:
+        verify_chain(headers)
+    return caught.value
+
+
+@st.composite
+def alterations(draw: st.DrawFn) -> tuple[int, str, WholeHeader]:
+    """Alter one field of one header: return its place, the field, and the header."""
+    place = draw(st.integers(0, len(CHAIN) - 1))
+    field = draw(st.sampled_from(PRESENT))
+    header = WholeHeader.decode(CHAIN[place].rlp)
+    old = getattr(header, field.name)
+    if field.maximum is None:
+        size = len(old) if field.size is None else field.size
+        values: st.SearchStrategy[Any] = st.binary(min_size=size, max_size=size)
+    else:
+        values = st.integers(0, field.maximum) | st.integers(max(old - 2, 0), old + 2)
+    new = draw(values.filter(lambda value: value != old))
+    return place, field.name, evolve(header, **{field.name: new})
+
+
+# What is altered, is found.
+
+
+def test_a_chain_that_is_whole_is_verified() -> None:
+    span = verify_chain(CHAIN)
+    assert span == ChainSpan(CHAIN[0].header, CHAIN[-1].header)
+    assert span is not None
+    assert len(span) == len(CHAIN)
+
+
+def test_two_real_blocks_are_a_chain_and_a_third_is_not_of_it() -> None:
+    span = verify_chain([stored(PRAGUE), stored(PRAGUE_NEXT)])
+    assert span is not None
+    assert span.last.block_hash == PRAGUE_NEXT["block_hash"]
+    error = fault([stored(PRAGUE), stored(PRAGUE_NEXT), stored(SHANGHAI)])
+    assert (error.block, error.field, error.rule) == (18722845, "number", HeaderRule.NUMBER)
+
+
+@given(alterations())
+def test_a_field_that_is_altered_in_the_bytes_is_found_and_named(
+    alteration: tuple[int, str, WholeHeader],
+) -> None:
+    place, name, header = alteration
+    told = CHAIN[place].header
+    error = fault(
+        [*CHAIN[:place], StoredHeader(told, header.encode()), *CHAIN[place + 1 :]],
+    )
+    assert error.block == told.number
+    # The hash tells that one of the fields is altered; which, if it is stored twice.
+    if name in COLUMNS:
+        assert (error.field, error.rule) == (name, HeaderRule.STORED)
+    else:
+        assert (error.field, error.rule) == ("block_hash", HeaderRule.HASH)
+
+
+@given(alterations())
+def test_a_field_that_is_altered_where_its_bytes_are_not_is_found_and_named(
+    alteration: tuple[int, str, WholeHeader],
+) -> None:
+    place, name, header = alteration
+    assume(name in COLUMNS)
+    told = header.light(CHAIN[place].header.block_hash or "")
+    error = fault([*CHAIN[:place], StoredHeader(told, CHAIN[place].rlp), *CHAIN[place + 1 :]])
+    assert (error.field, error.rule) == (name, HeaderRule.STORED)
+    assert error.block == told.number
+
+
+@given(alterations())
+def test_a_field_that_is_altered_with_hash_and_all_is_found_where_the_chain_parts(
+    alteration: tuple[int, str, WholeHeader],
+) -> None:
+    place, name, header = alteration
+    # What is altered at the end is found by whoever trusts the hash of the end.
+    assume(place < len(CHAIN) - 1)
+    error = fault([*CHAIN[:place], resealed(header), *CHAIN[place + 1 :]])
+    rules = {
+        "number": HeaderRule.NUMBER,
+        "timestamp": HeaderRule.TIMESTAMP,
+        "parent_hash": HeaderRule.PARENT,
+        "base_fee_per_gas": HeaderRule.BASE_FEE,
+        "gas_used": HeaderRule.GAS,
+        "gas_limit": HeaderRule.GAS,
+    }
+    # Either its own fields show it, or the next block, which names the hash that it had.
+    assert (error.block, error.rule) in [
+        (header.number, rules.get(name)),
+        (CHAIN[place + 1].header.number, rules.get(name)),
+        (CHAIN[place + 1].header.number, HeaderRule.PARENT),
+    ]
+
+
+@given(st.integers(0, len(CHAIN) - 1), st.data())
+def test_a_byte_that_is_altered_is_found_in_its_block(place: int, data: st.DataObject) -> None:
+    encoded = bytearray(CHAIN[place].rlp)
+    encoded[data.draw(st.integers(0, len(encoded) - 1))] ^= data.draw(st.integers(1, 255))
+    told = CHAIN[place].header
+    error = fault([*CHAIN[:place], StoredHeader(told, bytes(encoded)), *CHAIN[place + 1 :]])
+    assert error.block == told.number
+    assert str(error).startswith(f"block {told.number}")
+
+
+@pytest.mark.parametrize("place", [1, 20, 38])
+def test_a_block_that_is_missing_twice_or_out_of_order_is_named(place: int) -> None:
+    follower = CHAIN[place + 1]
+    missing = fault([*CHAIN[:place], *CHAIN[place + 1 :]])
+    assert (missing.block, missing.rule) == (follower.header.number, HeaderRule.NUMBER)
+    twice = fault([*CHAIN[:place], CHAIN[place], CHAIN[place], *CHAIN[place + 1 :]])
+    assert (twice.block, twice.rule) == (CHAIN[place].header.number, HeaderRule.NUMBER)
+
+
+def test_the_first_fault_of_several_is_named() -> None:
+    faulty = [
+        stored if place not in (7, 9) else StoredHeader(stored.header, CHAIN[0].rlp)
+        for place, stored in enumerate(CHAIN)
+    ]
+    assert fault(faulty).block == CHAIN[7].header.number
+
+
+def test_a_column_that_is_empty_contradicts_nothing() -> None:
+    empty = [
+        StoredHeader(Header(s.header.number, s.header.timestamp, s.header.base_fee_wei), s.rlp)
+        for s in CHAIN
+    ]
+    assert verify_chain(empty) == verify_chain(CHAIN)
+
+
+def test_no_headers_span_nothing() -> None:
+    assert verify_chain([]) is None
+
+
+# Links.
+
+
+@pytest.mark.parametrize(("parent", "child"), list(pairwise(CHAIN[:4])))
+def test_a_block_follows_from_its_parent_alone(parent: StoredHeader, child: StoredHeader) -> None:
+    assert check_link(parent.header, child.header)
+
+
+@pytest.mark.parametrize("unknown", ["block_hash", "gas_used", "gas_limit"])
+def test_a_link_is_not_whole_when_something_of_the_parent_is_unknown(unknown: str) -> None:
+    changes: dict[str, Any] = {unknown: None}
+    parent = evolve(CHAIN[0].header, **changes)
+    assert not check_link(parent, CHAIN[1].header)
+    with pytest.raises(HeaderInvalid, match=r"rule: timestamp"):
+        check_link(parent, evolve(CHAIN[1].header, timestamp=parent.timestamp))
+
+
+@given(st.integers(0, 10**12).filter(lambda fee: fee != CHAIN[1].header.base_fee_wei))
+def test_a_base_fee_that_does_not_follow_is_told_with_the_one_that_does(fee: int) -> None:
+    parent = CHAIN[0].header
+    with pytest.raises(HeaderInvalid) as caught:
+        check_link(parent, evolve(CHAIN[1].header, base_fee_wei=fee))
+    expected = next_base_fee_wei(parent.base_fee_wei, parent.gas_used or 0, parent.gas_limit or 0)
+    assert caught.value.rule is HeaderRule.BASE_FEE
+    assert str(expected) in str(caught.value)
+
+
+def test_a_parent_without_a_gas_target_is_named_itself() -> None:
+    parent = evolve(CHAIN[0].header, gas_used=0, gas_limit=1)
+    with pytest.raises(HeaderInvalid) as caught:
+        check_link(parent, CHAIN[1].header)
+    assert (caught.value.block, caught.value.rule) == (parent.number, HeaderRule.GAS)
+
+
+# Where a chain begins.
+
+
+def test_the_first_london_block_begins_the_chain_with_the_initial_base_fee() -> None:
+    london = stored(LONDON).header
+    assert begins_chain(london, MAINNET)
+    assert not begins_chain(stored(SHANGHAI).header, MAINNET)
+    with pytest.raises(HeaderInvalid, match="must be 1000000000") as caught:
+        begins_chain(evolve(london, base_fee_wei=10**9 + 1), MAINNET)
+    assert caught.value.rule is HeaderRule.BASE_FEE
+
+
+def test_a_base_fee_before_the_chain_had_any_is_refused() -> None:
+    with pytest.raises(HeaderInvalid, match="the first block with one is 12965000"):
+        begins_chain(evolve(stored(LONDON).header, number=12_964_999), MAINNET)
+
+
+def test_a_chain_younger_than_london_begins_at_block_0_with_a_fee_of_its_own() -> None:
+    genesis = Header(0, 5, 7)
+    assert begins_chain(genesis, SEPOLIA)
+    assert not begins_chain(evolve(genesis, number=1), SEPOLIA)
+
+
+# On several cores.
+
+
+async def pages(
+    headers: Sequence[StoredHeader], size: int, read: list[int] | None = None
+) -> AsyncIterator[Sequence[StoredHeader]]:
+    for begin in range(0, len(headers), size):
+        if read is not None:
+            read.append(begin)
+        yield headers[begin : begin + size]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_pages_are_verified_as_one_chain(processes: int) -> None:
+    seen: list[int] = []
+    span = asyncio.run(verify_pages(pages(CHAIN, 7), processes=processes, on_progress=seen.append))
+    assert span == verify_chain(CHAIN)
+    assert seen == [7, 14, 21, 28, 35, 40]
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_first_fault_is_named_wherever_the_pages_are_cut(processes: int) -> None:
+    for place in (13, 14):
+        faulty = [*CHAIN[:place], *CHAIN[place + 1 :]]
+        with pytest.raises(HeaderInvalid) as caught:
+            asyncio.run(verify_pages(pages(faulty, 7), processes=processes))
+        assert caught.value.block == CHAIN[place + 1].header.number
+        assert caught.value.rule is HeaderRule.NUMBER
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_trusted_block_is_found_and_ends_the_reading(processes: int) -> None:
+    read: list[int] = []
+    span = asyncio.run(
+        verify_pages(
+            pages(CHAIN, 2, read), trusted=CHAIN[10].header.block_hash, processes=processes
+        )
+    )
+    assert span is not None
+    assert span.trusted_block == CHAIN[10].header.number
+    assert span.last.number == CHAIN[11].header.number
+    assert len(read) < 20 // 2 + 2
+
+
+def test_a_hash_that_is_not_there_is_not_found() -> None:
+    span = asyncio.run(verify_pages(pages(CHAIN, 7), trusted="0x" + "00" * 32))
+    assert span is not None
+    assert span.trusted_block is None
+
+
+def test_a_process_that_is_killed_is_told_in_a_sentence() -> None:
+    async def killing() -> AsyncIterator[Sequence[StoredHeader]]:
+        # Four pages, which is when the first result is awaited: all processes have started.
+        for begin in (0, 10, 20, 30):
+            yield CHAIN[begin : begin + 10]
+        for process in multiprocessing.active_children():
+            process.kill()
+        yield CHAIN
+
+    with pytest.raises(HeaderError, match="ended from outside"):
+        asyncio.run(verify_pages(killing(), processes=2))
