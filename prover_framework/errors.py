@@ -11,6 +11,7 @@
     ├── GroupNotFound               404
     ├── GroupConflict               409: this group id was used for another request
     ├── MessageError                a queue message that can not be understood
+    ├── DeadLetterNotFound          no dead letter has this id
     ├── HeaderError                 headers that can not be taken in
     │   ├── HeaderConflict          they contradict those that are stored
     │   └── HeaderInvalid           one breaks a rule of the chain
@@ -127,6 +128,19 @@ class MessageError(ProverError):
     """A queue message that can not be understood; it belongs in the dead letters."""
 
     code = "message"
+
+
+class DeadLetterNotFound(ProverError):
+    """Some ids are no dead letter's, or not of one that can be seen now."""
+
+    code = "dead_letter_not_found"
+
+    def __init__(self, ids: Sequence[str], queue: str) -> None:
+        self.ids = tuple(ids)
+        super().__init__(
+            f"there is no dead letter {', '.join(map(repr, self.ids))} of queue {queue!r}, or "
+            'somebody else holds it just now; "prover dead list" shows those that can be seen'
+        )
 
 
 class HeaderError(ProverError):

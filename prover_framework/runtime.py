@@ -11,8 +11,9 @@ from prover_framework.jobs import RetryPolicy
 from prover_framework.observers import Observers
 from prover_framework.plugins import Plugins
 from prover_framework.probe import find_deadly
-from prover_framework.queues.base import Queue
+from prover_framework.queues.base import DeadLetters, Queue
 from prover_framework.queues.embedded import EmbeddedQueue
+from prover_framework.queues.embedded_dead import EmbeddedDeadLetters
 from prover_framework.service import ProvingService
 from prover_framework.settings import Settings
 from prover_framework.store.database import Database
@@ -87,6 +88,19 @@ async def open_runtime(settings: Settings, plugins: Plugins) -> AsyncIterator[Ru
                 )
             finally:
                 await jobs.drain()
+
+
+@asynccontextmanager
+async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
+    """Open the dead letters of the queues, wherever these are."""
+    if settings.queue_urls:
+        from prover_framework.queues import sqs_dead
+
+        async with sqs_dead.open_dead_letters(settings.queue_urls) as letters:
+            yield letters
+    else:
+        async with open_database(settings) as database:
+            yield EmbeddedDeadLetters(database)
 
 
 @asynccontextmanager

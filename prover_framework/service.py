@@ -181,11 +181,11 @@ def _job_view(job: StoredJob) -> JobView:
         job_id=job.proof_type,
         status=job.state,
         attempts=job.attempts,
-        created_at=_iso(job.created_at),
-        queued_at=None if job.queued_at is None else _iso(job.queued_at),
-        started_at=None if job.started_at is None else _iso(job.started_at),
-        finished_at=None if job.finished_at is None else _iso(job.finished_at),
-        not_before=_iso(job.not_before) if resting else None,
+        created_at=iso_utc(job.created_at),
+        queued_at=None if job.queued_at is None else iso_utc(job.queued_at),
+        started_at=None if job.started_at is None else iso_utc(job.started_at),
+        finished_at=None if job.finished_at is None else iso_utc(job.finished_at),
+        not_before=iso_utc(job.not_before) if resting else None,
         error=error,
         result=None if job.result is None else parse_json(job.result.encode()),
     )
@@ -217,6 +217,7 @@ def _new_id(place: int) -> str:
     return f"{time.time_ns() // 1_000_000:012x}{place % 256:02x}{secrets.token_hex(9)}"
 
 
-def _iso(milliseconds: int) -> str:
+def iso_utc(milliseconds: int) -> str:
+    """Write a time as people and programs are shown it: ISO 8601, UTC, with milliseconds."""
     moment = datetime.fromtimestamp(milliseconds // 1000, tz=UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"

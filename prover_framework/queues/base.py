@@ -1,6 +1,7 @@
 """What every queue does: wake workers. The truth about jobs is in the database."""
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from attrs import frozen
@@ -51,6 +52,33 @@ class Received:
     receive_count: int
 
 
+@frozen(kw_only=True)
+class Letter:
+    """A dead letter: a message that nobody could understand, or that was received too often.
+
+    Args:
+        id: What it is called by.
+        queue: Name of the queue it came from.
+        body: The message.
+        reason: Why it is here; None when nobody said, since the queue itself moved it here.
+        died_at_ms: When it was sent here, in milliseconds since the Unix epoch.
+    """
+
+    id: str
+    queue: str
+    body: str
+    reason: str | None
+    died_at_ms: int
+
+
+@frozen
+class LetterFailure:
+    """A dead letter that could not be moved or removed, and why."""
+
+    letter_id: str
+    reason: str
+
+
 class Queue(Protocol):
     """Named queues with at-least-once delivery."""
 
@@ -87,4 +115,38 @@ class Queue(Protocol):
 
     async def close(self) -> None:
         """Finish what is under way and let go of all resources."""
+        ...
+
+
+class HeldLetters(Protocol):
+    """Dead letters that somebody decides about, and nobody else meanwhile."""
+
+    @property
+    def letters(self) -> Sequence[Letter]:
+        """The letters, oldest first."""
+        ...
+
+    async def redrive(self, letters: Sequence[Letter]) -> list[LetterFailure]:
+        """Send letters back to the queue they came from; return those that failed.
+
+        Each is removed only once the queue has confirmed that it has the message.
+        """
+        ...
+
+    async def drop(self, letters: Sequence[Letter]) -> list[LetterFailure]:
+        """Remove letters for good; return those that failed."""
+        ...
+
+
+class DeadLetters(Protocol):
+    """Messages that are kept aside until somebody decides about them."""
+
+    def hold(self, queue: str, *, limit: int) -> AbstractAsyncContextManager[HeldLetters]:
+        """Hold up to ``limit`` dead letters of a queue while the body decides about them.
+
+        What is neither redriven nor dropped is where it was when the body is left.
+
+        Raises:
+            QueueError: They can not be read.
+        """
         ...

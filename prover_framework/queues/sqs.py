@@ -222,7 +222,7 @@ class SqsQueue:
     def _unsendable(self, message: Outgoing) -> str | None:
         """Tell why a message can not go into a batch, where others would suffer from it."""
         if message.queue not in self._urls:
-            return _no_url(message.queue)
+            return no_url(message.queue)
         if not message.body or FORBIDDEN.search(message.body):
             return "SQS takes no message that is empty or has control characters"
         return None
@@ -478,7 +478,7 @@ class SqsQueue:
         try:
             return self._urls[queue]
         except KeyError:
-            raise QueueError(_no_url(queue)) from None
+            raise QueueError(no_url(queue)) from None
 
     async def _call(self, awaitable: Awaitable[T], *, what: str, queue: str) -> T:
         return await call(
@@ -624,7 +624,8 @@ def _all_failed(messages: Sequence[Outgoing], reason: str) -> list[SendFailure]:
     return [SendFailure(message.job_id, reason) for message in messages]
 
 
-def _no_url(queue: str) -> str:
+def no_url(queue: str) -> str:
+    """Say that the settings have no URL for a queue."""
     return f"queue {queue!r} has no URL; the settings must map its name to one"
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from dead_contract import DeadBench, DeadLettersContract, texts
 from sqs_server import SqsEmulator
 from test_contract import Bench, QueueContract, bodies, outgoing, receive
 
+from prover_framework.queues import sqs_dead
 from prover_framework.queues.sqs import REASON_ATTRIBUTE, SqsQueue, open_queue
 from prover_framework.queues.sqs_admin import create_queue
 from prover_framework.queues.sqs_client import open_client
+from prover_framework.queues.sqs_dead import open_dead_letters
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -62,7 +65,7 @@ async def take_raw(client: "SQSClient", url: str) -> "list[MessageTypeDef]":
     return answer.get("Messages", [])
 
 
-class SqsContract(QueueContract):
+class SqsContract(QueueContract, DeadLettersContract):
     """A standard queue. Inherit, and set ``emulator``, whose clock the test owns."""
 
     emulator: SqsEmulator
@@ -71,6 +74,8 @@ class SqsContract(QueueContract):
     @pytest.fixture(autouse=True)
     def _environment(self, _server: None, monkeypatch: pytest.MonkeyPatch) -> None:
         use_emulator(self.emulator, monkeypatch)
+        # An emulator has one server, which has looked at everything when it answers.
+        monkeypatch.setattr(sqs_dead, "WAIT_SECONDS", 0)
 
     def open(self, directory: Path) -> AbstractAsyncContextManager[Bench]:  # noqa: ARG002
         return self._open()
@@ -96,6 +101,43 @@ class SqsContract(QueueContract):
             async with open_queue(urls, polls=4) as queue, open_queue(urls, polls=4) as other:
                 yield Bench(queue, other, time_passes, dead)
                 await _end_polls(queue, other)
+
+    def open_dead(self, directory: Path) -> AbstractAsyncContextManager[DeadBench]:  # noqa: ARG002
+        return self._open_dead()
+
+    @asynccontextmanager
+    async def _open_dead(self) -> AsyncIterator[DeadBench]:
+        async with open_client(2) as client:
+            urls = {
+                name: (await new_queue(client, dead_letters=True, fifo=self.fifo))[0]
+                for name in ("default", "large")
+            }
+        async with (
+            open_queue(urls) as queue,
+            open_dead_letters(urls) as dead,
+            open_dead_letters(urls) as other,
+        ):
+            yield DeadBench(queue, dead, other)
+
+    def test_letters_that_somebody_holds_are_invisible_to_others(self, tmp_path: Path) -> None:
+        async def scenario(bench: DeadBench) -> None:
+            await bench.die("a", "b", "c")
+            async with bench.dead.hold("default", limit=2) as held:
+                (left,) = await bench.seen()
+                assert left.body not in texts(held.letters)
+            assert texts(await bench.seen()) == ["a", "b", "c"]
+
+        self.run_dead(tmp_path, scenario)
+
+    def test_what_a_reader_that_was_killed_has_held_comes_back(self, tmp_path: Path) -> None:
+        async def scenario(bench: DeadBench) -> None:
+            await bench.die("a")
+            async with bench.dead.hold("default", limit=2):
+                assert await bench.seen() == []
+                await asyncio.to_thread(self.emulator.time_passes, sqs_dead.HOLD_SECONDS + 1)
+                assert texts(await bench.seen()) == ["a"]
+
+        self.run_dead(tmp_path, scenario)
 
     def test_an_outdated_receipt_moves_nothing(self, tmp_path: Path) -> None:
         """SQS promises this for messages that are gone, and no more."""
