@@ -13,6 +13,8 @@ from typing import Any, NoReturn, cast
 import attrs
 import pytest
 from attrs import field, frozen
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
 
 from prover_framework.errors import (
     ComputeError,
@@ -32,6 +34,7 @@ from prover_framework.model import (
 )
 from prover_framework.plugins import Candidate, ProofHooks, installed, load
 from prover_framework.proving import EVIDENCE
+from prover_framework.schema import schema_of
 from prover_framework.testing.box import service_in_a_box
 from prover_framework.testing.compute import ComputeProcess, task_for
 from prover_framework.testing.series import series_of, simulated_series
@@ -77,8 +80,8 @@ class ProofTypeConformance:
         plugin: The module with the hooks, that of the entry point.
         samples: Parameters for which there is a result, at least one set of them. Two or three
             that differ in every parameter test more.
-        wrong: Names of parameters with values that must be refused. Values of another type are
-            tried in any case.
+        wrong: Names of parameters with values that must be refused. Values of another type, and
+            beyond the bounds in the JSON Schema, are tried in any case.
     """
 
     plugin: ModuleType
@@ -189,6 +192,19 @@ class ProofTypeConformance:
             _fail(f"{sample!r} is {again!r} after it went through JSON")
         _require_picklable(sample)
 
+    def test_its_json_schema_tells_what_there_is(self, made: Made, proof: ProofHooks) -> None:
+        """Who reads the schema knows each parameter, and is right about parameters and results."""
+        schema = schema_of(proof.proof_type.parameters)
+        properties = cast(dict[str, dict[str, Json]], schema["properties"])
+        for name, told in properties.items():
+            if not told.get("description"):
+                _fail(
+                    f"the docstring of {proof.proof_type.parameters.__name__} must describe "
+                    f"{name} under Args:, for people who ask which parameters there are"
+                )
+        _require_fitting(schema, _form(made.parameters), "the sample")
+        _require_fitting(schema_of(proof.proof_type.result), made.form, "the result")
+
     def test_samples_are_sound(self, sample: Any, proof: ProofHooks) -> None:
         """No hook that is asked when a request comes in objects to a sample."""
         if problems := proof.validate(sample):
@@ -199,11 +215,14 @@ class ProofTypeConformance:
     def test_wrong_parameters_are_refused_by_name(self, proof: ProofHooks) -> None:
         """Whoever sends a wrong parameter is told which one it is."""
         form = _form(self.samples[0])
+        schema = schema_of(proof.proof_type.parameters)
         for name in form:
             absent = {key: value for key, value in form.items() if key != name}
-            for odd in (absent, *({**form, name: value} for value in ODD_VALUES)):
+            odd_ones = [*ODD_VALUES, *_around_bounds(schema, name)]
+            for odd in (absent, *({**form, name: value} for value in odd_ones)):
                 if not self._refuses(proof, odd, name):
                     self._keeps(proof, odd)
+                    _require_fitting(schema, odd, f"the parameters, {_said(odd, name)},")
         for name, value in self.wrong:
             if not self._refuses(proof, {**form, name: value}, name):
                 _fail(f"{name} = {value!r} is accepted and should be refused")
@@ -221,9 +240,8 @@ class ProofTypeConformance:
         if not problems:
             return False
         if not any(name in str(problem) for problem in problems):
-            what = f"{name} = {form[name]!r}" if name in form else f"{name} left out"
             _fail(
-                f"{what}: refused with a message that does not name {name}: "
+                f"{_said(form, name)}: refused with a message that does not name {name}: "
                 f"{'; '.join(map(str, problems))}"
             )
         return True
@@ -368,6 +386,25 @@ def _watch(proof: ProofHooks, made: Made) -> Account:
             return compute_watched(task, seconds=seconds, directory=Path(directory))
         except subprocess.CalledProcessError as error:
             _fail(f"it fails in a process of its own:\n{error.stderr}")
+
+
+def _said(form: Mapping[str, Json], name: str) -> str:
+    return f"{name} = {form[name]!r}" if name in form else f"{name} left out"
+
+
+def _around_bounds(schema: Mapping[str, Json], name: str) -> Iterator[Json]:
+    """Yield the bounds of a parameter that its schema tells, and what lies on either side."""
+    told = cast(dict[str, dict[str, Json]], schema["properties"])[name]
+    for word in ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum"):
+        if isinstance(bound := told.get(word), int | float):
+            yield from (bound - 1, bound, bound + 1)
+
+
+def _require_fitting(schema: Mapping[str, Json], form: Mapping[str, Json], what: str) -> None:
+    """Require that a schema has nothing against what the service takes or gives."""
+    error = best_match(Draft202012Validator(schema).iter_errors(form))
+    if error is not None:
+        _fail(f"{what} can be had and does not fit the JSON Schema: {error.message}")
 
 
 def _require_picklable(value: object) -> None:

@@ -17,6 +17,7 @@ from prover_framework.testing import ProofTypeConformance
 # A sound plugin. A flaw replaces one of its parts by another of the same name.
 PARTS = {
     "start": "",
+    "described": "times: How often each hour counts.",
     "validator": "field(default=1, validator=and_(ge(1), le(9)))",
     "result": "    NAME: int\n    hours: int",
     "title": '"Number of hours"',
@@ -38,6 +39,12 @@ from prover_framework import *
 
 @frozen(kw_only=True)
 class Parameters(RangeParameters):
+    '''Parameters.
+
+    Args:
+        {described}
+    '''
+
     times: int = {validator}
 
 @frozen(kw_only=True)
@@ -129,6 +136,11 @@ FLAWS = {
         r"^Parameters\(.*times=3\) is Parameters\(.*times=4\) after it went through JSON$",
         validator="field(converter=lambda times: times + 1)",
     ),
+    "terse": flaw(
+        "test_its_json_schema_tells_what_there_is",
+        r"^the docstring of Parameters must describe times under Args:, for people who ask",
+        described="",
+    ),
     "choosy": flaw(
         "test_samples_are_sound",
         r"^its hook validate objects to Parameters\(.*\): choosy: no good$",
@@ -136,7 +148,8 @@ FLAWS = {
     ),
     "taciturn": flaw(
         REFUSAL,
-        r"^times left out: refused with a message that does not name times: taciturn: no good$",
+        r"^start_timestamp = 0: refused with a message that does not name start_timestamp: "
+        r"taciturn: no good$",
         validate=HOOK_VALIDATE,
     ),
     "lenient": flaw(
