@@ -104,14 +104,26 @@ class ProvingService:
         )
         if not submitted.created and not self._same(request.jobs, submitted.jobs):
             raise GroupConflict(request.group_id)
-        pending = [job for job in submitted.jobs if job.state is JobState.PENDING]
-        failures = await self.send(pending)
-        unsent = tuple(
-            (self._plugins.title(job.proof_type), failures[job.id])
-            for job in pending
-            if job.id in failures
-        )
-        return Acceptance(request.group_id, unsent)
+        return await self._send_pending(request.group_id, submitted.jobs)
+
+    async def cancel(self, group_id: str) -> GroupView:
+        """Call off the jobs of a group that have not ended; return the group as it is then.
+
+        A computation that runs is stopped by its worker's next heartbeat, a third of
+        `Settings.lease_seconds` later at the most.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        return view(await self._jobs.cancel(group_id))
+
+    async def redrive(self, group_id: str) -> Acceptance:
+        """Give the failed and cancelled jobs of a group a new life, and send their messages.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        return await self._send_pending(group_id, await self._jobs.redrive(group_id))
 
     async def send(self, jobs: Sequence[StoredJob]) -> dict[str, str]:
         """Send the messages of jobs; return the reasons of those that failed, by job id."""
@@ -138,6 +150,16 @@ class ProvingService:
     def catalogue(self) -> Catalogue:
         """List the proof types that can be asked for, and all plugins that were found."""
         return catalogue(self._plugins)
+
+    async def _send_pending(self, group_id: str, jobs: Sequence[StoredJob]) -> Acceptance:
+        pending = [job for job in jobs if job.state is JobState.PENDING]
+        failures = await self.send(pending)
+        unsent = tuple(
+            (self._plugins.title(job.proof_type), failures[job.id])
+            for job in pending
+            if job.id in failures
+        )
+        return Acceptance(group_id, unsent)
 
     def _new_job(self, job: JobRequest, place: int) -> NewJob:
         choice = self._plugins.for_type(job.proof_type).dispatch(job)

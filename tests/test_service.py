@@ -6,7 +6,7 @@ from pathlib import Path
 
 import attrs
 
-from prover_framework.jobs import RetryPolicy
+from prover_framework.jobs import JobState, RetryPolicy
 from prover_framework.plugins import Plugins
 from prover_framework.queues.base import Outgoing, SendFailure
 from prover_framework.queues.embedded import EmbeddedQueue
@@ -46,3 +46,26 @@ def test_a_delay_holds_for_the_first_message_and_not_for_one_that_is_overdue(
     first, again = asyncio.run(send_twice())
     assert (first.delay_seconds, first.sends) == (600, 0)
     assert (again.delay_seconds, again.sends) == (0, 1)
+
+
+class RefusingQueue(EmbeddedQueue):
+    """A queue that takes no message."""
+
+    async def send(self, messages: Sequence[Outgoing]) -> list[SendFailure]:
+        return [SendFailure(message.job_id, "it is full") for message in messages]
+
+
+def test_a_redrive_names_the_jobs_whose_message_was_not_sent(tmp_path: Path) -> None:
+    async def redrive() -> None:
+        async with Database(tmp_path / "prover.sqlite3") as database:
+            await database.migrate()
+            jobs = JobStore(database, RetryPolicy())
+            service = ProvingService(Plugins(found=(), hooks={}), jobs, RefusingQueue(database))
+            parameters = '{"start_timestamp":0,"end_timestamp":3600}'
+            await jobs.submit(NewGroup("g", (NewJob("j", "proof", parameters, "default"),)))
+            assert (await service.cancel("g")).status is JobState.CANCELLED
+            acceptance = await service.redrive("g")
+            assert acceptance.unsent == (("proof", "it is full"),)
+            assert (await service.status("g")).status is JobState.PENDING
+
+    asyncio.run(redrive())

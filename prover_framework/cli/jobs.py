@@ -1,4 +1,4 @@
-"""``prover submit``, ``prover status`` and ``prover list``: job groups."""
+"""``prover submit``, ``status``, ``list``, ``cancel``, ``redrive``, ``verify``: job groups."""
 
 import asyncio
 import secrets
@@ -22,7 +22,7 @@ from prover_framework.model import Verdict
 from prover_framework.plugins import Plugins
 from prover_framework.proving import Proving
 from prover_framework.runtime import Runtime, load_plugins, open_runtime
-from prover_framework.service import GroupView, JobView
+from prover_framework.service import Acceptance, GroupView, JobView
 from prover_framework.store.jobs import StoredJob
 from prover_framework.wire import GROUP_ID_KEY, unstructure
 
@@ -94,12 +94,7 @@ def submit(
 
     async def send(runtime: Runtime) -> GroupView:
         request = runtime.service.parse(body)
-        acceptance = await runtime.service.submit(request)
-        for title, reason in acceptance.unsent:
-            click.echo(f"{title}: stored, and not sent yet: {reason}", err=True)
-        if not wait:
-            return await runtime.service.status(request.group_id)
-        return await _watch(runtime, request.group_id)
+        return await _accepted(runtime, await runtime.service.submit(request), wait=wait)
 
     try:
         group = _with_runtime(plugins, send)
@@ -173,6 +168,41 @@ def list_(state: str | None, limit: int, *, as_json: bool) -> None:
             group.jobs[0].created_at,
         )
     console().print(table)
+
+
+@click.command()
+@click.argument("group_id")
+@_as_json
+def cancel(group_id: str, *, as_json: bool) -> None:
+    """Call off the jobs of the group GROUP_ID that have not ended.
+
+    A computation that runs is stopped within a third of PROVER_LEASE_SECONDS. "prover redrive"
+    brings the jobs back.
+    """
+
+    async def call_off(runtime: Runtime) -> GroupView:
+        return await runtime.service.cancel(group_id)
+
+    _show(_with_runtime(load_plugins(settings()), call_off), as_json=as_json)
+
+
+@click.command()
+@click.argument("group_id")
+@click.option("--wait", is_flag=True, help="Show the jobs until all have ended.")
+@_as_json
+def redrive(group_id: str, *, wait: bool, as_json: bool) -> None:
+    """Try the failed and cancelled jobs of the group GROUP_ID again, with new budgets.
+
+    With --wait the exit status is 1 unless all jobs succeeded.
+    """
+
+    async def send(runtime: Runtime) -> GroupView:
+        return await _accepted(runtime, await runtime.service.redrive(group_id), wait=wait)
+
+    group = _with_runtime(load_plugins(settings()), send)
+    _show(group, as_json=as_json)
+    if wait:
+        _require_success(group)
 
 
 def _require_success(group: GroupView) -> None:
@@ -294,6 +324,15 @@ async def _watch(runtime: Runtime, group_id: str) -> GroupView:
     return group
 
 
+async def _accepted(runtime: Runtime, acceptance: Acceptance, *, wait: bool) -> GroupView:
+    """Tell what was not sent; return the group, if so asked when all of its jobs have ended."""
+    for title, reason in acceptance.unsent:
+        click.echo(f"{title}: stored, and not sent yet: {reason}", err=True)
+    if wait:
+        return await _watch(runtime, acceptance.group_id)
+    return await runtime.service.status(acceptance.group_id)
+
+
 def _untouched(group: GroupView) -> bool:
     return not any(job.attempts for job in group.jobs)
 
@@ -338,4 +377,4 @@ def _number(job: JobView) -> str:
     return f"{value:,.6f}" if isinstance(value, float) else str(value)
 
 
-COMMANDS = (submit, status, list_, verify)
+COMMANDS = (submit, status, list_, cancel, redrive, verify)

@@ -507,6 +507,27 @@ def test_list_filters_and_limits(prover: Run) -> None:
     assert [group["job_group_id"] for group in queued] == ["g-2", "g-1", "g-0"]
 
 
+def test_cancel_and_redrive_end_and_revive_what_has_not_ended(prover: Run) -> None:
+    prover("submit", "--id", "g", "--range", "1700000000..1700003600")
+    cancelled = prover("cancel", "g")
+    assert (cancelled.returncode, cancelled.stderr) == (0, "")
+    assert cancelled.stdout.count("cancelled") == 3
+    shown = json.loads(prover("cancel", "g", "--json").stdout)
+    assert {job["status"] for job in shown["jobs"]} == {"cancelled"}
+    revived = prover("redrive", "g")
+    assert (revived.returncode, revived.stderr) == (0, "")
+    assert revived.stdout.count("queued") == 3
+    again = json.loads(prover("redrive", "g", "--json").stdout)
+    assert {job["status"] for job in again["jobs"]} == {"queued"}
+
+
+@pytest.mark.parametrize("command", ["cancel", "redrive"])
+def test_a_group_that_does_not_exist_is_named(prover: Run, command: str) -> None:
+    outcome = prover(command, "nobody")
+    assert outcome.returncode == 1
+    assert outcome.stderr == "prover: there is no job group 'nobody'\n"
+
+
 # Tables.
 
 WIDE = GroupView(
@@ -616,6 +637,9 @@ def test_waiting_for_a_group_that_fails_ends_with_status_1_and_says_why(
     assert "twap: the range 1234567890..1234567891 holds no whole hour" in outcome.stdout
     assert prover("status", "w-2").returncode == 0
     assert prover("status", "w-2", "--wait").returncode == 1
+    assert prover("redrive", "w-2", "--wait").returncode == 1
+    jobs = json.loads(prover("status", "w-2", "--json").stdout)["jobs"]
+    assert [job["attempts"] for job in jobs] == [2, 2, 2]
 
 
 def test_waiting_shows_the_jobs_live_on_a_terminal_only(served: Path) -> None:

@@ -247,3 +247,28 @@ def test_stopping_the_service_ends_all_and_loses_nothing(
         wait_until(lambda: service.count("finished_at IS NULL") == 0)
     service.all_succeeded_once(4 * groups)
     assert service.rows("SELECT MAX(attempts), MAX(losses) FROM job") == [(1, 0)]
+
+
+def test_a_cancelled_computation_is_stopped_and_a_redriven_one_begins_anew(
+    service: Service,
+) -> None:
+    def notes(count: int) -> Callable[[], bool]:
+        return lambda: len(list(service.notes.iterdir())) == count
+
+    with service.running("api"), service.running("worker") as worker:
+        service.submit(service.url("api"), 1, seconds=10 * PATIENCE_SECONDS)
+        for life in (1, 2):
+            wait_until(notes(life))
+            wait_until(lambda: service.count("state = 'succeeded'") == 3)
+            children = family(worker)
+            service.command("cancel", "group_0")
+            wait_until(lambda: any(map(gone, children)))  # noqa: B023
+            assert service.rows(
+                "SELECT state, result, error_code FROM job WHERE proof_type = 'slow'"
+            ) == [("cancelled", None, None)]
+            if life == 1:
+                service.command("redrive", "group_0")
+        assert service.rows("SELECT attempts, losses FROM job WHERE proof_type = 'slow'") == [
+            (2, 0)
+        ]
+    assert service.count("state = 'succeeded'") == 3

@@ -555,13 +555,18 @@ def test_cancelling_stops_a_running_computation(tmp_path: Path) -> None:
         await bench.submit("g", "hold")
         async with bench.worker():
             pid = await bench.holding("g")
-            await bench.jobs.cancel("g")
+            await bench.service.cancel("g")
             await wait_until(lambda: gone(pid))
             await bench.submit("next")
             assert (await bench.ends("next")).state is S.SUCCEEDED, "the slot is free again"
             await bench.queue_is_empty()
-        job = await bench.job("g")
-        assert (job.state, job.result, job.error_code) == (S.CANCELLED, None, None)
+            job = await bench.job("g")
+            assert (job.state, job.result, job.error_code) == (S.CANCELLED, None, None)
+            bench.let_go("g")
+            acceptance = await bench.service.redrive("g")
+            assert acceptance.unsent == ()
+            job = await bench.ends("g")
+            assert (job.state, job.attempts, job.losses) == (S.SUCCEEDED, 2, 0)
 
     run(tmp_path, scenario, lease_seconds=1.0)
 
