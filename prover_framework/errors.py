@@ -15,6 +15,8 @@
     ├── HeaderError                 headers that can not be taken in
     │   ├── HeaderConflict          they contradict those that are stored
     │   └── HeaderInvalid           one breaks a rule of the chain
+    ├── SourceError                 where headers come from can not be used as it is
+    │   └── SourceUnreachable       it does not answer
     ├── StoreError                  the database can not be used as it is
     │   └── LeaseLost               this worker no longer holds the job
     ├── QueueError                  the queue can not be used as it is
@@ -206,6 +208,18 @@ class HeaderInvalid(HeaderError):
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
         """Let it cross from the process that found it."""
         return type(self), (self.what, self.rule, self.field, self.block)
+
+
+class SourceError(ProverError):
+    """A node or an indexer that headers come from can not be used as it is."""
+
+    code = "source"
+
+
+class SourceUnreachable(SourceError):
+    """It does not answer, or not with what was asked for; later it may."""
+
+    code = "source_unreachable"
 
 
 class StoreError(ProverError):

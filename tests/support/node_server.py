@@ -1,0 +1,99 @@
+"""A small HTTP server that answers as a chain's node does, or as one that misbehaves."""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from prover_framework.chain.verification import StoredHeader
+from prover_framework.chain.whole_header import FIELDS, WholeHeader
+
+Misbehaviour = Callable[[list[dict[str, Any]]], Awaitable[web.StreamResponse | None]]
+
+
+class NodeServer:
+    """A node with a chain; what it does wrong is a list of functions, one for each request."""
+
+    def __init__(self, chain: Sequence[StoredHeader], chain_id: int = 1) -> None:
+        self.chain = list(chain)
+        self.chain_id = chain_id
+        self.finalized: int | None = None
+        self.url = ""
+        self.requests: list[list[dict[str, Any]]] = []
+        self.misbehaviours: list[Misbehaviour] = []
+
+    def reply(self, call: dict[str, Any]) -> dict[str, Any]:
+        """Answer one call as a good node does."""
+        answer: dict[str, Any] = {"jsonrpc": "2.0", "id": call["id"]}
+        if call["method"] == "eth_chainId":
+            return answer | {"result": hex(self.chain_id)}
+        if call["method"] != "eth_getBlockByNumber":
+            return answer | {"error": {"code": -32601, "message": "no such method"}}
+        name = call["params"][0]
+        newest = self.chain[-1].header.number if self.chain else None
+        if name in ("finalized", "safe", "latest"):
+            number = newest if self.finalized is None else self.finalized
+        else:
+            number = int(name, 16)
+        found = next((s for s in self.chain if s.header.number == number), None)
+        return answer | {"result": None if found is None else block_of(found)}
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = json.loads(await request.text())
+        calls = body if isinstance(body, list) else [body]
+        self.requests.append(calls)
+        if self.misbehaviours:
+            response = await self.misbehaviours.pop(0)(calls)
+            if response is not None:
+                return response
+        answers = [self.reply(call) for call in calls]
+        return web.json_response(answers if isinstance(body, list) else answers[0])
+
+    @property
+    def asked(self) -> list[int]:
+        """The numbers of the blocks that were asked for, one for each time."""
+        return [
+            int(call["params"][0], 16)
+            for calls in self.requests
+            for call in calls
+            if call["params"] and call["params"][0].startswith("0x")
+        ]
+
+
+def block_of(stored: StoredHeader) -> dict[str, Any]:
+    """Return a block as nodes tell it."""
+    header = WholeHeader.decode(stored.rlp)
+    values = {field.key: getattr(header, field.name) for field in FIELDS}
+    return {
+        "hash": stored.header.block_hash,
+        "size": "0x266",
+        "transactions": ["0x" + "ab" * 32],
+        "uncles": [],
+    } | {
+        key: f"0x{value.hex()}" if isinstance(value, bytes) else hex(value)
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+@asynccontextmanager
+async def node_server(
+    chain: Sequence[StoredHeader], chain_id: int = 1
+) -> AsyncIterator[NodeServer]:
+    """Serve a chain on a free port, under a path with a key in it."""
+    node = NodeServer(chain, chain_id)
+    app = web.Application()
+    app.router.add_post("/v2/secret-key-of-ours", node.handle)
+    # Whoever hangs does not hold up the end.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        node.url = f"http://127.0.0.1:{port}/v2/secret-key-of-ours"
+        yield node
+    finally:
+        await runner.cleanup()
