@@ -18,7 +18,10 @@
     ├── SourceError                 where headers come from can not be used as it is
     │   └── SourceUnreachable       it does not answer
     ├── StoreError                  the database can not be used as it is
-    │   └── LeaseLost               this worker no longer holds the job
+    │   ├── LeaseLost               this worker no longer holds the job
+    │   ├── NumberTooLarge          a number does not fit its column
+    │   ├── SchemaMismatch          its tables are of another version
+    │   └── StoreBusy               two transactions stood in each other's way
     ├── QueueError                  the queue can not be used as it is
     │   ├── QueueUnreachable
     │   └── QueueMissing
@@ -232,6 +235,24 @@ class LeaseLost(StoreError):
     """The lease has expired or was taken over; what this worker wanted to write is refused."""
 
     code = "lease_lost"
+
+
+class NumberTooLarge(StoreError):
+    """A number does not fit its column."""
+
+    code = "number_too_large"
+
+
+class SchemaMismatch(StoreError):
+    """The tables of the database are not those that this version was written for."""
+
+    code = "schema_mismatch"
+
+
+class StoreBusy(StoreError):
+    """Two transactions stood in each other's way, and this one gave way; a second try may do."""
+
+    code = "store_busy"
 
 
 class QueueError(ProverError):

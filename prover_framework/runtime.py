@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from attrs import frozen
 
@@ -19,8 +18,6 @@ from prover_framework.settings import Settings
 from prover_framework.store.database import Database
 from prover_framework.store.headers import HeaderStore
 from prover_framework.store.jobs import JobStore
-
-DATABASE_SCHEME = "sqlite:///"
 
 
 @frozen
@@ -52,12 +49,21 @@ def load_plugins(settings: Settings) -> Plugins:
     )
 
 
+def make_database(settings: Settings) -> Database:
+    """Return the database that the settings name, yet to be opened."""
+    return Database(settings.database_url or settings.sqlite_path.absolute())
+
+
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Database]:
-    """Open the embedded database and bring its schema up to date."""
-    async with Database(_database_path(settings)) as database:
-        # The embedded database has nobody to look after it, so it migrates itself.
-        await database.migrate()
+    """Open the database and require that its schema is this version's.
+
+    Raises:
+        SchemaMismatch: It is not, and what to do; an empty embedded database gets its tables.
+        StoreError: The database can not be used.
+    """
+    async with make_database(settings) as database:
+        await database.require_schema()
         yield database
 
 
@@ -117,9 +123,3 @@ async def _open_queue(settings: Settings, database: Database) -> AsyncIterator[Q
             yield embedded
         finally:
             await embedded.close()
-
-
-def _database_path(settings: Settings) -> Path:
-    if settings.database_url:
-        return Path(settings.database_url.removeprefix(DATABASE_SCHEME))
-    return settings.sqlite_path.absolute()

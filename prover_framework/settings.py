@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import attrs
 from attrs import frozen
@@ -25,6 +26,9 @@ MAX_TRIES = 1000
 
 # The address space of a process on the machines we know, in MiB.
 MAX_MEMORY_MB = 2**27
+
+SQLITE_SCHEME = "sqlite:///"
+POSTGRES_SCHEMES = ("postgres://", "postgresql://")
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -82,6 +86,29 @@ def _url(text: str) -> str:
     return text
 
 
+def _database_url(text: str) -> str:
+    if text.startswith(SQLITE_SCHEME):
+        if text == SQLITE_SCHEME:
+            raise ValueError("must name a file after sqlite:///")
+        return text
+    if not text.startswith(POSTGRES_SCHEMES):
+        raise ValueError(
+            "must begin with sqlite:/// or postgres://; unset it for the embedded database in "
+            "PROVER_DATA_DIR"
+        )
+    try:
+        parts = urlsplit(text)
+        named = bool(parts.path.strip("/")) and parts.port != 0
+    except ValueError:
+        named = False
+    if not named:
+        raise ValueError(
+            "must be of the form postgres://USER:PASSWORD@HOST:PORT/NAME; write special "
+            "characters in a password as %XX"
+        )
+    return text
+
+
 def _queue_urls(text: str) -> tuple[tuple[str, str], ...]:
     pairs = [entry.partition("=") for entry in _names(text)]
     if not all(name and equals and url.startswith(("http://", "https://"))
@@ -100,8 +127,9 @@ class Settings:
 
     database_url: str | None = _setting(
         "DATABASE_URL",
-        "Database; unset means the embedded SQLite database in the data directory.",
-        str,
+        "Database, postgres://USER:PASSWORD@HOST:PORT/NAME or sqlite:///FILE; unset means the "
+        "embedded SQLite database in the data directory.",
+        _database_url,
         None,
         secret=True,
     )
@@ -269,9 +297,7 @@ def load_settings(environment: Mapping[str, str], dotenv_file: Path | None = Non
         text = variables.get(field.metadata["variable"])
         if text:
             values[field.name] = _read(field, text)
-    settings = Settings(**values)  # type: ignore[arg-type]
-    _check_engines(settings)
-    return settings
+    return Settings(**values)  # type: ignore[arg-type]
 
 
 def aws_variables(dotenv_file: Path) -> dict[str, str]:
@@ -297,6 +323,9 @@ def _read(field: "attrs.Attribute[Any]", text: str) -> object:
     shown = f", got {quote(text)}" if field.repr else ""
     try:
         value = field.metadata["read"](text)
+    except ValueError as error:
+        raise SettingsError(f"{variable} {error}{shown}") from None
+    try:
         if field.validator is not None:
             field.validator(None, field, value)
     except ValueError as error:
@@ -305,13 +334,3 @@ def _read(field: "attrs.Attribute[Any]", text: str) -> object:
         rule = rule.partition(":")[0].partition(" (got")[0]
         raise SettingsError(f"{variable} {rule}{shown}") from None
     return value
-
-
-def _check_engines(settings: Settings) -> None:
-    if settings.database_url and not settings.database_url.startswith("sqlite:///"):
-        raise SettingsError(
-            "DATABASE_URL must begin with sqlite:/// (this version has the embedded engine only); "
-            "unset it for the embedded database in PROVER_DATA_DIR"
-        )
-    if settings.database_url == "sqlite:///":
-        raise SettingsError("DATABASE_URL must name a file after sqlite:///")

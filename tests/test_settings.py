@@ -148,10 +148,43 @@ def test_a_flag_is_a_word_for_true_or_false(text: str) -> None:
 
 
 def test_a_password_is_never_repeated() -> None:
-    for url in ("postgres://me:secret@host/db", "secret", "sqlite://secret"):
+    for url in ("postgres://me:secret@host", "secret", "sqlite://secret"):
         assert "secret" not in complaint({"DATABASE_URL": url})
-    settings = load_settings({"DATABASE_URL": "sqlite:///secret"})
-    assert "secret" not in repr(settings)
+    for url in ("sqlite:///secret", "postgres://me:secret@host/db"):
+        assert "secret" not in repr(load_settings({"DATABASE_URL": url}))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://me:very-secret@host:5432/db",
+        "postgresql://me:p%40ss@host/db?sslmode=require",
+        "postgres:///db?host=/run/postgresql",
+        "postgres://me@[::1]:5432/db",
+    ],
+)
+def test_a_url_of_postgresql_names_a_database(url: str) -> None:
+    assert read("DATABASE_URL", url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgres://me:secret@host",
+        "postgres://me:secret@host/",
+        "postgres://me:secret@host:port/db",
+        "postgres://me:secret@host:70000/db",
+        "postgres://me:se/cret@host/db",
+        "postgres://me:secret@[::1/db",
+    ],
+)
+def test_a_url_of_postgresql_that_is_none_is_told_without_it(url: str) -> None:
+    message = complaint({"DATABASE_URL": url})
+    assert message.startswith("DATABASE_URL must be of the form postgres://USER:PASSWORD@HOST:P")
+    assert "cret" not in message
+
+
+def test_a_url_of_sqlite_names_a_file() -> None:
     assert complaint({"DATABASE_URL": "sqlite:///"}).startswith("DATABASE_URL must name a file")
 
 

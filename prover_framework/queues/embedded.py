@@ -9,7 +9,7 @@ from tortoise.queryset import QuerySet
 from prover_framework.coalesce import Coalescer
 from prover_framework.errors import StoreError
 from prover_framework.queues.base import Outgoing, Received, SendFailure
-from prover_framework.store.database import Database, change_mark
+from prover_framework.store.database import Database
 from prover_framework.store.models import DeadLetter, QueueMessage
 
 # How often a waiting receive asks whether another process has committed something. The question
@@ -43,8 +43,8 @@ class EmbeddedQueue:
 
     async def _insert_all(self, batches: Sequence[Sequence[Outgoing]]) -> list[None]:
         async with self._database.transaction() as connection:
-            now = await self._database.clock.now_ms(connection)
-            await connection.execute_many(
+            now = await self._database.now_ms(connection)
+            await connection.run_many(
                 INSERT,
                 [
                     [message.queue, message.body, now + round(message.delay_seconds * 1000)]
@@ -62,7 +62,7 @@ class EmbeddedQueue:
         deadline = asyncio.get_running_loop().time() + wait_seconds
         while True:
             changed = self._changed
-            mark = await change_mark(self._database)
+            mark = await self._database.change_mark()
             messages = await self._take_visible(queue, limit, visibility_seconds)
             if messages or not await self._news(changed, mark, deadline):
                 return messages
@@ -86,7 +86,7 @@ class EmbeddedQueue:
         if not messages:
             return
         async with self._database.transaction() as connection:
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             await (
                 _received(messages)
                 .using_db(connection)
@@ -97,7 +97,7 @@ class EmbeddedQueue:
     async def bury(self, message: Received, reason: str) -> None:
         """Move a message to the dead letters, in one transaction."""
         async with self._database.transaction() as connection:
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             if await _received([message]).using_db(connection).delete():
                 await DeadLetter.create(
                     queue=message.queue,
@@ -128,7 +128,7 @@ class EmbeddedQueue:
                 return False
             if now >= look_at or changed.is_set():
                 return True
-            if await change_mark(self._database) != mark:
+            if await self._database.change_mark() != mark:
                 return True
             try:
                 async with asyncio.timeout(min(POLL_SECONDS, deadline - now)):
@@ -142,12 +142,12 @@ class EmbeddedQueue:
     ) -> list[Received]:
         # A look at the table costs no write lock while there is nothing to take.
         async with self._database.reading() as reader:
-            now = await self._database.clock.now_ms(reader)
+            now = await self._database.now_ms(reader)
             visible = QueueMessage.filter(queue=queue, visible_at__lte=now)
             if not await visible.using_db(reader).exists():
                 return []
         async with self._database.transaction() as connection:
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             rows = (
                 await QueueMessage.filter(queue=queue, visible_at__lte=now)
                 .using_db(connection)

@@ -1,52 +1,31 @@
-"""The connection to the database: open, transact, tell the time, bring the schema up to date."""
+"""The database: open it, read, write, transact, bring its schema up to date."""
 
-import asyncio
-import fcntl
-import sqlite3
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+import pkgutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Self
 
-from tortoise.backends.base.client import BaseDBAsyncClient
-from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionWrapper
+from tortoise.backends.base.client import BaseDBAsyncClient, TransactionalDBClient
 from tortoise.context import TortoiseContext
-from tortoise.exceptions import BaseORMException, IntegrityError, OperationalError
 from tortoise.migrations.executor import MigrationExecutor
 
-from prover_framework.errors import StoreError
+from prover_framework.errors import SchemaMismatch
+from prover_framework.settings import POSTGRES_SCHEMES, SQLITE_SCHEME
+from prover_framework.store.engine import (
+    MIGRATIONS,
+    MIGRATIONS_TABLE,
+    Clock,
+    Connection,
+    Engine,
+    Row,
+)
+from prover_framework.store.postgres import PostgresEngine
+from prover_framework.store.sqlite import SqliteEngine
 
-APP = "prover"
-MODELS = "prover_framework.store.models"
-MIGRATIONS = "prover_framework.store.migrations"
-
-# SQLite has one writer at a time. An import of eight months of headers holds it for some
-# seconds, and whoever else wants to write should wait for that rather than fail.
-BUSY_MILLISECONDS = 60_000
-
-WRITER = "default"
-READER = "reader"
-
-
-class Clock(Protocol):
-    """Tells the time that leases and waits are measured by."""
-
-    async def now_ms(self, connection: BaseDBAsyncClient) -> int:
-        """Return milliseconds since the Unix epoch."""
-        ...
-
-
-class DatabaseClock:
-    """The database's own clock: the one that all workers share, whatever their machines say."""
-
-    async def now_ms(self, connection: BaseDBAsyncClient) -> int:
-        """Ask the database for the time."""
-        # 2440587.5 is the Julian day of the Unix epoch.
-        _, rows = await connection.execute_query(
-            "SELECT CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) AS now"
-        )
-        return int(rows[0]["now"])
+APPLIED = f"SELECT name FROM {MIGRATIONS_TABLE} ORDER BY name"  # noqa: S608 - no value of anyone's
 
 
 class Database:
@@ -54,29 +33,22 @@ class Database:
 
     Tasks that touch the database must be started inside the ``async with``: the ORM finds its
     connections through a context variable.
+
+    Args:
+        where: A file of SQLite, or a URL: ``sqlite:///FILE``, ``postgres://...``.
+        clock: Stands in for the database's own clock, the one that all workers share, whatever
+            their machines say.
     """
 
-    def __init__(self, path: Path, clock: Clock | None = None) -> None:
-        self.path = path
-        self.clock: Clock = clock or DatabaseClock()
+    def __init__(self, where: Path | str, clock: Clock | None = None) -> None:
+        self._engine = open_engine(where, clock)
         self._context = TortoiseContext()
 
     async def __aenter__(self) -> Self:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"the data directory {self.path.parent} can not be made: {error.strerror}"
-            ) from None
         await self._context.__aenter__()
         try:
-            await self._context.init(config=database_config(self.path))
-            with self._refusals():
-                # A file that can not be opened would leave the ORM's thread behind.
-                sqlite3.connect(self.path).close()
-                # The ORM connects at the first use and never lets go of its lock when that fails.
-                for name in (WRITER, READER):
-                    await self._client(name).create_connection(with_db=True)
+            await self._context.init(config=self._engine.config())
+            await self._engine.connect([self._writer, self._client(self._engine.reader_name)])
         except BaseException:
             await self._close()
             raise
@@ -98,122 +70,167 @@ class Database:
             await self._context.__aexit__(None, None, None)
 
     @property
-    def reader(self) -> BaseDBAsyncClient:
+    def name(self) -> str:
+        """What messages call the database; without a password."""
+        return self._engine.name
+
+    @property
+    def embedded(self) -> bool:
+        """Whether nobody looks after the database, so that it makes its tables itself."""
+        return self._engine.embedded
+
+    # Asking
+
+    @property
+    def reader(self) -> Connection:
         """A connection for reads outside of transactions, which no writer makes wait."""
-        return self._client(READER)
+        return self._engine.reader(self._client(self._engine.reader_name))
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[BaseDBAsyncClient]:
+    async def reading(self) -> AsyncIterator[Connection]:
         """Lend `reader` to the body.
 
         Raises:
             StoreError: The database refused, and why.
         """
-        with self._refusals():
+        with self._engine.refusals():
             yield self.reader
 
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[BaseDBAsyncClient]:
-        """Run the body in one transaction; an exception rolls all of it back.
+    async def read(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        """Run one statement that only reads, outside of transactions.
 
-        The transaction takes the write lock when it begins: a plain ``BEGIN`` that reads first
-        and then writes fails at once, whatever the busy timeout, if another process wrote in
-        between.
+        Raises:
+            StoreError: The database refused, and why.
+        """
+        return await self.reader.fetch(statement, values)
+
+    async def write(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        """Run one statement as a transaction of its own, and return its rows.
 
         Raises:
             StoreError: The database refused, and why (no space left, for one).
         """
-        client = self._client(WRITER)
-        if isinstance(client, SqliteTransactionWrapper):
+        return await self._engine.write(self._writer, statement, values)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Run the body in one transaction; an exception rolls all of it back.
+
+        Raises:
+            StoreError: The database refused, and why (no space left, for one).
+        """
+        client = self._writer
+        if isinstance(client, TransactionalDBClient):
             raise TypeError("a transaction can not begin inside of another one")
-        with self._refusals():
-            async with client._lock:  # noqa: SLF001 - the ORM's own lock on its connection
-                transaction = SqliteTransactionWrapper(client)
-                connection = transaction._connection  # noqa: SLF001 - as above
-                token = self._context.connections.set(WRITER, transaction)
+        with self._engine.refusals():
+            async with self._engine.transaction(client) as transaction:
+                token = self._context.connections.set(self._engine.writer_name, transaction)
                 try:
-                    await connection.execute("BEGIN IMMEDIATE")
                     yield transaction
-                    await connection.commit()
-                except BaseException:
-                    # Statements run one after the other in a thread of their own, and one that
-                    # is cancelled here runs there all the same. Whatever is under way, BEGIN and
-                    # COMMIT too, this comes after it, and before what the next one sends.
-                    with suppress(sqlite3.Error):
-                        await connection.rollback()
-                    raise
                 finally:
                     self._context.connections.reset(token)
 
+    async def now_ms(self, connection: Connection | None = None) -> int:
+        """Return the time in milliseconds since the Unix epoch, by the clock that counts."""
+        (row,) = await (connection or self.reader).fetch("SELECT NOW_MS AS now")
+        return int(row["now"])
+
+    async def change_mark(self) -> int:
+        """Return a number that differs when anybody has committed in between, where there is one.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+        return await self._engine.change_mark(self.reader)
+
+    # The schema
+
     async def migrate(self) -> list[str]:
-        """Bring the schema up to date; return the names of the migrations that were applied."""
-        if not await self.pending_migrations():
-            return []
-        # Several processes may start on an empty database at once; one of them migrates.
-        with self.path.with_suffix(".migrating").open("w") as lock:
-            await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
-            pending = await self.pending_migrations()
+        """Bring the schema up to date; return the names of the migrations that were applied.
+
+        Raises:
+            SchemaMismatch: The schema is ahead of this version.
+            StoreError: The database refused, and why.
+        """
+        async with self.transaction() as connection:
+            # Several processes may start on an empty database at once; one of them migrates.
+            await connection.lock("migrations")
+            applied = await self._applied(connection)
+            self._refuse_unknown(applied)
+            pending = [name for name in _known_migrations() if name not in applied]
             if pending:
-                with self._refusals():
-                    await self._executor().migrate()
+                await self._apply_all(connection)
         return pending
+
+    async def _apply_all(self, connection: Connection) -> None:
+        # The tool finds its connection through the context, which may be another database's here.
+        with TortoiseContext() as context:
+            token = context.connections.set(self._engine.writer_name, connection)
+            try:
+                executor = MigrationExecutor(connection, self._engine.config()["apps"])
+                # The tool asks for what was applied before it makes its table, and an error would
+                # end the transaction.
+                editor = executor._schema_editor(atomic=False)  # noqa: SLF001
+                await executor.recorder.ensure_schema(editor)
+                await executor.migrate()
+            finally:
+                context.connections.reset(token)
 
     async def pending_migrations(self) -> list[str]:
         """Return the names of the migrations that the schema lacks, in their order."""
-        try:
-            plan = await self._executor().plan()
-        except BaseORMException as error:
-            raise StoreError(f"the database {self.path} can not be used: {error}") from None
-        return [step.migration.name for step in plan if not step.backward]
+        applied = await self._applied(self.reader)
+        return [name for name in _known_migrations() if name not in applied]
 
-    def _executor(self) -> MigrationExecutor:
-        return MigrationExecutor(self._client(WRITER), database_config(self.path)["apps"])
+    async def require_schema(self) -> None:
+        """Require that the schema is the one that this version was written for.
 
-    def _client(self, name: str) -> SqliteClient:
-        client = self._context.db(name)
-        if not isinstance(client, SqliteClient):
-            raise TypeError(f"no transactions are known for {type(client).__name__}")
-        return client
+        An embedded database without tables is given them.
 
-    @contextmanager
-    def _refusals(self) -> Iterator[None]:
-        """Tell what the database itself is to blame for from what its user did wrong."""
-        try:
-            yield
-        except (IntegrityError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
-            raise
-        except (OperationalError, sqlite3.DatabaseError) as error:
-            raise StoreError(f"the database {self.path} refused: {error}") from error
+        Raises:
+            SchemaMismatch: It is behind or ahead, and what to do.
+            StoreError: The database refused, and why.
+        """
+        applied = await self._applied(self.reader)
+        if not applied and self.embedded:
+            await self.migrate()
+            return
+        self._refuse_unknown(applied)
+        if pending := [name for name in _known_migrations() if name not in applied]:
+            raise SchemaMismatch(
+                f"the schema of the database {self.name} is behind this version, it lacks "
+                f"{', '.join(pending)}: run `prover migrate`"
+            )
 
+    def _refuse_unknown(self, applied: Sequence[str]) -> None:
+        if unknown := sorted(set(applied) - set(_known_migrations())):
+            raise SchemaMismatch(
+                f"the schema of the database {self.name} is ahead of this version, which does not "
+                f"know {', '.join(unknown)}: run the version that made it, or a later one"
+            )
 
-def database_config(path: Path) -> dict[str, Any]:
-    """Return the ORM's configuration for an SQLite file: a connection to write, one to read."""
-    pragmas = {
-        # First of all: several processes may open a new file at once.
-        "busy_timeout": BUSY_MILLISECONDS,
-        "journal_mode": "WAL",
-        # An accepted job survives a power cut, not only a crash.
-        "synchronous": "FULL",
-        "foreign_keys": "ON",
-    }
-    return {
-        "connections": {
-            name: {
-                "engine": "tortoise.backends.sqlite",
-                "credentials": {"file_path": str(path), **pragmas, **more},
-            }
-            for name, more in ((WRITER, {}), (READER, {"query_only": "ON"}))
-        },
-        "apps": {APP: {"models": [MODELS], "migrations": MIGRATIONS, "default_connection": WRITER}},
-    }
+    async def _applied(self, connection: Connection) -> list[str]:
+        if not await self._engine.has_table(connection, MIGRATIONS_TABLE):
+            return []
+        return [row["name"] for row in await connection.fetch(APPLIED)]
+
+    @property
+    def _writer(self) -> BaseDBAsyncClient:
+        return self._client(self._engine.writer_name)
+
+    def _client(self, name: str) -> BaseDBAsyncClient:
+        return self._context.db(name)
 
 
-async def change_mark(database: Database) -> int:
-    """Return a number that differs when anybody has committed in between.
+def open_engine(where: Path | str, clock: Clock | None = None) -> Engine:
+    """Return the engine for a file or a URL; nothing is opened yet."""
+    if isinstance(where, str):
+        if where.startswith(POSTGRES_SCHEMES):
+            return PostgresEngine(where, clock)
+        where = Path(where.removeprefix(SQLITE_SCHEME))
+    return SqliteEngine(where, clock)
 
-    Raises:
-        StoreError: The database refused, and why.
-    """
-    async with database.reading() as reader:
-        _, rows = await reader.execute_query("PRAGMA data_version")
-    return int(rows[0]["data_version"])
+
+def _known_migrations() -> list[str]:
+    """Return the names of this version's migrations; they begin with their number."""
+    package = import_module(MIGRATIONS)
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))

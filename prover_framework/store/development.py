@@ -1,7 +1,5 @@
 """The ORM's configuration for writing migrations; see ``make migrations``."""
 
-from pathlib import Path
+from prover_framework.store.database import open_engine
 
-from prover_framework.store.database import database_config
-
-CONFIG = database_config(Path("development.sqlite3"))
+CONFIG = open_engine("sqlite:///development.sqlite3").config()

@@ -19,6 +19,7 @@ from prover_framework.coalesce import Coalescer
 from prover_framework.errors import GroupNotFound, LeaseLost
 from prover_framework.jobs import CANCELLABLE, FINAL, REDRIVABLE, TAKEABLE, JobState, RetryPolicy
 from prover_framework.store.database import Database
+from prover_framework.store.engine import Connection
 from prover_framework.store.models import Job, JobGroup
 
 # How long a stored job may be without a message before a sweep sends one: longer than a send
@@ -261,7 +262,7 @@ class JobStore:
 
     async def _submit(self, groups: Sequence[NewGroup]) -> list[Submitted]:
         async with self._changing() as (connection, changes):
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             mark = secrets.token_hex(16)
             rows = {group.id: JobGroup(id=group.id, submission=mark, created_at=now)
                     for group in groups}  # fmt: skip
@@ -275,7 +276,7 @@ class JobStore:
             for group in groups:
                 if makers[group.id] == mark and group.id not in made:
                     made[group.id] = tuple(_new(group.id, job, now) for job in group.jobs)
-            await connection.execute_many(
+            await connection.run_many(
                 INSERT_JOB, [_row(job) for jobs in made.values() for job in jobs]
             )
             changes.note_new([job for jobs in made.values() for job in jobs], now)
@@ -297,7 +298,7 @@ class JobStore:
     async def _mark_sent(self, batches: Sequence[Sequence[str]]) -> list[None]:
         ids = [job_id for batch in batches for job_id in batch]
         async with self._changing() as (connection, changes):
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             # A worker may have been faster: then the job is past pending and stays so.
             pending = Job.filter(id__in=ids, state=JobState.PENDING).using_db(connection)
             before = await changes.before(pending)
@@ -339,7 +340,7 @@ class JobStore:
 
     async def _take_all(self, wishes: Sequence[tuple[str, str, float]]) -> list[Taken | Refused]:
         async with self._changing() as (connection, changes):
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             return [
                 await self._take_one(connection, changes, now, job_id, worker, lease_seconds)
                 for job_id, worker, lease_seconds in wishes
@@ -394,7 +395,7 @@ class JobStore:
         """Extend leases by a sign of life; return those that are lost."""
         lost: list[Lease] = []
         async with self._database.transaction() as connection:
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             for lease in leases:
                 until = now + round(lease_seconds * 1000)
                 if not await _held(connection, lease, now).update(lease_until=until):
@@ -424,7 +425,7 @@ class JobStore:
 
     async def _succeed_all(self, successes: Sequence[_Success]) -> list[bool]:
         async with self._changing() as (connection, changes):
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             stored = [
                 bool(
                     await _held(connection, success.lease, now).update(
@@ -470,7 +471,7 @@ class JobStore:
             LeaseLost: The lease was no longer held; nothing was stored.
         """
         async with self._changing() as (connection, changes):
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             job = await _held(connection, lease, now).first()
             if job is None:
                 raise _lost(lease)
@@ -514,7 +515,7 @@ class JobStore:
             LeaseLost: The lease was no longer held; nothing was stored.
         """
         async with self._changing() as (connection, changes):
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             job = await _held(connection, lease, now).first()
             if job is None:
                 raise _lost(lease)
@@ -555,7 +556,7 @@ class JobStore:
         `mark_sent` gives the message that was sent its time to be answered.
         """
         async with self._changing() as (connection, changes):
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             expired = (
                 await Job.filter(state=JobState.RUNNING, lease_until__lte=now)
                 .using_db(connection)
@@ -588,7 +589,7 @@ class JobStore:
     async def wake_waiting(self) -> int:
         """Make every waiting job due at once, since new headers came; return how many."""
         async with self._database.transaction() as connection:
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             return await (
                 Job.filter(state=JobState.WAITING)
                 .using_db(connection)
@@ -602,7 +603,7 @@ class JobStore:
             GroupNotFound: There is no such group.
         """
         async with self._changing() as (connection, changes):
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             live = Job.filter(group_id=group_id, state__in=CANCELLABLE).using_db(connection)
             before = await changes.before(live)
             await live.update(
@@ -624,7 +625,7 @@ class JobStore:
             GroupNotFound: There is no such group.
         """
         async with self._changing() as (connection, changes):
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             ended = Job.filter(group_id=group_id, state__in=REDRIVABLE).using_db(connection)
             before = await changes.before(ended)
             await ended.update(
@@ -674,7 +675,7 @@ class JobStore:
         **fields: Any,
     ) -> None:
         async with self._changing() as (connection, changes):
-            now = await self._database.clock.now_ms(connection)
+            now = await self._database.now_ms(connection)
             if finished:
                 fields["finished_at"] = now
             if due_in_ms is not None:
@@ -686,7 +687,7 @@ class JobStore:
             await changes.note(JobState.RUNNING, [lease.job_id], now)
 
     @asynccontextmanager
-    async def _changing(self) -> AsyncIterator[tuple[BaseDBAsyncClient, _Changes]]:
+    async def _changing(self) -> AsyncIterator[tuple[Connection, _Changes]]:
         """Run the body in a transaction, and tell what it changed once that is committed."""
         async with self._database.transaction() as connection:
             changes = _Changes(connection, wanted=self._on_change is not None)

@@ -422,10 +422,12 @@ def test_plugins_as_json_are_what_the_api_tells(
     assert "loud" in prover("plugins").stdout
 
 
-def test_migrate_names_the_database(prover: Run, data_dir: Path) -> None:
-    outcome = prover("migrate")
-    assert outcome.returncode == 0
-    assert outcome.stdout == f"the schema of {data_dir / 'prover.sqlite3'} is up to date\n"
+def test_migrate_names_the_database_and_what_it_did(prover: Run, data_dir: Path) -> None:
+    first, again = prover("migrate"), prover("migrate")
+    assert (first.returncode, again.returncode) == (0, 0)
+    assert first.stdout.startswith("applied 0001_initial\n")
+    assert first.stdout.endswith(again.stdout)
+    assert again.stdout == f"the schema of {data_dir / 'prover.sqlite3'} is up to date\n"
 
 
 # Submitting without a worker.

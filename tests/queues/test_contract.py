@@ -372,7 +372,7 @@ class TestEmbedded(QueueContract):
         async def same_mark(_: Database) -> int:
             return 0
 
-        monkeypatch.setattr(embedded, "change_mark", same_mark)
+        monkeypatch.setattr(Database, "change_mark", same_mark)
         self.run(tmp_path, scenario)
 
     def test_a_database_that_refuses_fails_all_messages_of_a_send(

@@ -12,9 +12,10 @@ import pytest
 from tortoise.exceptions import IntegrityError
 
 from prover_framework.errors import StoreError
-from prover_framework.store import database as database_module
-from prover_framework.store.database import Database, change_mark
+from prover_framework.store import sqlite as sqlite_module
+from prover_framework.store.database import Database
 from prover_framework.store.models import DeadLetter
+from prover_framework.store.sqlite import SqliteConnection
 
 OPEN_AND_MIGRATE = """
 import asyncio, sys
@@ -77,13 +78,13 @@ def test_a_commit_is_on_the_disk_and_waits_its_turn(path: Path) -> None:
     async def pragmas() -> list[int]:
         async with Database(path) as database:
             rows = [
-                (await database._client("default").execute_query(f"PRAGMA {name}"))[1]
+                (await database._writer.execute_query(f"PRAGMA {name}"))[1]
                 for name in ("synchronous", "busy_timeout", "foreign_keys")
             ]
             return [int(next(iter(row[0]))) for row in rows]
 
     full = 2
-    assert asyncio.run(pragmas()) == [full, database_module.BUSY_MILLISECONDS, 1]
+    assert asyncio.run(pragmas()) == [full, sqlite_module.BUSY_MILLISECONDS, 1]
 
 
 def test_an_exception_rolls_back(path: Path) -> None:
@@ -100,7 +101,7 @@ def test_an_exception_rolls_back(path: Path) -> None:
 def test_a_locked_database_is_refused_and_usable_afterwards(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "BUSY_MILLISECONDS", 1)
+    monkeypatch.setattr(sqlite_module, "BUSY_MILLISECONDS", 1)
 
     async def meet_a_writer() -> None:
         async with Database(path) as database:
@@ -128,7 +129,7 @@ def test_a_failed_commit_rolls_back(path: Path) -> None:
 def test_a_full_disk_is_a_refusal_that_says_so(path: Path) -> None:
     async def fill() -> None:
         async with Database(path) as database:
-            await database._client("default").execute_query("PRAGMA max_page_count = 1")
+            await database._writer.execute_query("PRAGMA max_page_count = 1")
             with pytest.raises(StoreError, match="full"):
                 await bury(database, "x" * 1_000_000)
             await bury(database, "small")
@@ -161,7 +162,8 @@ def test_cancelling_a_wait_for_the_write_lock_gives_it_up(path: Path) -> None:
                 # Far enough for BEGIN to wait in the connection's thread.
                 for _ in range(10):
                     await asyncio.sleep(0)
-                assert database._client("default")._lock.locked()
+                assert isinstance(database._writer, SqliteConnection)
+                assert database._writer._lock.locked()
                 task.cancel()
                 await asyncio.sleep(0)
                 other.execute("ROLLBACK")
@@ -223,12 +225,12 @@ def test_a_violated_constraint_is_not_the_databases_refusal(path: Path) -> None:
 def test_the_change_mark_moves_with_every_commit(path: Path) -> None:
     async def watch() -> tuple[bool, bool, bool]:
         async with Database(path) as database, Database(path) as other:
-            start = await change_mark(database)
-            quiet = await change_mark(database)
+            start = await database.change_mark()
+            quiet = await database.change_mark()
             await bury(database, "own")
-            own = await change_mark(database)
+            own = await database.change_mark()
             await bury(other, "another's")
-            foreign = await change_mark(database)
+            foreign = await database.change_mark()
             return start == quiet, quiet != own, own != foreign
 
     assert asyncio.run(watch()) == (True, True, True)

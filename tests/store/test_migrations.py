@@ -6,11 +6,11 @@ from pathlib import Path
 from tortoise.context import TortoiseContext
 from tortoise.migrations.autodetector import MigrationAutodetector
 
-from prover_framework.store.database import Database, database_config
+from prover_framework.store.database import Database, open_engine
 
 
 def test_models_and_migrations_agree(tmp_path: Path) -> None:
-    config = database_config(tmp_path / "prover.sqlite3")
+    config = open_engine(tmp_path / "prover.sqlite3").config()
 
     async def missing() -> list[str]:
         async with TortoiseContext() as context:

@@ -25,7 +25,8 @@ from prover_framework.queues.base import Outgoing, Received
 from prover_framework.queues.embedded import EmbeddedQueue
 from prover_framework.service import ProvingService
 from prover_framework.settings import Settings
-from prover_framework.store.database import Clock, Database
+from prover_framework.store.database import Database
+from prover_framework.store.engine import Clock
 from prover_framework.store.headers import ChainFacts, HeaderStore
 from prover_framework.store.jobs import Failure, JobStore, StoredJob, Taken
 from prover_framework.store.models import DeadLetter, QueueMessage
@@ -167,7 +168,7 @@ class Bench:
         return await self.reaches(group, *FINAL)
 
     async def now_ms(self) -> int:
-        return await self.database.clock.now_ms(self.database.reader)
+        return await self.database.now_ms()
 
     async def messages(self) -> list[QueueMessage]:
         return await QueueMessage.all().using_db(self.database.reader).order_by("id")

@@ -1,0 +1,127 @@
+"""What a database engine has to offer, and the SQL that both of ours take.
+
+Statements are written once, in PostgreSQL's SQL with three marks of our own:
+
+- ``?`` stands for a value, whatever the engine's own placeholder is,
+- ``NOW_MS`` for the time, in milliseconds since the Unix epoch, by the clock that counts,
+- ``ROWS(?) AS name(column TYPE, ...)`` for a table whose rows come as one value, which `rows`
+  makes.
+
+An engine rewrites what it says in another way (SQLite locks no rows, so it drops the clauses that
+do) and keeps the result, so that a statement costs this once.
+"""
+
+import json
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Protocol
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+APP = "prover"
+MODELS = "prover_framework.store.models"
+MIGRATIONS = "prover_framework.store.migrations"
+
+# Where tortoise's own tool keeps the names of the migrations that were applied.
+MIGRATIONS_TABLE = "tortoise_migrations"
+
+
+class Row(Protocol):
+    """A row: its values by name or by place, or one after the other."""
+
+    def __getitem__(self, key: str | int, /) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Clock(Protocol):
+    """A clock that stands in for the database's own, in tests."""
+
+    @property
+    def ms(self) -> int:
+        """The time, in milliseconds since the Unix epoch."""
+        ...
+
+
+class Connection(BaseDBAsyncClient):
+    """A connection that takes statements in the form of this module, besides what the ORM sends."""
+
+    @abstractmethod
+    async def fetch(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        """Run a statement and return its rows.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+
+    @abstractmethod
+    async def run_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each row of values.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+
+    @abstractmethod
+    async def lock(self, name: str) -> None:
+        """Wait until no other transaction holds this lock; it is let go with the transaction."""
+
+
+class Engine(Protocol):
+    """A kind of database. Everything that only one of them does is behind this."""
+
+    name: str
+    """What messages call the database; without a password."""
+
+    writer_name: str
+    """The ORM's name of the connection that writes; no other engine's, since the ORM keeps
+    statements by it."""
+
+    reader_name: str
+    """The ORM's name of the connection for reads outside of transactions."""
+
+    embedded: bool
+    """Whether nobody looks after it, so that it makes its tables itself."""
+
+    def config(self) -> dict[str, Any]:
+        """Return the ORM's configuration: a connection to write, one to read."""
+        ...
+
+    async def connect(self, clients: Sequence[BaseDBAsyncClient]) -> None:
+        """Connect what the ORM has made of the configuration."""
+        ...
+
+    def reader(self, client: BaseDBAsyncClient) -> Connection:
+        """Return a connection for reads, which no writer makes wait."""
+        ...
+
+    async def write(
+        self, client: BaseDBAsyncClient, statement: str, values: Sequence[object]
+    ) -> Sequence[Row]:
+        """Run one statement as a transaction of its own."""
+        ...
+
+    def transaction(self, client: BaseDBAsyncClient) -> AbstractAsyncContextManager[Connection]:
+        """Begin a transaction; commit it when the body ends, or roll it back if that fails."""
+        ...
+
+    def refusals(self) -> AbstractContextManager[None]:
+        """Turn what the database itself is to blame for into a `StoreError` that says why."""
+        ...
+
+    async def has_table(self, connection: Connection, table: str) -> bool:
+        """Tell whether there is such a table."""
+        ...
+
+    async def change_mark(self, reader: Connection) -> int:
+        """Return a number that differs when anybody has committed in between, where there is one.
+
+        An engine that does not know returns the same number always.
+        """
+        ...
+
+
+def rows(values: Sequence[Mapping[str, object]]) -> str:
+    """Return rows in the form that ``ROWS(?)`` takes."""
+    return json.dumps(values)
