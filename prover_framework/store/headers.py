@@ -1,18 +1,16 @@
 """Headers and their hourly sums in the database: taken in whole, read by the hour."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, pairwise
-from typing import Any
 
 from attrs import frozen
-from tortoise.backends.base.client import BaseDBAsyncClient
-from tortoise.exceptions import OperationalError
 
 from prover_framework.chain.headers import Header
 from prover_framework.errors import (
     DataNotYet,
     HeaderConflict,
     HeaderError,
+    NumberTooLarge,
     SeriesIncomplete,
 )
 from prover_framework.model import (
@@ -23,6 +21,7 @@ from prover_framework.model import (
     TimeRange,
 )
 from prover_framework.store.database import Database
+from prover_framework.store.engine import Connection, Row
 from prover_framework.store.models import Chain
 
 # Rows for one statement: enough to make the cost of a statement vanish, few enough for memory to
@@ -61,7 +60,8 @@ AFTER = "SELECT number, timestamp FROM block_header WHERE number > ? ORDER BY nu
 
 SUM_UP = """
 INSERT INTO hourly_base_fee (hour, sum_wei, count, first_block, last_block)
-SELECT timestamp - timestamp % 3600, SUM(base_fee_wei), COUNT(*), MIN(number), MAX(number)
+SELECT timestamp - timestamp % 3600, CAST(SUM(base_fee_wei) AS BIGINT), COUNT(*),
+    MIN(number), MAX(number)
 FROM block_header WHERE timestamp BETWEEN ? AND ?
 GROUP BY timestamp - timestamp % 3600
 ON CONFLICT (hour) DO UPDATE SET
@@ -85,7 +85,8 @@ SELECT hour, sum_wei, count, first_block, last_block,
     CASE WHEN hour = ? THEN
         (SELECT timestamp FROM block_header WHERE number = first_block) END AS time_first,
     CASE WHEN hour = ? THEN
-        (SELECT timestamp FROM block_header WHERE number = last_block + 1) END AS time_after
+        (SELECT timestamp FROM block_header
+         WHERE number = NULLIF(last_block, 9223372036854775807) + 1) END AS time_after
 FROM hourly_base_fee WHERE hour >= ? AND hour < ? ORDER BY hour
 """
 
@@ -225,6 +226,8 @@ class HeaderStore:
         first: int | None = None
         last = 0
         async with self._database.transaction() as connection:
+            # Two imports at once would each sum up hours without the other's blocks.
+            await connection.lock("headers")
             await self._claim_chain(connection, facts)
             for chunk in _chunks(headers):
                 new += await self._insert(connection, chunk)
@@ -321,12 +324,10 @@ class HeaderStore:
             last_block=lasts[-1],
         )
 
-    async def _read(self, query: str, *values: int) -> Sequence[Mapping[str, Any]]:
-        async with self._database.reading() as connection:
-            _, rows = await connection.execute_query(query, list(values))
-        return rows
+    async def _read(self, query: str, *values: int) -> Sequence[Row]:
+        return await self._database.read(query, values)
 
-    async def _claim_chain(self, connection: BaseDBAsyncClient, facts: ChainFacts) -> None:
+    async def _claim_chain(self, connection: Connection, facts: ChainFacts) -> None:
         row = await Chain.first(using_db=connection)
         if row is None:
             await Chain.create(
@@ -346,9 +347,9 @@ class HeaderStore:
         row.source = facts.source
         await row.save(using_db=connection)
 
-    async def _insert(self, connection: BaseDBAsyncClient, chunk: Sequence[Header]) -> int:
+    async def _insert(self, connection: Connection, chunk: Sequence[Header]) -> int:
         _require_rising(chunk)
-        _, rows = await connection.execute_query(STORED, [chunk[0].number, chunk[-1].number])
+        rows = await connection.fetch(STORED, [chunk[0].number, chunk[-1].number])
         stored = {row["number"]: Header(*row) for row in rows}
         known = 0
         for header in chunk:
@@ -357,7 +358,7 @@ class HeaderStore:
                 _require_same(header, other)
                 known += 1
         await self._check_neighbours(connection, chunk, stored)
-        await connection.execute_many(
+        await connection.run_many(
             INSERT,
             [
                 [
@@ -376,13 +377,13 @@ class HeaderStore:
 
     async def _check_neighbours(
         self,
-        connection: BaseDBAsyncClient,
+        connection: Connection,
         chunk: Sequence[Header],
         stored: dict[int, Header],
     ) -> None:
         """Require that time rises with the number across what is stored and what comes."""
-        _, before = await connection.execute_query(BEFORE, [chunk[0].number])
-        _, after = await connection.execute_query(AFTER, [chunk[-1].number])
+        before = await connection.fetch(BEFORE, [chunk[0].number])
+        after = await connection.fetch(AFTER, [chunk[-1].number])
         merged = {header.number: header.timestamp for header in chain(chunk, stored.values())}
         merged |= {row["number"]: row["timestamp"] for row in (*before, *after)}
         for (number, timestamp), (later, later_timestamp) in pairwise(sorted(merged.items())):
@@ -392,19 +393,17 @@ class HeaderStore:
                     f"block {number} ({timestamp}); nothing was imported"
                 )
 
-    async def _sum_up(self, connection: BaseDBAsyncClient, first: int, last: int) -> None:
+    async def _sum_up(self, connection: Connection, first: int, last: int) -> None:
         """Sum up all hours from that of one timestamp to that of another."""
         begin = first - first % HOUR_SECONDS
         end = min(last - last % HOUR_SECONDS + HOUR_SECONDS - 1, MAX_INT64)
         try:
-            await connection.execute_query(SUM_UP, [begin, end])
-        except OperationalError as error:
-            if "integer overflow" in str(error):
-                raise HeaderError(
-                    "the base fees of one hour add up to more than 2^63 - 1 wei: "
-                    "these can not be base fees in wei"
-                ) from None
-            raise
+            await connection.fetch(SUM_UP, [begin, end])
+        except NumberTooLarge:
+            raise HeaderError(
+                "the base fees of one hour add up to more than 2^63 - 1 wei: "
+                "these can not be base fees in wei"
+            ) from None
 
     async def _gaps(self, limit: int) -> list[Gap]:
         gaps: list[Gap] = []
@@ -427,7 +426,7 @@ def _chunks(headers: Iterable[Header]) -> Iterator[list[Header]]:
         yield chunk
 
 
-def _facts(row: Mapping[str, Any]) -> ChainFacts:
+def _facts(row: Row) -> ChainFacts:
     return ChainFacts(row["chain_id"], simulated=bool(row["simulated"]), source=row["source"])
 
 
@@ -480,12 +479,12 @@ def _without(hours: range, known: set[int]) -> Iterator[int]:
     return (hour for hour in hours if hour not in known)
 
 
-def _gaps_between(blocks: Sequence[Mapping[str, Any]]) -> Iterator[Gap]:
+def _gaps_between(blocks: Sequence[Row]) -> Iterator[Gap]:
     for a, b in pairwise(blocks):
         yield Gap(a["number"], b["number"], a["timestamp"], b["timestamp"])
 
 
-def _holes(blocks: Sequence[Mapping[str, Any]], hour: int) -> SeriesIncomplete:
+def _holes(blocks: Sequence[Row], hour: int) -> SeriesIncomplete:
     holes = [gap for gap in _gaps_between(blocks) if gap.missing_blocks]
     named = ", ".join(_blocks_in(gap) for gap in holes[:SHOWN_HOLES])
     more = " and more" if len(holes) > SHOWN_HOLES else ""

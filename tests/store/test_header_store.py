@@ -4,15 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import pytest
 from attrs import evolve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tortoise.backends.sqlite.client import SqliteClient
 
 from prover_framework.chain import simulated
 from prover_framework.chain.headers import Header
@@ -27,6 +24,7 @@ from prover_framework.errors import (
 from prover_framework.model import MAX_INT64, SeriesKind, TimeRange
 from prover_framework.store import headers as store_module
 from prover_framework.store.database import Database
+from prover_framework.store.engine import Row
 from prover_framework.store.headers import ChainFacts, Gap, HeaderStore, ImportReport
 from prover_framework.store.models import BlockHeader, HourlyBaseFee
 
@@ -43,18 +41,28 @@ class Failing(Exception):
     """A source of headers breaks down."""
 
 
-def run(use: Callable[[HeaderStore, Database], Awaitable[T]], folder: Path | None = None) -> T:
-    """Give a store to a function; on an empty database unless a folder has one."""
+class Current:
+    """Where `run` finds the database of the test."""
 
-    async def work(folder: Path) -> T:
-        async with Database(folder / "prover.sqlite3") as database:
-            await database.migrate()
+    url = ""
+
+
+@pytest.fixture(autouse=True)
+def current_database(database_url: str) -> None:
+    Current.url = database_url
+
+
+def run(use: Callable[[HeaderStore, Database], Awaitable[T]]) -> T:
+    """Give a store on a database without headers to a function."""
+
+    async def work() -> T:
+        async with Database(Current.url) as database:
+            async with database.transaction() as connection:
+                for table in ("block_header", "hourly_base_fee", "chain"):
+                    await connection.fetch(f"DELETE FROM {table}")
             return await use(HeaderStore(database), database)
 
-    if folder:
-        return asyncio.run(work(folder))
-    with TemporaryDirectory() as made:
-        return asyncio.run(work(Path(made)))
+    return asyncio.run(work())
 
 
 async def contents(database: Database) -> tuple[list[Header], list[tuple[int, ...]]]:
@@ -421,7 +429,7 @@ def test_progress_is_told_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_database_that_can_not_be_read_is_one_error() -> None:
     async def use(store: HeaderStore, database: Database) -> None:
         async with database.transaction() as connection:
-            await connection.execute_query("ALTER TABLE chain RENAME TO gone")
+            await connection.fetch("ALTER TABLE chain RENAME TO gone")
         for read in (store.chain(), store.status(), store.hourly_series(TimeRange(0, HOUR))):
             with pytest.raises(StoreError, match="chain"):
                 await read
@@ -617,22 +625,26 @@ def test_the_status_names_every_gap(present: set[int], late: dict[int, int]) -> 
 def test_a_series_of_ninety_days_reads_no_headers_but_those_at_its_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    queries: list[tuple[str, list[Any]]] = []
-    original = SqliteClient.execute_query
+    queries: list[tuple[str, Sequence[object]]] = []
+    original = Database.read
 
-    async def recorded(self: SqliteClient, query: str, values: list[Any] | None = None) -> Any:
-        queries.append((query, values or []))
+    async def recorded(self: Database, query: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        queries.append((query, values))
         return await original(self, query, values)
 
     async def use(store: HeaderStore, database: Database) -> None:
         await store.import_headers(chain(90 * 24 * 2 + 1, seconds=1800), REAL)
-        monkeypatch.setattr(SqliteClient, "execute_query", recorded)
+        monkeypatch.setattr(Database, "read", recorded)
         series = await store.hourly_series(TimeRange(10 * HOUR, (10 + 90 * 24) * HOUR))
         monkeypatch.undo()
         assert len(series) == 90 * 24
         assert 1 <= len(queries) <= 5
+        if database.embedded:
+            await no_walks(database, queries)
+
+    async def no_walks(database: Database, queries: Sequence[tuple[str, Sequence[object]]]) -> None:
         for query, values in queries:
-            _, plan = await database.reader.execute_query(f"EXPLAIN QUERY PLAN {query}", values)
+            plan = await database.read(f"EXPLAIN QUERY PLAN {query}", values)
             steps = [row["detail"] for row in plan]
             assert not [step for step in steps if step.startswith("SCAN block_header")]
             # Reading by a range of the index on time would be a walk over all blocks too.
