@@ -3,14 +3,16 @@
 PYTHON ?= python3
 VENV := .venv
 LOCALSTACK := .venv-localstack
+VERSIONS := .venv-versions
 BIN := $(VENV)/bin
+NUMERICS := python -c 'import numpy, scipy; print(numpy.__version__, scipy.__version__)'
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PLUGINS := twap reserve_price max_return pitchlake_journal
 EXAMPLES := volatility webhook
 PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
 EDITABLE := -e . $(PLUGINS:%=-e plugins/%)
 
-.PHONY: help demo test test-localstack lint format bench migrations clean
+.PHONY: help demo test test-localstack test-versions lint format bench migrations clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -24,6 +26,13 @@ test: $(VENV)/.dev ## Install and run all tests, with coverage.
 test-localstack: $(VENV)/.dev ## Install LocalStack beside it and run the tests that need it.
 	-@$(MAKE) --no-print-directory $(LOCALSTACK)/.ready
 	$(BIN)/python -m pytest -m localstack $(ARGS)
+
+# The newest ones are most often those that `make test` has run with: then once is enough.
+test-versions: $(VERSIONS)-lowest/.ready $(VERSIONS)-newest/.ready ## Run what depends on numpy and scipy with the lowest and newest versions.
+	$(BIN)/python -m pytest -m versions tests/reproducibility $(ARGS)
+	$(VERSIONS)-lowest/bin/python -m pytest plugins/reserve_price $(ARGS)
+	[ "$$($(BIN)/$(NUMERICS))" = "$$($(VERSIONS)-newest/bin/$(NUMERICS))" ] || \
+	  $(VERSIONS)-newest/bin/python -m pytest plugins/reserve_price $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, and types strictly, over the whole tree.
 	$(BIN)/ruff format --check .
@@ -44,7 +53,7 @@ migrations: $(VENV)/.dev ## Write the migration that the models need, if any.
 	$(BIN)/tortoise -c prover_framework.store.development.CONFIG makemigrations
 
 clean: ## Remove what the commands made.
-	rm -rf $(VENV) $(LOCALSTACK) .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(LOCALSTACK) $(VERSIONS)-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -62,4 +71,16 @@ $(VENV)/.dev: constraints.txt $(PROJECTS) | $(VENV)/bin/python
 $(LOCALSTACK)/.ready: tests/localstack-requirements.txt
 	$(PYTHON) -m venv --clear $(LOCALSTACK)
 	$(LOCALSTACK)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
+
+$(VERSIONS)-lowest/.ready: WANTED = $$(grep -ohE '(numpy|scipy)>=[0-9.]+' plugins/reserve_price/pyproject.toml | sed 's/>=/==/')
+$(VERSIONS)-newest/.ready: WANTED = numpy scipy
+
+# Numpy and scipy of their own; everything else is that of the environment for development.
+$(VERSIONS)-%/.ready: plugins/reserve_price/pyproject.toml | $(VENV)/.dev
+	$(BIN)/python -m venv --clear $(@D)
+	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --only-binary :all: $(WANTED)
+	paths='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	  echo "import site; site.addsitedir('$$($(BIN)/python -c "$$paths")')" \
+	  > "$$($(@D)/bin/python -c "$$paths")/shared.pth"
 	@touch $@
