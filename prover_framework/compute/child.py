@@ -1,19 +1,19 @@
 """The compute process: computes one task after the other, and nothing else.
 
-``python -m prover_framework.compute.child FD PARENT`` reads tasks from a socket and writes
-replies to it. Standard output and error are the log's: a plugin that prints disturbs nothing.
+It reads tasks from a socket and writes replies to it. Standard output and error are the log's: a
+plugin that prints disturbs nothing. What a task has started ends with the task.
 """
 
-import ctypes
-import os
 import resource
 import signal
 import socket
-import sys
 import threading
 from typing import Any
 
+import attrs
+
 from prover_framework.compute.frames import LENGTH, Reply, Task
+from prover_framework.compute.keeper import adopt_orphans, end_children, end_with_parent
 from prover_framework.errors import (
     ComputeOutOfMemory,
     ComputeRaised,
@@ -26,42 +26,31 @@ from prover_framework.model import Verdict
 from prover_framework.plugins import Candidate, ProofHooks, load
 from prover_framework.wire import structure, unstructure
 
-PR_SET_PDEATHSIG = 1
-
 # An exception can carry anything; a log line and a column should not.
 MESSAGE_LIMIT = 2000
 
 
-def main() -> None:
-    """Serve tasks until the socket closes."""
-    connection = socket.socket(fileno=int(sys.argv[1]))
+def serve(descriptor: int, keeper: int) -> None:
+    """Serve tasks until the socket closes.
+
+    Args:
+        descriptor: The socket's.
+        keeper: Id of this process's parent.
+    """
+    connection = socket.socket(fileno=descriptor)
     # What a plugin starts has no business on this line.
     connection.set_inheritable(False)
-    _die_with_parent(int(sys.argv[2]))
+    end_with_parent(signal.SIGKILL, keeper)
+    adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     loaded: dict[str, ProofHooks] = {}
     while (text := _read_frame(connection)) is not None:
         reply = _perform(text, loaded)
+        end_children()
+        # A thread can not be ended alone.
+        reply = attrs.evolve(reply, worn=threading.active_count() > 1)
         frame = dump_json(unstructure(reply)).encode()
         connection.sendall(LENGTH.pack(len(frame)) + frame)
-
-
-def _die_with_parent(parent: int) -> None:
-    """Make sure that this process ends when its worker does, even if that is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    else:
-        threading.Thread(target=_watch_parent, args=(parent,), daemon=True).start()
-    # The worker may have died before the line above.
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _watch_parent(parent: int) -> None:
-    pause = threading.Event()
-    while os.getppid() == parent:
-        pause.wait(0.5)
-    os._exit(1)
 
 
 def _read_frame(connection: socket.socket) -> bytes | None:
@@ -145,7 +134,3 @@ def _load(module: str) -> ProofHooks:
     plugins = load([Candidate(module, module, module, "")], strict=True)
     (hooks,) = plugins.hooks.values()
     return hooks
-
-
-if __name__ == "__main__":
-    main()

@@ -47,9 +47,11 @@ class Reply:
         error_code: Code of a `prover_framework.errors.JobError`.
         error_message: Message of that error.
         permanent: Whether the error is a `prover_framework.errors.ProofError`.
+        worn: Whether the process is not to be used again: something of the task goes on in it.
     """
 
     result: dict[str, Any] | None = None
     error_code: str | None = None
     error_message: str = ""
     permanent: bool = False
+    worn: bool = False

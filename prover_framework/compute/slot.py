@@ -1,8 +1,8 @@
 """A slot: one compute process under supervision.
 
-The process is a fresh interpreter, in a session of its own, so that it can be killed with all it
-started. It is kept for the next task, since importing numerical libraries takes longer than most
-computations, and replaced when it dies, overruns or is cancelled.
+The process is a fresh interpreter with a keeper of its own, so that it can be ended with all that
+it started. It is kept for the next task, since importing numerical libraries takes longer than
+most computations, and replaced when it dies, overruns or is cancelled.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from attrs import frozen
 
+from prover_framework.compute import keeper
 from prover_framework.compute.frames import LENGTH, MAX_FRAME_BYTES, Reply, Task
 from prover_framework.errors import (
     ComputeCrashed,
@@ -48,6 +49,10 @@ LAST_WORDS_SECONDS = 1.0
 # One that has closed its connection without dying is given this long to do so.
 OBITUARY_SECONDS = 5.0
 
+# A keeper ends what it keeps within milliseconds. One that does not is ended itself, and the
+# compute process with it.
+KEEPER_SECONDS = 5.0
+
 _RAISED: dict[str, type[ComputeError]] = {
     cls.code: cls for cls in (ComputeRaised, ComputeOutOfMemory, ResultInvalid)
 }
@@ -63,6 +68,8 @@ class ReportedProofError(ProofError):
 
 @frozen
 class _Running:
+    """A keeper with its compute process, and the connection to the latter."""
+
     process: Process
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -106,6 +113,8 @@ class Slot:
         except BaseException:
             await self.kill()
             raise
+        if reply.worn:
+            await self.kill()
         if reply.error_code is None:
             if reply.result is None:
                 raise ResultInvalid("the compute process sent neither a result nor an error")
@@ -121,10 +130,16 @@ class Slot:
         running, self._running = self._running, None
         if running is None:
             return
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(running.process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            running.process.terminate()
         running.writer.close()
-        await running.process.wait()
+        try:
+            async with asyncio.timeout(KEEPER_SECONDS):
+                await running.process.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                running.process.kill()
+            await running.process.wait()
         with suppress(OSError):
             await running.writer.wait_closed()
 
@@ -174,7 +189,7 @@ async def _spawn() -> _Running:
         reader, writer = await asyncio.open_connection(sock=ours)
     except BaseException:
         if process is not None:
-            process.kill()
+            process.terminate()
         ours.close()
         raise
     return _Running(process, reader, writer)
@@ -184,8 +199,9 @@ async def _start_interpreter(descriptor: int) -> Process:
     environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
     return await asyncio.create_subprocess_exec(
         sys.executable,
-        "-m",
-        "prover_framework.compute.child",
+        # The keeper's directory is no place to import from.
+        "-P",
+        keeper.__file__,
         str(descriptor),
         str(os.getpid()),
         pass_fds=[descriptor],
@@ -218,5 +234,13 @@ async def _obituary(process: Process) -> str:
     if status is None:
         return "the compute process closed its connection"
     if status < 0:
-        return f"the compute process was ended by {signal.Signals(-status).name}"
+        return f"the compute process was ended by {_name_of(-status)}"
     return f"the compute process exited with status {status}"
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        # The real-time signals have no names.
+        return f"signal {number}"

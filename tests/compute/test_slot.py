@@ -7,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 import pytest
 
+from prover_framework.compute import keeper
 from prover_framework.compute import slot as slot_module
 from prover_framework.compute.frames import Task
 from prover_framework.compute.slot import Slot
@@ -46,7 +48,7 @@ INPUTS = Inputs(
 )
 
 PLUGIN = '''
-import ctypes, os, signal, subprocess, sys, time
+import ctypes, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 
 from attrs import frozen
@@ -209,6 +211,63 @@ def do_fork_and_die(parameters, inputs, seed):
     os.kill(os.getpid(), signal.SIGSEGV)
 
 
+def escape(path):
+    """Start a process that leaves its parent, its session and its group."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            say(path, str(os.getpid()))
+            time.sleep(600)
+        os._exit(0)
+    os.wait()
+    while not os.path.exists(path):
+        time.sleep(0.001)
+
+
+def do_escape(parameters, inputs, seed):
+    escape(parameters.path)
+    return answer()
+
+
+def do_escape_and_refuse(parameters, inputs, seed):
+    escape(parameters.path)
+    raise LabClosed("closed on Sundays")
+
+
+def do_escape_and_hang(parameters, inputs, seed):
+    escape(parameters.path)
+    while True:
+        time.sleep(60)
+
+
+def do_escape_and_die(parameters, inputs, seed):
+    escape(parameters.path)
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def do_breed(parameters, inputs, seed):
+    """Processes that start others faster than they are found one by one."""
+    for _ in range(20):
+        if os.fork() == 0:
+            os.setsid()
+            for _ in range(200):
+                if os.fork() != 0:
+                    os._exit(0)
+                os.setsid()
+            time.sleep(600)
+    return answer()
+
+
+def do_leave_thread(parameters, inputs, seed):
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    return answer()
+
+
+def do_odd_signal(parameters, inputs, seed):
+    os.kill(os.getpid(), signal.SIGRTMIN + 5)
+
+
 def do_environment(parameters, inputs, seed):
     return answer(text="\\n".join(f"{k}={v}" for k, v in sorted(os.environ.items())))
 
@@ -292,6 +351,16 @@ def gone(pid: int) -> bool:
         return True
 
 
+def forks() -> set[int]:
+    """Return the processes that are forks of a keeper that this one has started."""
+    mark = [keeper.__file__, str(os.getpid())]
+    return {
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if set(mark) <= set(process.info["cmdline"] or ()) and not gone(process.pid)
+    }
+
+
 def wait_until(holds: Callable[[], bool], seconds: float = AMPLE_SECONDS) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
@@ -356,6 +425,7 @@ def test_a_proof_error_keeps_its_code_and_message(action: str, code: str, messag
         ("sys_exit", ComputeCrashed, r"exited with status 4"),
         ("raise_unprintable", ComputeCrashed, r"exited with status 1"),
         ("segfault", ComputeCrashed, r"ended by SIGSEGV"),
+        ("odd_signal", ComputeCrashed, r"ended by signal 39"),
         ("eat", ComputeOutOfMemory, r"more memory than its limit"),
     ],
 )
@@ -460,6 +530,58 @@ def test_what_a_plugin_has_started_dies_with_it(tmp_path: Path) -> None:
     run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [("escape", None), ("escape_and_refuse", ProofError), ("escape_and_die", ComputeCrashed)],
+)
+def test_what_has_left_its_session_ends_with_its_task(
+    action: str, error: type[Exception] | None, tmp_path: Path
+) -> None:
+    async def scenario(slot: Slot) -> None:
+        before = await compute(slot, task("answer"))
+        with pytest.raises(error) if error else nullcontext():
+            await compute(slot, task(action, path=tmp_path / "pid"))
+        assert gone(await written(tmp_path / "pid")), "it outlives its task"
+        after = await compute(slot, task("answer"))
+        assert (after["pid"] == before["pid"]) == (error is not ComputeCrashed)
+
+    run(scenario)
+
+
+def test_what_has_left_its_session_ends_with_a_cancelled_call(tmp_path: Path) -> None:
+    async def scenario(slot: Slot) -> None:
+        call = asyncio.create_task(compute(slot, task("escape_and_hang", path=tmp_path / "pid")))
+        escaped = await written(tmp_path / "pid")
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert gone(escaped)
+        assert await works(slot)
+
+    run(scenario)
+
+
+def test_processes_that_start_others_all_end() -> None:
+    async def scenario(slot: Slot) -> None:
+        result = await compute(slot, task("breed"))
+        assert slot._running is not None
+        assert forks() == {slot._running.process.pid, result["pid"]}
+        await slot.kill()
+        assert forks() == set()
+
+    run(scenario)
+
+
+def test_a_thread_that_goes_on_ends_with_its_process() -> None:
+    async def scenario(slot: Slot) -> None:
+        result = await compute(slot, task("leave_thread"))
+        assert result["lab"] == 1.0
+        assert gone(int(str(result["pid"])))
+        assert await works(slot)
+
+    run(scenario)
+
+
 def test_a_fork_that_outlives_its_process_hides_no_crash(tmp_path: Path) -> None:
     """The fork holds the socket open, so its end does not tell that the process is gone."""
 
@@ -531,6 +653,34 @@ def test_the_plugin_sees_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     run(scenario)
 
 
+def test_a_keeper_that_is_killed_takes_its_process_along() -> None:
+    async def scenario(slot: Slot) -> None:
+        first = int(str((await compute(slot, task("answer")))["pid"]))
+        assert slot._running is not None
+        process = slot._running.process
+        os.kill(process.pid, signal.SIGKILL)
+        await process.wait()
+        wait_until(lambda: gone(first))
+        assert await works(slot)
+
+    run(scenario)
+
+
+def test_a_keeper_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slot_module, "KEEPER_SECONDS", 0.1)
+
+    async def scenario(slot: Slot) -> None:
+        first = int(str((await compute(slot, task("answer")))["pid"]))
+        assert slot._running is not None
+        pid = slot._running.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        await slot.kill()
+        assert gone(pid)
+        wait_until(lambda: gone(first))
+
+    run(scenario)
+
+
 def test_killing_a_slot_twice_or_before_its_start_is_no_error() -> None:
     async def scenario(slot: Slot) -> None:
         await slot.kill()
@@ -560,7 +710,7 @@ def test_slots_are_apart(tmp_path: Path) -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize("action", ["", "spin"])
+@pytest.mark.parametrize("action", ["", "spin", "escape_and_hang"])
 def test_the_process_dies_with_its_killed_parent(action: str, tmp_path: Path) -> None:
     arguments = []
     if action:
@@ -573,13 +723,16 @@ def test_the_process_dies_with_its_killed_parent(action: str, tmp_path: Path) ->
     )
     try:
         assert parent.stdout is not None
-        child = int(parent.stdout.readline())
+        kept_by = int(parent.stdout.readline())
+        started = {kept_by}
         if action:
             wait_until((tmp_path / "pid").exists)
-        assert not gone(child)
+            started.add(int((tmp_path / "pid").read_text()))
+            started.update(child.pid for child in psutil.Process(kept_by).children())
+        assert not any(map(gone, started))
         parent.kill()
         parent.wait()
-        wait_until(lambda: gone(child))
+        wait_until(lambda: all(map(gone, started)))
     finally:
         parent.kill()
         parent.wait()
