@@ -1,29 +1,51 @@
-"""Import modules in a child process first, to find those that end the interpreter or hang.
+"""Load plugins in a child process first, to find those that end the interpreter or hang.
 
-Run as a module it is that child: ``python -m prover_framework.probe MODULE...`` writes the number
-of each module to its standard error before it imports it, so that the last number names the
+The child writes a line to a pipe before it loads each of them, so that the last line names the
 culprit when the process dies.
 """
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
+
+from prover_framework.compute import keeper
 
 # A plugin's import reads a few modules from disk; one that takes this long is waiting for
 # something that will not come.
 IMPORT_SECONDS = 30.0
 
+# Address space of the child. The largest numerical libraries need a tenth of it.
+IMPORT_MEMORY_BYTES = 4 * 2**30
 
-def find_deadly(modules: Sequence[str], *, timeout: float = IMPORT_SECONDS) -> dict[str, str]:
-    """Return those modules that must not be imported into a service, with the reason."""
+# A keeper ends what it keeps within milliseconds.
+KEEPER_SECONDS = 5.0
+
+NEXT = b"next\n"
+FULL = b"full\n"
+END = b"end\n"
+
+
+def find_deadly(
+    modules: Sequence[str],
+    *,
+    timeout: float = IMPORT_SECONDS,
+    memory_bytes: int = IMPORT_MEMORY_BYTES,
+) -> dict[str, str]:
+    """Return those modules that must not be loaded into a service, with the reason.
+
+    Args:
+        modules: Import paths of plugins.
+        timeout: How long loading some of them may take, in seconds.
+        memory_bytes: How much address space loading them may need.
+    """
     deadly: dict[str, str] = {}
     remaining = list(modules)
     while remaining:
-        reached, reason = _try_imports(remaining, timeout)
+        reached, reason = _try(remaining, timeout, memory_bytes)
         if reason is None:
             break
         deadly[remaining[reached]] = reason
@@ -31,13 +53,35 @@ def find_deadly(modules: Sequence[str], *, timeout: float = IMPORT_SECONDS) -> d
     return deadly
 
 
-def _try_imports(modules: Sequence[str], timeout: float) -> tuple[int, str | None]:
-    """Import modules in one child; return the index of the one it died at, and how."""
+def serve(descriptor: int, keeper_pid: int, memory_bytes: int | str, *modules: str) -> None:
+    """Load plugins, in the child: what they register, too, is their code."""
+    from prover_framework.plugins import Candidate, load
+
+    keeper.end_with_parent(signal.SIGKILL, keeper_pid)
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
+    for module in modules:
+        os.write(descriptor, NEXT)
+        try:
+            import_module(module)
+            load([Candidate(module, module, module, "")])
+        except MemoryError:
+            os.write(descriptor, FULL)
+            os._exit(1)
+        except Exception:  # noqa: S112 - found and told again by the process that wants the module
+            continue
+    os.write(descriptor, END)
+    # Threads or exit handlers that a plugin left behind must not keep the probe alive.
+    os._exit(0)
+
+
+def _try(modules: Sequence[str], timeout: float, memory_bytes: int) -> tuple[int, str | None]:
+    """Load plugins in one child; return the index of the one it died at, and how."""
     read_end, write_end = os.pipe()
     with os.fdopen(read_end, "rb") as marks:
         try:
+            command = ["prover_framework.probe", write_end, os.getpid(), memory_bytes, *modules]
             child = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-P", "-m", "prover_framework.probe", str(write_end), *modules],
+                [sys.executable, "-P", keeper.__file__, *map(str, command)],
                 pass_fds=[write_end],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -48,35 +92,32 @@ def _try_imports(modules: Sequence[str], timeout: float) -> tuple[int, str | Non
         finally:
             os.close(write_end)
         try:
-            status = child.wait(timeout)
+            status: int | None = child.wait(timeout)
         except subprocess.TimeoutExpired:
-            # The child leads a process group of its own; what the import started goes with it.
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
+            child.terminate()
             status = None
+        except BaseException:
+            child.terminate()
+            raise
+        finally:
+            _bury(child)
         # A grandchild may still hold the pipe open; what was written is all there is to know.
         os.set_blocking(marks.fileno(), False)
         written = marks.read() or b""
-    reached = written.count(b"\n") - 1
-    if written.endswith(b"end\n"):
+    reached = max(written.count(NEXT) - 1, 0)
+    if written.endswith(END):
         return len(modules), None
+    if written.endswith(FULL):
+        return reached, f"loading it needs more than {memory_bytes >> 20} MiB of memory"
     if status is None:
-        return max(reached, 0), f"its import did not finish within {timeout:g} s"
+        return reached, f"loading it did not come to an end within {timeout:g} s"
     how = f"signal {-status}" if status < 0 else f"exit status {status}"
-    return max(reached, 0), f"its import ends the interpreter ({how})"
+    return reached, f"loading it ends the interpreter ({how})"
 
 
-def _main() -> None:
-    descriptor = int(sys.argv[1])
-    for module in sys.argv[2:]:
-        os.write(descriptor, b"next\n")
-        # What an import raises is found and told again by the process that wants the module.
-        with suppress(Exception):
-            import_module(module)
-    os.write(descriptor, b"end\n")
-    # Threads or exit handlers that a plugin left behind must not keep the probe alive.
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    _main()
+def _bury(child: "subprocess.Popen[bytes]") -> None:
+    try:
+        child.wait(KEEPER_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()

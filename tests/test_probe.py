@@ -76,9 +76,9 @@ def test_modules_that_end_the_interpreter_are_named_and_the_others_are_still_tri
     deadly = find_deadly([leaves, fine, exits, interrupts, fine, crashes, fine], timeout=20)
 
     assert set(deadly) == {leaves, exits, interrupts, crashes}
-    assert deadly[leaves] == "its import ends the interpreter (exit status 0)"
-    assert deadly[exits] == "its import ends the interpreter (exit status 3)"
-    assert deadly[crashes] == "its import ends the interpreter (signal 11)"
+    assert deadly[leaves] == "loading it ends the interpreter (exit status 0)"
+    assert deadly[exits] == "loading it ends the interpreter (exit status 3)"
+    assert deadly[crashes] == "loading it ends the interpreter (signal 11)"
 
 
 def test_a_module_that_waits_for_ever_is_ended_with_all_it_started(
@@ -95,7 +95,54 @@ def test_a_module_that_waits_for_ever_is_ended_with_all_it_started(
 
     deadly = find_deadly([fine, hangs, fine], timeout=TIMEOUT)
 
-    assert deadly == {hangs: "its import did not finish within 2 s"}
+    assert deadly == {hangs: "loading it did not come to an end within 2 s"}
+    assert ends(int(note.read_text("utf-8")))
+
+
+HOOKS = """
+import os, time
+from prover_framework import hookimpl
+
+@hookimpl
+def proof_type():
+    {}
+"""
+
+
+def test_what_a_plugin_does_when_it_registers_is_tried_as_well(write: Write) -> None:
+    exits = write(HOOKS.format("os._exit(9)"))
+    hangs = write(HOOKS.format("time.sleep(600)"))
+    raises = write(HOOKS.format("1 / 0"))
+    leaves = write(HOOKS.format("raise SystemExit"))
+    assert find_deadly([raises, exits, leaves, hangs, raises], timeout=TIMEOUT) == {
+        exits: "loading it ends the interpreter (exit status 9)",
+        hangs: "loading it did not come to an end within 2 s",
+    }
+
+
+def test_a_plugin_that_eats_memory_at_its_import_is_found(write: Write) -> None:
+    eats = write("food = [bytearray(2**20) for _ in range(2**20)]")
+    fine = write("x = 1")
+    assert find_deadly([fine, eats, fine], memory_bytes=2**29) == {
+        eats: "loading it needs more than 512 MiB of memory"
+    }
+
+
+@pytest.mark.parametrize("then", ["", "os._exit(1)", "time.sleep(600)"])
+def test_what_has_left_its_session_ends_with_the_probe(
+    write: Write, tmp_path: Path, then: str
+) -> None:
+    note = tmp_path / "pid"
+    escapes = write(
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        f"    open({str(note)!r} + '.part', 'w').write(str(os.getpid()))\n"
+        f"    os.rename({str(note)!r} + '.part', {str(note)!r})\n"
+        "    time.sleep(600)\n"
+        f"while not os.path.exists({str(note)!r}): time.sleep(0.001)\n" + then
+    )
+    assert set(find_deadly([escapes], timeout=TIMEOUT)) == ({escapes} if then else set())
     assert ends(int(note.read_text("utf-8")))
 
 
@@ -116,5 +163,5 @@ def test_the_probe_keeps_deadly_plugins_out_of_the_process_that_loads(write: Wri
     ]
     loaded = plugins.load(candidates, probe=find_deadly)
     assert [bool(plugin.failure) for plugin in loaded.found] == [True, False]
-    assert loaded.found[0].failure == "its import ends the interpreter (exit status 1)"
+    assert loaded.found[0].failure == "loading it ends the interpreter (exit status 1)"
     assert set(loaded.hooks) == {"twap"}

@@ -1,9 +1,10 @@
-"""The keeper of a compute process: it ends when its worker does, with all that it has started.
+"""The keeper of a process that runs a plugin's code: it ends whatever that code has started.
 
-``python keeper.py FD PARENT`` forks, becomes the keeper, and lets the child be the compute process
-(`prover_framework.compute.child`). A process that a plugin starts can leave its session and its
-parent, but not its keeper: on Linux, whoever loses his parent becomes the keeper's child, or the
-compute process's while that lives. Elsewhere the keeper ends the compute process's group.
+``python keeper.py MODULE FD PARENT ARGUMENT...`` forks and becomes the keeper. The child calls
+``MODULE.serve(FD, KEEPER, ARGUMENT...)``. It ends, with all that it has started, when PARENT ends
+or sends SIGTERM to the keeper. A process that a plugin starts can leave its session and its parent,
+but not its keeper: on Linux, whoever loses his parent becomes the keeper's child. Elsewhere the
+keeper ends the child's group.
 
 This file is run before anything is imported, so that the keeper costs next to no memory.
 """
@@ -20,26 +21,26 @@ WATCH_SECONDS = 0.5
 
 
 def main() -> None:
-    """Keep one compute process until it ends, or the worker does, or says so with SIGTERM."""
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    """Keep one process until it ends, or the parent does, or says so with SIGTERM."""
+    module, descriptor, parent, *arguments = sys.argv[1:]
     awaited = {signal.SIGCHLD, signal.SIGTERM}
     for number in awaited:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     adopt_orphans()
-    end_with_parent(signal.SIGTERM, parent)
+    end_with_parent(signal.SIGTERM, int(parent))
     keeper = os.getpid()
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
         os.setsid()
         # The keeper has no use for what this imports.
-        from prover_framework.compute.child import serve
+        from importlib import import_module
 
-        serve(descriptor, keeper)
+        import_module(module).serve(int(descriptor), keeper, *arguments)
         return
-    # The worker learns of the compute process's end by the end of its connection.
-    os.close(descriptor)
+    # The parent learns of the child's end by the end of its connection.
+    os.close(int(descriptor))
     status = _wait(child)
     end_children(child)
     _end_like(status)
@@ -95,7 +96,7 @@ def _wait(child: int) -> int | None:
 
 
 def _end_like(status: int | None) -> None:
-    """End as the compute process has, so that the worker sees how that was."""
+    """End as the child has, so that the parent sees how that was."""
     if status is None:
         os._exit(0)
     code = os.waitstatus_to_exitcode(status)

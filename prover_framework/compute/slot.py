@@ -202,6 +202,7 @@ async def _start_interpreter(descriptor: int) -> Process:
         # The keeper's directory is no place to import from.
         "-P",
         keeper.__file__,
+        "prover_framework.compute.child",
         str(descriptor),
         str(os.getpid()),
         pass_fds=[descriptor],
