@@ -430,7 +430,9 @@ def test_hiding_rounds_up_and_goes_in_batches(scripted: ScriptedServer) -> None:
             await queue.hide([held("r")], -1)
             await queue.hide([], 1)
         calls = scripted.of("ChangeMessageVisibilityBatch")
-        assert [len(call.entries) for call in calls] == [10, 10, 3, 1, 1]
+        # Those of one call are under way at the same time.
+        assert sorted(len(call.entries) for call in calls[:3]) == [3, 10, 10]
+        assert [len(call.entries) for call in calls[3:]] == [1, 1]
         assert [call.entries[0]["VisibilityTimeout"] for call in calls] == [10] * 3 + [43_200, 0]
 
     run(scenario())
