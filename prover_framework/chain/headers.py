@@ -48,6 +48,19 @@ class Header:
     parent_hash: str | None = None
 
 
+@frozen
+class StoredHeader:
+    """A header as it is stored or comes from a source: what is said of it, and its bytes.
+
+    Args:
+        header: What is said of it; None stands for nothing being said.
+        rlp: The RLP of all its fields.
+    """
+
+    header: Header
+    rlp: bytes
+
+
 # The fields, by the names that tables and files have for them.
 _BY_COLUMN = tuple(
     (column, attrgetter("base_fee_wei" if column == "base_fee_per_gas" else column))

@@ -18,7 +18,7 @@ import aiohttp
 from attrs import field, frozen
 from attrs.validators import ge, gt
 
-from prover_framework.chain.verification import StoredHeader
+from prover_framework.chain.headers import StoredHeader
 from prover_framework.chain.whole_header import FIELDS, block_hash, whole_header
 from prover_framework.errors import (
     HeaderInvalid,

@@ -12,8 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeAlias
 
-from prover_framework.chain.headers import Header
-from prover_framework.chain.verification import ChainSpan, StoredHeader, verify_chain
+from prover_framework.chain.headers import Header, StoredHeader
+from prover_framework.chain.verification import ChainSpan, verify_chain
 from prover_framework.errors import HeaderError
 
 # Headers that are read, sent to a process and verified together: a tenth of a second's work and

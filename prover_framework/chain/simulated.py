@@ -15,13 +15,16 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from math import exp, log, pi, sin, sqrt
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from prover_framework.chain.headers import MAX_NUMBER, MAX_TIMESTAMP, Header, next_base_fee_wei
+from prover_framework.chain.headers import (
+    MAX_NUMBER,
+    MAX_TIMESTAMP,
+    Header,
+    StoredHeader,
+    next_base_fee_wei,
+)
 from prover_framework.model import HOUR_SECONDS
-
-if TYPE_CHECKING:
-    from prover_framework.chain.verification import StoredHeader
 
 # The slot time of Ethereum since proof of stake; a simulated chain misses no slot.
 BLOCK_SECONDS = 12
@@ -93,7 +96,7 @@ def simulate(
     return islice(_blocks(first_hour, random, first_number), hours * BLOCKS_PER_HOUR + 1)
 
 
-def made_whole(headers: Iterable[Header]) -> Iterator["StoredHeader"]:
+def made_whole(headers: Iterable[Header]) -> Iterator[StoredHeader]:
     """Give simulated blocks all fields of a header, and with them the hashes that link them.
 
     Fields that say nothing about the base fee are zero, as in a header of the Prague fork.
@@ -102,7 +105,6 @@ def made_whole(headers: Iterable[Header]) -> Iterator["StoredHeader"]:
         headers: Consecutive blocks of a simulated chain.
     """
     # Imported where it is used: RLP and keccak double the time that a command takes to start.
-    from prover_framework.chain.verification import StoredHeader
     from prover_framework.chain.whole_header import FIELDS, FORKS, WholeHeader, block_hash
 
     zeros: dict[str, Any] = {

@@ -3,8 +3,7 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from prover_framework.chain.headers import Header
-from prover_framework.chain.verification import StoredHeader
+from prover_framework.chain.headers import Header, StoredHeader
 
 
 class HeaderSource(Protocol):

@@ -17,9 +17,9 @@ from node_server import Misbehaviour, NodeServer, block_of, node_server
 from real_headers import FORKS, LONDON, PRAGUE, PRAGUE_NEXT, stored
 
 from prover_framework.chain import node as module
+from prover_framework.chain.headers import StoredHeader
 from prover_framework.chain.node import ATTEMPTS, EthereumNode, Pace, open_node
 from prover_framework.chain.simulated import made_whole, simulate
-from prover_framework.chain.verification import StoredHeader
 from prover_framework.errors import (
     HeaderInvalid,
     HeaderRule,

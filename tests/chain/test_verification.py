@@ -12,16 +12,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from real_headers import LONDON, PRAGUE, PRAGUE_NEXT, SHANGHAI, stored
 
-from prover_framework.chain.headers import Header, next_base_fee_wei
+from prover_framework.chain.headers import Header, StoredHeader, next_base_fee_wei
 from prover_framework.chain.parallel import verify_pages
+from prover_framework.chain.rules import begins_chain, check_link
 from prover_framework.chain.simulated import made_whole, simulate
-from prover_framework.chain.verification import (
-    ChainSpan,
-    StoredHeader,
-    begins_chain,
-    check_link,
-    verify_chain,
-)
+from prover_framework.chain.verification import ChainSpan, verify_chain
 from prover_framework.chain.whole_header import FIELDS, FORKS, WholeHeader, block_hash
 from prover_framework.errors import HeaderError, HeaderInvalid, HeaderRule
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from prover_framework.chain.verification import StoredHeader
+from prover_framework.chain.headers import StoredHeader
 from prover_framework.chain.whole_header import FIELDS, WholeHeader
 
 Misbehaviour = Callable[[list[dict[str, Any]]], Awaitable[web.StreamResponse | None]]

@@ -1,6 +1,6 @@
 """Real headers of several forks, as the rows of a table have them."""
 
-from prover_framework.chain.verification import StoredHeader
+from prover_framework.chain.headers import StoredHeader
 from prover_framework.chain.whole_header import whole_header
 
 # Ethereum mainnet: the first block of London, from the time of proof of work.
