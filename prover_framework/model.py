@@ -140,6 +140,30 @@ class HourlySeries:
         return [float_from_felt(felt) for felt in self.felts()]
 
 
+@frozen(kw_only=True)
+class BlockRange:
+    """The blocks that a series was made from, and what is known of them.
+
+    Args:
+        first_block: Number of the first block of the first hour.
+        last_block: Number of the last block of the last hour.
+        first_hash: Hash of the former, ``0x`` and 64 hex digits; None where the source had none.
+        last_hash: Hash of the latter.
+        parent_hash: Hash of the block before the first.
+        verified: Whether each block has the hash of its own fields, names the hash of the block
+            before it, and has the base fee that follows from that block.
+        source: What the headers were last taken from, for people.
+    """
+
+    first_block: int
+    last_block: int
+    first_hash: str | None
+    last_hash: str | None
+    parent_hash: str | None
+    verified: bool
+    source: str
+
+
 @frozen
 class DataNeeds:
     """What data a computation needs; the framework loads it.

@@ -16,10 +16,6 @@ from prover_framework.chain.headers import Header, StoredHeader
 from prover_framework.chain.verification import ChainSpan, verify_chain
 from prover_framework.errors import HeaderError
 
-# Headers that are read, sent to a process and verified together: a tenth of a second's work and
-# some 3 MB.
-PAGE_HEADERS = 5000
-
 # Pages per process that are on their way, so that none waits for the reader. They bound the memory.
 PAGES_PER_PROCESS = 2
 
