@@ -46,7 +46,7 @@ def test_a_group_goes_through_sqs_to_its_results(tmp_path: Path) -> None:
         with dotenv.open("a") as file:
             file.write(f"SQS_QUEUE_URL={url}\n")
         prover("headers", "simulate", "--days", "20", "--end", str(END))
-        options = ("--range", RANGE, "--set", "max_return.window_hours=100")
+        options = ("--range", RANGE, "--max_return.window_hours=100")
         prover("submit", "--id", "before", *options)
         assert json.loads(prover("queue", "status", "--json"))["visible"] == 3
 

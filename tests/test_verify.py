@@ -39,7 +39,7 @@ def prover(data_dir: Path) -> Run:
         submitted = run(
             "submit",
             *("--id", "round", "--range", f"{END - DAYS * 86400}..{END}"),
-            *("--set", "max_return.window_hours=100", "--wait"),
+            *("--max_return.window_hours=100", "--wait"),
         )
         assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     finally:

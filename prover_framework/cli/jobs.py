@@ -14,10 +14,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from prover_framework.cli.common import console, progress_console, run, settings
+from prover_framework.cli.parameters import Given, ParametersCommand, given
 from prover_framework.compute.slot import Slot
 from prover_framework.errors import ProverError, RequestError
 from prover_framework.jobs import FINAL, JobState
-from prover_framework.jsontext import Json, dump_json, parse_json
+from prover_framework.jsontext import Json, dump_json
 from prover_framework.model import Verdict
 from prover_framework.plugins import Plugins
 from prover_framework.proving import Proving
@@ -44,7 +45,7 @@ STYLES: Mapping[JobState, str] = {
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 
-@click.command()
+@click.command(cls=ParametersCommand)
 @click.argument(
     "file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
@@ -57,20 +58,12 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON inst
     help="Time range, for one proof type or (without TYPE) for all required ones that have none "
     "of their own. Unix timestamps or UTC times such as 2024-05-01T12:00. May be repeated.",
 )
-@click.option(
-    "--set",
-    "parameters",
-    multiple=True,
-    metavar="TYPE.NAME=VALUE",
-    help="A further parameter of a proof type; VALUE is JSON. May be repeated.",
-)
 @click.option("--wait", is_flag=True, help="Show the jobs until all have ended.")
 @_as_json
 def submit(
     file: Path | None,
     group_id: str | None,
     ranges: tuple[str, ...],
-    parameters: tuple[str, ...],
     *,
     wait: bool,
     as_json: bool,
@@ -81,23 +74,22 @@ def submit(
     Example:
       prover submit --id round-7 --range 2024-03-01..2024-05-30 --wait
 
+    A parameter of a proof type is an option of its own, --TYPE.NAME; those of the proof types that
+    are installed here are listed below.
+
     With --wait the exit status is 1 unless all jobs succeeded.
     """  # noqa: D301 - click looks for the character itself
-    if file and (group_id is not None or ranges or parameters):
+    wanted = given()
+    if file and (group_id is not None or ranges or wanted.values):
         raise click.UsageError("give either a FILE or flags, not both")
-    plugins = load_plugins(settings())
-    body = (
-        file.read_bytes()
-        if file
-        else dump_json(_document(plugins, group_id, ranges, parameters)).encode()
-    )
+    body = file.read_bytes() if file else dump_json(_document(wanted, group_id, ranges)).encode()
 
     async def send(runtime: Runtime) -> GroupView:
         request = runtime.service.parse(body)
         return await _accepted(runtime, await runtime.service.submit(request), wait=wait)
 
     try:
-        group = _with_runtime(plugins, send)
+        group = _with_runtime(wanted.plugins, send)
     except RequestError as error:
         raise click.UsageError("\n  ".join(map(str, error.problems))) from None
     _show(group, as_json=as_json)
@@ -255,11 +247,9 @@ def _with_runtime(plugins: Plugins, use: Callable[[Runtime], Coroutine[Any, Any,
     return run(work())
 
 
-def _document(
-    plugins: Plugins, group_id: str | None, ranges: Sequence[str], parameters: Sequence[str]
-) -> dict[str, Json]:
+def _document(wanted: Given, group_id: str | None, ranges: Sequence[str]) -> dict[str, Json]:
     """Build the body of a request from flags; what is wrong with its content the service says."""
-    types = plugins.proof_types
+    types = wanted.plugins.proof_types
     spans: dict[str, dict[str, Json]] = {}
     for text in ranges:
         name, _, span = text.rpartition("=")
@@ -276,15 +266,8 @@ def _document(
     if (for_all := spans.pop("", None)) is not None:
         forms.update({name: dict(for_all) for name in types if types[name].required})
     forms.update(spans)
-    for text in parameters:
-        path, equals, value = text.partition("=")
-        name, dot, key = path.partition(".")
-        if not (equals and dot):
-            raise click.BadParameter(f"{text!r} is not TYPE.NAME=VALUE", param_hint="--set")
-        try:
-            forms.setdefault(name, {})[key] = parse_json(value.encode())
-        except RequestError as error:
-            raise click.BadParameter(f"{text!r}: {error}", param_hint="--set") from None
+    for name, values in wanted.values.items():
+        forms.setdefault(name, {}).update(values)
     if group_id is None:
         group_id = f"cli-{secrets.token_hex(6)}"
     return {**forms, GROUP_ID_KEY: group_id}

@@ -19,6 +19,7 @@ from typing import Any
 
 import click
 import pytest
+from plugin_files import install_plugin
 from rich.console import Console
 
 from prover_framework.cli import common, jobs, main
@@ -324,16 +325,16 @@ def test_progress_is_shown_on_a_terminal_and_there_only(
         (["submit", "--range", "1..2", "--range", "3..4"], 2, "the second range for all"),
         (["submit", "--range", "twap=1..2", "--range", "twap=1..3"], 2, "second range for twap"),
         (["submit", "--range", "1..2", "--range", "foo=1..2"], 2, "foo"),
-        (["submit", "--range", "1..2", "--set", "twap"], 2, "is not TYPE.NAME=VALUE"),
-        (["submit", "--range", "1..2", "--set", "twap=5"], 2, "is not TYPE.NAME=VALUE"),
-        (["submit", "--range", "1..2", "--set", "twap.a=x"], 2, "is not JSON"),
+        (["submit", "--max_return.window_hours", "x"], 2, "'x' is not INTEGER"),
+        (["submit", "--foo.a", "5"], 2, "No such option '--foo.a'"),
+        (["submit", "empty", "--twap.end_timestamp", "5"], 2, "either a FILE or flags, not both"),
         (
-            ["submit", "--range", "1..2", "--set", "twap.a=5"],
+            ["submit", "--range", "1..2", "--twap.end_timestamp", "1.5"],
             2,
-            "is unknown (known: start_timestamp, end_timestamp)",
+            "twap.end_timestamp: must be an integer, got the number 1.5",
         ),
         (
-            ["submit", "--range", "1..2", "--set", "max_return.window_hours=0"],
+            ["submit", "--range", "1..2", "--max_return.window_hours=0"],
             2,
             "max_return.window_hours: must be >= 1",
         ),
@@ -406,17 +407,13 @@ def test_a_disabled_plugin_is_listed_as_such(prover: Run, monkeypatch: pytest.Mo
 def test_plugins_as_json_are_what_the_api_tells(
     prover: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "loud_plugin_of_a_test.py").write_text("print('out of turn')\n1 / 0")
-    metadata = tmp_path / "loud_plugin-1.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: loud-plugin\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text("[prover_framework]\nloud = loud_plugin_of_a_test")
+    install_plugin(tmp_path, "loud", "print('out of turn')\n1 / 0")
     monkeypatch.syspath_prepend(tmp_path)
     outcome = prover("plugins", "--json")
     assert outcome.returncode == 1, "a plugin can not be used"
     told = json.loads(outcome.stdout)
     (loud,) = (plugin for plugin in told["plugins"] if plugin["name"] == "loud")
-    assert (loud["state"], loud["distribution"]) == ("failed", "loud-plugin")
+    assert (loud["state"], loud["distribution"]) == ("failed", "prover-loud")
     assert loud["failure"] == "its import failed: ZeroDivisionError: division by zero"
     assert {"twap", "max_return"} <= {each["name"] for each in told["proof_types"]}
     assert "loud" in prover("plugins").stdout
@@ -452,7 +449,7 @@ def test_submit_by_flags(prover: Run, data_dir: Path) -> None:
         "--range", "max_return=2023-10-01..2023-11-01T12:30+01:00",
         "--range", "1700000000..1700003600",
         "--range", "twap=2023-11-01T00:00:00Z..2023-11-02",
-        "--set", "max_return.window_hours=24",
+        "--max_return.window_hours", "24",
     )  # fmt: skip
     group = submitted(outcome)
     assert group["job_group_id"] == "g-1"
@@ -603,7 +600,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         assert worker.wait(30) == 0
 
 
-FLAGS = ("--range", f"{END - 15 * 24 * HOUR}..{END}", "--set", "max_return.window_hours=48")
+FLAGS = ("--range", f"{END - 15 * 24 * HOUR}..{END}", "--max_return.window_hours=48")
 
 
 def test_submit_and_wait_gives_all_results(
