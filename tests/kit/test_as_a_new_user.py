@@ -1,0 +1,238 @@
+"""What a new user does, with nothing but what pip installs: a proof type of one's own, examples.
+
+The steps are those of the README. Nothing here is editable, and no source tree is on the path.
+"""
+
+import base64
+import hmac
+import json
+import os
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import pytest
+from attrs import evolve
+from distributions import PATIENCE_SECONDS, ROOT, Environment
+
+from prover_framework import TimeRange
+from prover_framework.testing import simulated_series
+
+DAYS = 20
+END = 1_704_067_200
+START = END - DAYS * 86_400
+RANGE = {"start_timestamp": START, "end_timestamp": END}
+REQUIRED = {"twap": RANGE, "reserve_price": RANGE, "max_return": {**RANGE, "window_hours": 240}}
+
+HIGHEST = "highest = max(counted, key="
+LOWEST = "highest = min(counted, key="
+
+# The first run on a machine fetches some hundred megabytes.
+pytestmark = pytest.mark.timeout(600)
+
+SECRET = base64.b64encode(bytes(range(32))).decode()
+
+
+@contextmanager
+def service(fresh: Environment, **settings: str) -> Iterator[str]:
+    """Run ``prover up`` on a free port; yield where it answers."""
+    log = fresh.work / f"service-{time.monotonic_ns()}.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [fresh.command("prover"), "up", "--port", "0"],
+            cwd=fresh.work,
+            env={**fresh.variables, **settings},
+            stderr=file,
+        )
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while "listening on " not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield log.read_text().partition("listening on ")[2].split()[0]
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 0, log.read_text()
+
+
+def call(url: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+    request = urllib.request.Request(
+        url,
+        None if body is None else json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def prove(url: str, group: str, **jobs: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Submit a group and wait; return the results by proof type."""
+    status, answer = call(f"{url}/api/job", {"job_group_id": group, **jobs})
+    assert status == 200, answer
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (found := call(f"{url}/api/job/{group}")[1])["status"] not in ("succeeded", "failed"):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    assert found["status"] == "succeeded", found
+    return {job["job_id"]: job["result"] for job in found["jobs"]}
+
+
+@pytest.fixture(scope="module")
+def with_headers(fresh: Environment) -> Environment:
+    fresh.run("prover", "headers", "simulate", "--days", str(DAYS), "--end", str(END))
+    return fresh
+
+
+def test_only_what_pip_installed_is_there(fresh: Environment) -> None:
+    program = """
+import sys, prover_framework, prover_twap
+print([name for name in ("pytest", "hypothesis", "ruff") if name in sys.modules])
+print(prover_framework.__file__, prover_twap.__file__, sys.path)
+"""
+    modules, paths = fresh.run("python", "-c", program).splitlines()
+    assert modules == "[]"
+    assert str(fresh.directory) in paths
+    assert str(ROOT / "prover_framework") not in paths
+    assert str(ROOT / "plugins") not in paths
+
+
+def test_a_proof_type_of_ones_own(
+    with_headers: Environment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user, began = with_headers, time.monotonic()
+    user.run("prover", "new-plugin", "lowest-hour")
+    project = user.work / "prover-lowest-hour"
+    user.run("pip", "install", ".[testing]", cwd=project)
+    assert " passed" in user.run("pytest", cwd=project)
+
+    module = project / "src" / "prover_lowest_hour" / "__init__.py"
+    source = module.read_text()
+    assert source.count(HIGHEST) == 1
+    module.write_text(source.replace(HIGHEST, LOWEST))
+    user.run("pip", "wheel", "--no-deps", "-w", "dist", ".", cwd=project)
+    (wheel,) = project.glob("dist/*.whl")
+    user.run("pip", "install", "--force-reinstall", "--no-deps", wheel)
+    assert "lowest_hour" in user.run("prover", "plugins")
+
+    with service(user) as url:
+        mine = prove(url, "mine", **REQUIRED, lowest_hour=RANGE)["lowest_hour"]
+        ended = time.monotonic()
+    user.run("prover", "verify", "mine")
+    with capsys.disabled():
+        print(f"\n  from prover new-plugin to its result: {ended - began:.1f} s")
+
+    series = simulated_series(TimeRange(START, END))
+    assert mine["lowest_hour"] == min(series.means_wei())
+    assert mine["evidence"]["first_hour"] == START
+    assert mine["evidence"]["simulated"]
+
+    user.run("pip", "uninstall", "--yes", "prover-lowest-hour")
+    with service(user) as url:
+        status, answer = call(
+            f"{url}/api/job", {"job_group_id": "again", **REQUIRED, "lowest_hour": RANGE}
+        )
+        # What it has proved stays, and is told.
+        assert prove_again(url, "mine")["lowest_hour"] == mine
+    assert status == 400
+    assert answer == {
+        "status": "error",
+        "message": "'lowest_hour': is not an installed proof type "
+        "(installed: max_return, reserve_price, twap)",
+        "job_group_id": "again",
+    }
+
+
+def prove_again(url: str, group: str) -> dict[str, Any]:
+    return {job["job_id"]: job["result"] for job in call(f"{url}/api/job/{group}")[1]["jobs"]}
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, "Queue[tuple[Any, bytes]]"]]:
+    """An HTTP server that is not ready for the first request it gets."""
+    got: Queue[tuple[Any, bytes]] = Queue()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            first = got.empty()
+            got.put((self.headers, self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(503 if first else 204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/", got
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("example", ["volatility", "webhook"])
+def test_an_example_passes_its_own_tests(fresh: Environment, example: str) -> None:
+    fresh.run("pip", "install", f"prover-{example}[testing]")
+    tests = ROOT / "examples" / example / "tests"
+    done = fresh.run(
+        "pytest",
+        *("-c", os.devnull, "-p", "no:cacheprovider", "--import-mode=importlib"),
+        *("--rootdir", tests, tests),
+    )
+    assert " passed" in done
+
+
+def test_examples_serve_until_they_are_uninstalled(
+    with_headers: Environment, receiver: tuple[str, "Queue[tuple[Any, bytes]]"]
+) -> None:
+    url_of_receiver, got = receiver
+    user = evolve(
+        with_headers,
+        variables={
+            **with_headers.variables,
+            "PROVER_WEBHOOK_URL": url_of_receiver,
+            "PROVER_WEBHOOK_SECRET": SECRET,
+            "PROVER_PLUGINS": "volatility,webhook",
+        },
+    )
+    user.run("pip", "install", "prover-volatility", "prover-webhook")
+    asked = {**RANGE, "interval_hours": 24}
+    with service(user) as url:
+        result = prove(url, "swings", volatility=asked)["volatility"]
+        refused, taken = (got.get(timeout=PATIENCE_SECONDS) for _ in range(2))
+    user.run("prover", "verify", "swings")
+    assert (result["returns"], result["interval_hours"]) == (19, 24)
+    assert refused[0]["webhook-id"] == taken[0]["webhook-id"]
+    headers, body = taken
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.digest(base64.b64decode(SECRET), signed, "sha256")).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert json.loads(body)["data"]["result"]["volatility"] == result["volatility"]
+
+    user.run("pip", "uninstall", "--yes", "prover-volatility", "prover-webhook")
+    with service(with_headers) as url:
+        status, answer = call(
+            f"{url}/api/job", {"job_group_id": "more", **REQUIRED, "volatility": asked}
+        )
+    assert status == 400
+    assert answer["message"].startswith("'volatility': is not an installed proof type (installed:")
+
+
+def test_an_sdist_installs_as_well_as_a_wheel(fresh: Environment, built: Path) -> None:
+    (sdist,) = built.glob("prover_twap-*.tar.gz")
+    fresh.run("pip", "install", "--force-reinstall", "--no-deps", sdist)
+    assert "twap" in fresh.run("prover", "plugins")
