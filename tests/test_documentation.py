@@ -118,9 +118,3 @@ def test_all_hooks_fit_on_one_screen_and_have_a_line_each() -> None:
     )
     for name in hooks:
         assert getattr(hookspecs, name).__doc__
-
-
-def test_the_core_knows_no_proof_type() -> None:
-    names = re.compile(r"twap|reserve.?price|max.?return", re.IGNORECASE)
-    for path in (ROOT / "prover_framework").rglob("*.py"):
-        assert not (found := names.findall(path.read_text())), f"{path}: {found}"

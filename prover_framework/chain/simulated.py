@@ -6,9 +6,9 @@ one passes. It must therefore be labelled as simulated wherever it is stored or 
 
 The market: the log of the fee at which exactly half of the gas is used is, at the start of hour
 ``i``, ``level + trend * i + season + x[i]``, and a straight line in between. The season is a daily
-and a weekly wave by UTC. The rest ``x`` reverts to its mean and jumps, as the model that a reserve
-price is calibrated with supposes: ``x[i+1] = phi * x[i] + sigma * Z + J * (mu_j + sigma_j * Z')``,
-less the mean of the jumps, with normal ``Z`` and ``Z'`` and with ``J`` 1 at times and else 0.
+and a weekly wave by UTC. The rest ``x`` reverts to its mean and jumps, as models of the fee that
+prices are made with suppose: ``x[i+1] = phi * x[i] + sigma * Z + J * (mu_j + sigma_j * Z')``, less
+the mean of the jumps, with normal ``Z`` and ``Z'`` and with ``J`` 1 at times and else 0.
 """
 
 from collections.abc import Iterable, Iterator
