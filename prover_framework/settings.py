@@ -274,6 +274,19 @@ class Settings:
             return {}
         return {**dict(self.further_queue_urls), DEFAULT_QUEUE: self.sqs_queue_url}
 
+    def require_queue(self, name: str) -> None:
+        """Require that there is a queue of a name; without SQS every name has one.
+
+        Raises:
+            SettingsError: There is none.
+        """
+        urls = self.queue_urls
+        if urls and name not in urls:
+            known = ", ".join(sorted(urls))
+            raise SettingsError(
+                f"queue {name!r} has no URL (known: {known}); PROVER_QUEUE_URLS gives it one"
+            )
+
     @property
     def sqlite_path(self) -> Path:
         """Where the embedded database is."""

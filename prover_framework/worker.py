@@ -58,6 +58,10 @@ SWEEP_LIMIT = 100
 # A database or queue that is out of order is asked again at this pace.
 TROUBLE_SECONDS = 1.0
 
+# A message is hidden for waits up to this long. For longer ones it is deleted, and the sweep sends
+# another when the job is due: SQS hides for 12 hours at the most, and counts every receive.
+MAX_HIDE_SECONDS = 300.0
+
 # Giving a job back is one write; a database that takes longer will free it when the lease expires.
 GIVE_BACK_SECONDS = 5.0
 
@@ -282,12 +286,12 @@ class Worker:
         log.info("%s %s: given back", job.group_id, job.proof_type)
 
     async def _retry(self, held: _Held, job: StoredJob, failure: Failure) -> bool:
-        """Count a failed attempt; return whether there will be another."""
+        """Count a failed attempt; return whether its message was kept for another."""
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         delay = await self._jobs.retry(held.lease, failure, jitter=jitter)
         what = "failed" if delay is None else f"again in {delay:.1f} s"
         log.warning("%s %s: %s: %s", job.group_id, job.proof_type, what, failure.message)
-        if delay is None:
+        if delay is None or delay > MAX_HIDE_SECONDS:
             return False
         await self._queue.hide([held.message], delay)
         return True

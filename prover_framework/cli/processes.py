@@ -67,6 +67,8 @@ def _run(chosen: Settings, *, api: bool, queue: str | None) -> None:
 
 
 async def _serve_until_signalled(chosen: Settings, *, api: bool, queue: str | None) -> None:
+    if queue is not None:
+        chosen.require_queue(queue)
     async with open_runtime(chosen, load_plugins(chosen)) as runtime:
         stopping = asyncio.Event()
         worker = _worker(runtime, queue) if queue is not None else None

@@ -134,8 +134,7 @@ def _url(chosen: Settings, name: str) -> str:
             "SQS_QUEUE_URL is not set, so the queue is the embedded one; "
             '"prover queue create" makes one on SQS and prints its URL'
         )
-    if name not in urls:
-        raise SettingsError(f"queue {name!r} has no URL (known: {', '.join(sorted(urls))})")
+    chosen.require_queue(name)
     return urls[name]
 
 

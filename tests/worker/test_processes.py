@@ -1,21 +1,17 @@
 """The service as real processes that are killed and stopped: no job is lost, none done twice."""
 
-import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
-
-# Longer than anything here takes on a busy machine.
-PATIENCE_SECONDS = 100.0
+from prover_processes import PATIENCE_SECONDS, Installation, wait_until
 
 GROUPS = 50
 KILLS = 10
@@ -70,68 +66,23 @@ BEGIN INSERT INTO result_written VALUES (NEW.id); END;
 """
 
 
-class Service:
+class Service(Installation):
     """Processes of one service, in a directory of their own."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
+        super().__init__(
+            directory,
+            {"prover_test_slow": PLUGIN},
+            {
+                "PROVER_LEASE_SECONDS": "1",
+                "PROVER_SWEEP_SECONDS": "0.2",
+                "PROVER_STOP_SECONDS": str(STOP_SECONDS),
+                "PROVER_WORKER_SLOTS": "2",
+            },
+        )
         self.notes = directory / "notes"
         self.notes.mkdir()
         self.database = directory / "prover.sqlite3"
-        modules = directory / "modules"
-        information = modules / "prover_test_slow-1.0.dist-info"
-        information.mkdir(parents=True)
-        (modules / "prover_test_slow.py").write_text(PLUGIN)
-        (information / "METADATA").write_text(
-            "Metadata-Version: 2.1\nName: prover-test-slow\nVersion: 1.0\n"
-        )
-        (information / "entry_points.txt").write_text("[prover_framework]\nslow = prover_test_slow")
-        self.environment = {
-            **{name: text for name, text in os.environ.items() if not name.startswith("PROVER_")},
-            "PYTHONPATH": str(modules),
-            "PROVER_DATA_DIR": str(directory),
-            "PROVER_PORT": "0",
-            "PROVER_LEASE_SECONDS": "1",
-            "PROVER_SWEEP_SECONDS": "0.2",
-            "PROVER_STOP_SECONDS": str(STOP_SECONDS),
-            "PROVER_WORKER_SLOTS": "2",
-        }
-        for name in ("DATABASE_URL", "SQS_QUEUE_URL"):
-            self.environment.pop(name, None)
-
-    def command(self, *arguments: str) -> None:
-        subprocess.run(
-            [*self._prover(), *arguments],
-            env=self.environment,
-            cwd=self.directory,
-            check=True,
-            capture_output=True,
-            timeout=PATIENCE_SECONDS,
-        )
-
-    @contextmanager
-    def running(self, command: str) -> Iterator[subprocess.Popen[bytes]]:
-        """Run a command in the background; at the end it is killed if it still runs."""
-        with self.log(command).open("ab") as log:
-            process = subprocess.Popen(
-                [*self._prover(), command], env=self.environment, cwd=self.directory, stderr=log
-            )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-    def log(self, command: str) -> Path:
-        return self.directory / f"{command}.log"
-
-    def url(self, command: str) -> str:
-        def found() -> str:
-            _, mark, rest = self.log(command).read_text().partition("listening on ")
-            return rest.split()[0] if mark and "\n" in rest else ""
-
-        wait_until(lambda: bool(found()))
-        return found()
 
     def submit(self, url: str, groups: int, *, seconds: float) -> None:
         with httpx.Client(base_url=url, timeout=PATIENCE_SECONDS) as client:
@@ -167,9 +118,6 @@ class Service:
         )
         assert (written, distinct) == (jobs, jobs), "each has one result, written once"
 
-    def _prover(self) -> list[str]:
-        return [sys.executable, "-c", "from prover_framework.cli import main; main()"]
-
 
 @pytest.fixture
 def service(tmp_path: Path) -> Service:
@@ -177,13 +125,6 @@ def service(tmp_path: Path) -> Service:
     service.command("headers", "simulate", "--days", str(DAYS), "--end", str(END))
     service.count_results()
     return service
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
 
 
 def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
