@@ -170,7 +170,8 @@ def status() -> None:
 
 
 def _summary(report: ImportReport) -> str:
-    return f"{report.read} headers read, {report.new} of them new"
+    verified = f", {report.verified} verified" if report.verified else ""
+    return f"{report.read} headers read, {report.new} of them new{verified}"
 
 
 def _missing(found: HeaderStatus) -> str:

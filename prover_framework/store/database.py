@@ -130,6 +130,14 @@ class Database:
                 finally:
                     self._context.connections.reset(token)
 
+    async def tidy(self, tables: Sequence[str]) -> None:
+        """Have the database look at tables anew after a bulk load.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+        await self._engine.tidy(self._writer, tables)
+
     async def now_ms(self, connection: Connection | None = None) -> int:
         """Return the time in milliseconds since the Unix epoch, by the clock that counts."""
         (row,) = await (connection or self.reader).fetch("SELECT NOW_MS AS now")

@@ -64,6 +64,16 @@ class Connection(BaseDBAsyncClient):
         """
 
     @abstractmethod
+    async def copy(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+    ) -> None:
+        """Put many new rows into a table, in the quickest way that the engine has.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+
+    @abstractmethod
     async def lock(self, name: str) -> None:
         """Wait until no other transaction holds this lock; it is let go with the transaction."""
 
@@ -108,6 +118,10 @@ class Engine(Protocol):
 
     def refusals(self) -> AbstractContextManager[None]:
         """Turn what the database itself is to blame for into a `StoreError` that says why."""
+        ...
+
+    async def tidy(self, client: BaseDBAsyncClient, tables: Sequence[str]) -> None:
+        """Look at tables anew after a bulk load, so that queries are planned well."""
         ...
 
     async def has_table(self, connection: Connection, table: str) -> bool:

@@ -1,33 +1,32 @@
 """Headers and their hourly sums in the database: taken in whole, read by the hour."""
 
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice, pairwise
+from itertools import islice, pairwise
 
 from attrs import frozen
 
 from prover_framework.chain.headers import Header, StoredHeader
 from prover_framework.errors import (
     DataNotYet,
-    HeaderConflict,
     HeaderError,
-    NumberTooLarge,
     SeriesIncomplete,
 )
 from prover_framework.model import (
     HOUR_SECONDS,
-    MAX_INT64,
     BlockRange,
     HourlySeries,
     SeriesKind,
     TimeRange,
 )
 from prover_framework.store.database import Database
-from prover_framework.store.engine import Connection, Row
-from prover_framework.store.models import Chain
+from prover_framework.store.engine import Row
+from prover_framework.store.header_import import ChainFacts as ChainFacts  # for those who import
+from prover_framework.store.header_import import HeaderImport, chunks
+from prover_framework.store.header_import import ImportReport as ImportReport
 
-# Rows for one statement: enough to make the cost of a statement vanish, few enough for memory to
-# stay flat.
-CHUNK = 20_000
+# From this many new headers on, the database is told to look at its tables anew.
+BULK = 100_000
+TABLES = ("block_header", "raw_header", "hourly_base_fee")
 
 # Whole headers that are read at once: a tenth of a second's work for who verifies them, some 3 MB.
 WHOLE_PAGE = 5000
@@ -41,36 +40,9 @@ SHOWN_HOLES = 5
 # A status names this many gaps; whoever has more of them wants to know that first.
 SHOWN_GAPS = 20
 
-INSERT = """
-INSERT INTO block_header
-    (number, timestamp, base_fee_wei, gas_used, gas_limit, block_hash, parent_hash)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (number) DO UPDATE SET
-    gas_used = COALESCE(block_header.gas_used, excluded.gas_used),
-    gas_limit = COALESCE(block_header.gas_limit, excluded.gas_limit),
-    block_hash = COALESCE(block_header.block_hash, excluded.block_hash),
-    parent_hash = COALESCE(block_header.parent_hash, excluded.parent_hash)
-"""
-
-# What is stored of the numbers of one chunk, to be compared with the chunk before it goes in.
 STORED = """
 SELECT number, timestamp, base_fee_wei, gas_used, gas_limit, block_hash, parent_hash
 FROM block_header WHERE number BETWEEN ? AND ? ORDER BY number
-"""
-
-# Nearest stored neighbours of a number; a header must lie between them in time as well.
-BEFORE = "SELECT number, timestamp FROM block_header WHERE number < ? ORDER BY number DESC LIMIT 1"
-AFTER = "SELECT number, timestamp FROM block_header WHERE number > ? ORDER BY number LIMIT 1"
-
-SUM_UP = """
-INSERT INTO hourly_base_fee (hour, sum_wei, count, first_block, last_block)
-SELECT timestamp - timestamp % 3600, CAST(SUM(base_fee_wei) AS BIGINT), COUNT(*),
-    MIN(number), MAX(number)
-FROM block_header WHERE timestamp BETWEEN ? AND ?
-GROUP BY timestamp - timestamp % 3600
-ON CONFLICT (hour) DO UPDATE SET
-    sum_wei = excluded.sum_wei, count = excluded.count,
-    first_block = excluded.first_block, last_block = excluded.last_block
 """
 
 CHAIN = "SELECT chain_id, simulated, source FROM chain"
@@ -127,29 +99,6 @@ SELECT COUNT(*) AS hours, SUM(count) AS count,
     MIN(first_block) AS first_block, MAX(last_block) AS last_block
 FROM hourly_base_fee
 """
-
-
-@frozen
-class ChainFacts:
-    """Which chain the database holds.
-
-    Args:
-        chain_id: Its id (EIP-155).
-        simulated: Whether it is a simulation.
-        source: What the headers were last taken from, for people.
-    """
-
-    chain_id: int
-    simulated: bool
-    source: str
-
-
-@frozen
-class ImportReport:
-    """What an import came to: headers read, and how many of them were new."""
-
-    read: int
-    new: int
 
 
 @frozen
@@ -224,39 +173,40 @@ class HeaderStore:
 
     async def import_headers(
         self,
-        headers: Iterable[Header],
+        headers: Iterable[Header | StoredHeader],
         facts: ChainFacts,
         on_progress: Callable[[int], None] | None = None,
+        *,
+        replace_after: int | None = None,
     ) -> ImportReport:
-        """Take in headers, all of them or none.
+        """Take in headers, all of them or none; those that are whole are verified.
 
         Args:
             headers: In the order of their numbers, each once.
             facts: The chain they belong to.
             on_progress: Told how many were read so far.
+            replace_after: A stored block after which the chain has another branch now: what is
+                stored of the old one gives way.
 
         Raises:
             HeaderConflict: They belong to another chain than the stored ones or contradict them.
+            HeaderInvalid: One that is whole breaks a rule of the chain.
             HeaderError: Their source is malformed.
             StoreError: The database refused.
         """
-        read = new = 0
-        first: int | None = None
-        last = 0
         async with self._database.transaction() as connection:
-            # Two imports at once would each sum up hours without the other's blocks.
-            await connection.lock("headers")
-            await self._claim_chain(connection, facts)
-            for chunk in _chunks(headers):
-                new += await self._insert(connection, chunk)
-                read += len(chunk)
-                first = chunk[0].timestamp if first is None else first
-                last = chunk[-1].timestamp
+            work = HeaderImport(connection, facts)
+            await work.begin()
+            if replace_after is not None:
+                await work.drop_after(replace_after)
+            for chunk in chunks(headers):
+                await work.take(chunk)
                 if on_progress:
-                    on_progress(read)
-            if first is not None:
-                await self._sum_up(connection, first, last)
-        return ImportReport(read, new)
+                    on_progress(work.read)
+            report = await work.finish()
+        if report.new >= BULK:
+            await self._database.tidy(TABLES)
+        return report
 
     async def chain(self) -> ChainFacts | None:
         """Return which chain the database holds, if it holds one.
@@ -386,84 +336,6 @@ class HeaderStore:
     async def _read(self, query: str, *values: int) -> Sequence[Row]:
         return await self._database.read(query, values)
 
-    async def _claim_chain(self, connection: Connection, facts: ChainFacts) -> None:
-        row = await Chain.first(using_db=connection)
-        if row is None:
-            await Chain.create(
-                id=1,
-                chain_id=facts.chain_id,
-                simulated=facts.simulated,
-                source=facts.source,
-                using_db=connection,
-            )
-            return
-        if (row.chain_id, row.simulated) != (facts.chain_id, facts.simulated):
-            raise HeaderConflict(
-                f"this database holds {_chain_name(row.chain_id, simulated=row.simulated)} and the "
-                f"headers are of {_chain_name(facts.chain_id, simulated=facts.simulated)}: use "
-                "another database (PROVER_DATA_DIR)"
-            )
-        row.source = facts.source
-        await row.save(using_db=connection)
-
-    async def _insert(self, connection: Connection, chunk: Sequence[Header]) -> int:
-        _require_rising(chunk)
-        rows = await connection.fetch(STORED, [chunk[0].number, chunk[-1].number])
-        stored = {row["number"]: Header(*row) for row in rows}
-        known = 0
-        for header in chunk:
-            other = stored.get(header.number)
-            if other is not None:
-                _require_same(header, other)
-                known += 1
-        await self._check_neighbours(connection, chunk, stored)
-        await connection.run_many(
-            INSERT,
-            [
-                [
-                    header.number,
-                    header.timestamp,
-                    header.base_fee_wei,
-                    header.gas_used,
-                    header.gas_limit,
-                    header.block_hash,
-                    header.parent_hash,
-                ]
-                for header in chunk
-            ],
-        )
-        return len(chunk) - known
-
-    async def _check_neighbours(
-        self,
-        connection: Connection,
-        chunk: Sequence[Header],
-        stored: dict[int, Header],
-    ) -> None:
-        """Require that time rises with the number across what is stored and what comes."""
-        before = await connection.fetch(BEFORE, [chunk[0].number])
-        after = await connection.fetch(AFTER, [chunk[-1].number])
-        merged = {header.number: header.timestamp for header in chain(chunk, stored.values())}
-        merged |= {row["number"]: row["timestamp"] for row in (*before, *after)}
-        for (number, timestamp), (later, later_timestamp) in pairwise(sorted(merged.items())):
-            if later_timestamp <= timestamp:
-                raise HeaderConflict(
-                    f"block {later} has timestamp {later_timestamp}, which is not after that of "
-                    f"block {number} ({timestamp}); nothing was imported"
-                )
-
-    async def _sum_up(self, connection: Connection, first: int, last: int) -> None:
-        """Sum up all hours from that of one timestamp to that of another."""
-        begin = first - first % HOUR_SECONDS
-        end = min(last - last % HOUR_SECONDS + HOUR_SECONDS - 1, MAX_INT64)
-        try:
-            await connection.fetch(SUM_UP, [begin, end])
-        except NumberTooLarge:
-            raise HeaderError(
-                "the base fees of one hour add up to more than 2^63 - 1 wei: "
-                "these can not be base fees in wei"
-            ) from None
-
     async def _gaps(self, limit: int) -> list[Gap]:
         gaps: list[Gap] = []
         for row in await self._read(UNEVEN):
@@ -479,47 +351,8 @@ class HeaderStore:
         return gaps[:limit]
 
 
-def _chunks(headers: Iterable[Header]) -> Iterator[list[Header]]:
-    iterator = iter(headers)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk
-
-
 def _facts(row: Row) -> ChainFacts:
     return ChainFacts(row["chain_id"], simulated=bool(row["simulated"]), source=row["source"])
-
-
-def _chain_name(chain_id: int, *, simulated: bool) -> str:
-    return f"{'simulated ' if simulated else ''}chain {chain_id}"
-
-
-def _require_rising(chunk: Sequence[Header]) -> None:
-    for before, header in pairwise(chunk):
-        if header.number <= before.number:
-            raise HeaderError(
-                f"block {header.number} comes after block {before.number}: headers come once each, "
-                "in the order of their numbers"
-            )
-
-
-def _require_same(header: Header, stored: Header) -> None:
-    differences = [
-        f"{name} {ours} (stored: {theirs})"
-        for name, ours, theirs in (
-            ("timestamp", header.timestamp, stored.timestamp),
-            ("base_fee_per_gas", header.base_fee_wei, stored.base_fee_wei),
-            ("gas_used", header.gas_used, stored.gas_used),
-            ("gas_limit", header.gas_limit, stored.gas_limit),
-            ("block_hash", header.block_hash, stored.block_hash),
-            ("parent_hash", header.parent_hash, stored.parent_hash),
-        )
-        if ours is not None and theirs is not None and ours != theirs
-    ]
-    if differences:
-        raise HeaderConflict(
-            f"block {header.number} is stored with other values: {', '.join(differences)}; "
-            "nothing was imported"
-        )
 
 
 def _missing_hours(hours: range, present: Sequence[int]) -> SeriesIncomplete:

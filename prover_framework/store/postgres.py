@@ -157,6 +157,12 @@ class PostgresEngine:
         reason = "; ".join(line.strip() for line in str(cause).splitlines())
         return kind(f"the database {self.name} refused: {reason}")
 
+    async def tidy(self, client: BaseDBAsyncClient, tables: Sequence[str]) -> None:
+        """Have the server vacuum and analyse the tables, outside of any transaction."""
+        with self.calls():
+            async with _client(client).acquire_connection() as connection:
+                await connection.execute(f"VACUUM (ANALYZE) {', '.join(tables)}", timeout=None)
+
     async def has_table(self, connection: Connection, table: str) -> bool:
         """Look where an unqualified name would be found."""
         (row,) = await connection.fetch("SELECT to_regclass(?) IS NOT NULL AS found", [table])
@@ -230,6 +236,14 @@ class PostgresConnection(AsyncpgDBClient, Connection):
         with self.engine.calls():
             async with self.acquire_connection() as connection:
                 await connection.executemany(self.engine.sql(statement), rows)
+
+    async def copy(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+    ) -> None:
+        """Send the rows with COPY."""
+        with self.engine.calls():
+            async with self.acquire_connection() as connection:
+                await connection.copy_records_to_table(table, columns=columns, records=rows)
 
     async def lock(self, name: str) -> None:
         """Take a lock of the server's that has no rows."""

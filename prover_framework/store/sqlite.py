@@ -133,6 +133,9 @@ class SqliteEngine:
             kind = NumberTooLarge if "integer overflow" in str(error) else StoreError
             raise kind(f"the database {self.name} refused: {error}") from error
 
+    async def tidy(self, client: BaseDBAsyncClient, tables: Sequence[str]) -> None:
+        """Do nothing: the plans of our statements do not depend on statistics."""
+
     async def has_table(self, connection: Connection, table: str) -> bool:
         """Look into the schema."""
         return bool(
@@ -173,6 +176,16 @@ class SqliteConnection(SqliteClient, Connection):
         """Run a statement once for each row of values."""
         with self.engine.refusals():
             await self.execute_many(self.engine.sql(statement), list(map(list, rows)))
+
+    async def copy(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+    ) -> None:
+        """Insert the rows with one prepared statement."""
+        marks = ", ".join("?" * len(columns))
+        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
+        with self.engine.refusals():
+            async with self.acquire_connection() as connection:
+                await connection.executemany(statement, rows)
 
     async def lock(self, name: str) -> None:
         """Do nothing: a transaction has the whole database to itself."""

@@ -22,7 +22,7 @@ from prover_framework.errors import (
     StoreError,
 )
 from prover_framework.model import MAX_INT64, SeriesKind, TimeRange
-from prover_framework.store import headers as store_module
+from prover_framework.store import header_import
 from prover_framework.store.database import Database
 from prover_framework.store.engine import Row
 from prover_framework.store.headers import ChainFacts, Gap, HeaderStore, ImportReport
@@ -58,7 +58,7 @@ def run(use: Callable[[HeaderStore, Database], Awaitable[T]]) -> T:
     async def work() -> T:
         async with Database(Current.url) as database:
             async with database.transaction() as connection:
-                for table in ("block_header", "hourly_base_fee", "chain"):
+                for table in ("block_header", "raw_header", "hourly_base_fee", "chain"):
                     await connection.fetch(f"DELETE FROM {table}")
             return await use(HeaderStore(database), database)
 
@@ -167,7 +167,7 @@ def test_sums_are_those_of_all_headers_in_whatever_order_they_came(
             assert await contents(database) == (everything, summed(everything))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store_module, "CHUNK", chunk)
+        patch.setattr(header_import, "CHUNK", chunk)
         run(use)
 
 
@@ -249,7 +249,7 @@ def test_the_last_timestamp_that_there_is_can_be_stored() -> None:
 
 @pytest.mark.parametrize("chunk", [3, 20_000])
 def test_importing_again_changes_nothing(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "CHUNK", chunk)
+    monkeypatch.setattr(header_import, "CHUNK", chunk)
     headers = [evolve(h, gas_used=1, gas_limit=2, block_hash=HASH) for h in chain(10)]
 
     async def use(store: HeaderStore, database: Database) -> None:
@@ -264,9 +264,7 @@ def test_importing_again_changes_nothing(chunk: int, monkeypatch: pytest.MonkeyP
 
 def test_importing_again_adds_fields_and_takes_none_away() -> None:
     bare = chain(3)
-    full = [
-        evolve(h, gas_used=1, gas_limit=2, block_hash=HASH, parent_hash=OTHER_HASH) for h in bare
-    ]
+    full = [evolve(h, gas_used=1, gas_limit=2, block_hash=HASH, parent_hash=HASH) for h in bare]
 
     async def use(store: HeaderStore, database: Database) -> None:
         await store.import_headers(bare, REAL)
@@ -294,7 +292,7 @@ def test_importing_again_adds_fields_and_takes_none_away() -> None:
 def test_a_contradiction_is_refused_with_its_block_and_values(
     name: str, stored: Any, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "CHUNK", 2)
+    monkeypatch.setattr(header_import, "CHUNK", 2)
     headers = chain(4)
     headers[2] = evolve(headers[2], **{name: stored})
     fresh = chain(8)
@@ -354,7 +352,7 @@ def test_a_database_holds_one_chain(
 def test_time_must_rise_with_the_number_across_what_is_stored(
     late: list[Header], chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "CHUNK", chunk)
+    monkeypatch.setattr(header_import, "CHUNK", chunk)
     stored = [
         Header(4, 10 * HOUR, 1),
         Header(8, 10 * HOUR + 600, 1),
@@ -384,7 +382,7 @@ def test_headers_must_come_once_and_in_order() -> None:
 
 
 def test_a_source_that_breaks_down_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "CHUNK", 2)
+    monkeypatch.setattr(header_import, "CHUNK", 2)
 
     def source() -> Iterator[Header]:
         yield from chain(5)
@@ -416,7 +414,7 @@ def test_fees_that_add_up_to_more_than_a_column_holds_are_refused() -> None:
 
 
 def test_progress_is_told_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "CHUNK", 4)
+    monkeypatch.setattr(header_import, "CHUNK", 4)
     told: list[int] = []
 
     async def use(store: HeaderStore, _: Database) -> None:

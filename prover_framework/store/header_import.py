@@ -1,0 +1,365 @@
+"""Takes headers into the database: compared with what is stored, and verified where they are whole.
+
+A header counts as verified if its hash is that of its own bytes, its parent hash is that of the
+stored block before it, and its base fee follows from that block. This is found out as headers come
+in, and again for a stored block that gets the block before it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
+
+from attrs import define, evolve, frozen
+
+from prover_framework.chain.headers import Header, StoredHeader, differences
+from prover_framework.chain.rules import begins_chain, check_link
+from prover_framework.errors import HeaderConflict, HeaderError, NumberTooLarge
+from prover_framework.model import HOUR_SECONDS, MAX_INT64
+from prover_framework.store.engine import Connection, Row
+from prover_framework.store.models import Chain
+
+# Rows for one statement: enough to make the cost of a statement vanish, few enough for memory to
+# stay flat.
+CHUNK = 20_000
+
+COLUMNS = (
+    "number",
+    "timestamp",
+    "base_fee_wei",
+    "gas_used",
+    "gas_limit",
+    "block_hash",
+    "parent_hash",
+    "verified",
+)
+
+KNOWN = """
+SELECT header.number, timestamp, base_fee_wei, gas_used, gas_limit, block_hash, parent_hash,
+    verified, raw.number AS whole
+FROM block_header header LEFT JOIN raw_header raw ON raw.number = header.number
+"""
+
+# What is stored of the numbers of one chunk, to be compared with the chunk before it goes in.
+BETWEEN = KNOWN + "WHERE header.number BETWEEN ? AND ?"
+
+# The nearest stored blocks on either side of it.
+BEFORE = KNOWN + "WHERE header.number < ? ORDER BY header.number DESC LIMIT 1"
+AFTER = KNOWN + "WHERE header.number > ? ORDER BY header.number LIMIT 1"
+
+FILL = """
+UPDATE block_header
+SET gas_used = ?, gas_limit = ?, block_hash = ?, parent_hash = ?, verified = ? WHERE number = ?
+"""
+
+SUM_UP = """
+INSERT INTO hourly_base_fee (hour, sum_wei, count, verified_count, first_block, last_block)
+SELECT timestamp - timestamp % 3600, CAST(SUM(base_fee_wei) AS BIGINT), COUNT(*),
+    SUM(CASE WHEN verified THEN 1 ELSE 0 END), MIN(number), MAX(number)
+FROM block_header WHERE timestamp BETWEEN ? AND ?
+GROUP BY timestamp - timestamp % 3600
+ON CONFLICT (hour) DO UPDATE SET
+    sum_wei = excluded.sum_wei, count = excluded.count,
+    verified_count = excluded.verified_count,
+    first_block = excluded.first_block, last_block = excluded.last_block
+"""
+
+DROP_HEADERS = "DELETE FROM block_header WHERE number > ?"
+DROP_RAW = "DELETE FROM raw_header WHERE number > ?"
+DROP_HOURS = "DELETE FROM hourly_base_fee WHERE hour > ?"
+
+
+@frozen
+class ChainFacts:
+    """Which chain the database holds.
+
+    Args:
+        chain_id: Its id (EIP-155).
+        simulated: Whether it is a simulation.
+        source: What the headers were last taken from, for people.
+    """
+
+    chain_id: int
+    simulated: bool
+    source: str
+
+
+@frozen
+class ImportReport:
+    """What an import came to.
+
+    Args:
+        read: How many headers came.
+        new: How many of them were not there before.
+        verified: How many of them are verified now.
+        replaced: How many stored headers gave way to those of another branch of the chain.
+    """
+
+    read: int
+    new: int
+    verified: int = 0
+    replaced: int = 0
+
+
+@define
+class _Block:
+    """A block of a chunk or beside it, as it will be stored.
+
+    Args:
+        header: What is kept of it.
+        rlp: Its bytes, if they have come now.
+        whole: Whether its bytes are stored or have come.
+        verified: Whether it is verified.
+        stored: What is kept of it so far, if it is stored.
+        was_verified: Whether it has been verified so far.
+    """
+
+    header: Header
+    rlp: bytes | None = None
+    whole: bool = False
+    verified: bool = False
+    stored: Header | None = None
+    was_verified: bool = False
+
+
+class HeaderImport:
+    """One import, in one transaction of its own."""
+
+    def __init__(self, connection: Connection, facts: ChainFacts) -> None:
+        self._connection = connection
+        self._facts = facts
+        self._read = self._new = self._verified = self._replaced = 0
+        self._first: int | None = None
+        self._last = 0
+
+    @property
+    def read(self) -> int:
+        """How many headers were taken in so far."""
+        return self._read
+
+    async def begin(self) -> None:
+        """Wait until no other import is under way, and claim the database for the chain."""
+        # Two imports at once would each sum up hours without the other's blocks.
+        await self._connection.lock("headers")
+        await _claim_chain(self._connection, self._facts)
+
+    async def drop_after(self, number: int) -> None:
+        """Drop the blocks after one that is stored: they are of a branch that was given up."""
+        found = await self._connection.fetch(BETWEEN, [number, number])
+        if not found:
+            raise HeaderError(f"block {number} is not stored, so nothing can replace what follows")
+        (dropped,) = await self._connection.fetch(
+            "SELECT COUNT(*) AS count FROM block_header WHERE number > ?", [number]
+        )
+        self._replaced = dropped["count"]
+        await self._connection.fetch(DROP_RAW, [number])
+        await self._connection.fetch(DROP_HEADERS, [number])
+        timestamp = found[0]["timestamp"]
+        await self._connection.fetch(DROP_HOURS, [timestamp - timestamp % HOUR_SECONDS])
+        # What is left of its hour has another sum.
+        self._touch(timestamp)
+
+    async def take(self, chunk: Sequence[Header | StoredHeader]) -> None:
+        """Take in some headers.
+
+        Raises:
+            HeaderConflict: They contradict those that are stored.
+            HeaderInvalid: One that is whole breaks a rule of the chain.
+            HeaderError: They are not in order.
+        """
+        blocks = [_incoming(item) for item in chunk]
+        _require_rising(blocks)
+        first, last = blocks[0].header.number, blocks[-1].header.number
+        stored = await self._connection.fetch(BETWEEN, [first, last])
+        known = {row["number"]: _known(row) for row in stored}
+        for block in blocks:
+            if block.header.number in known:
+                _merge(block, known.pop(block.header.number))
+        before = [_known(row) for row in await self._connection.fetch(BEFORE, [first])]
+        after = [_known(row) for row in await self._connection.fetch(AFTER, [last])]
+        if known:
+            line = sorted([*blocks, *known.values()], key=lambda block: block.header.number)
+        else:
+            line = blocks
+        self._verify([*before, *line, *after], begin=len(before))
+        await self._write([*line, *after])
+        self._read += len(blocks)
+        self._verified += sum(block.verified for block in blocks)
+
+    async def finish(self) -> ImportReport:
+        """Bring the hourly sums up to date.
+
+        Raises:
+            HeaderError: The sum of an hour is too large.
+        """
+        if self._first is not None:
+            begin = self._first - self._first % HOUR_SECONDS
+            end = min(self._last - self._last % HOUR_SECONDS + HOUR_SECONDS - 1, MAX_INT64)
+            try:
+                await self._connection.fetch(SUM_UP, [begin, end])
+            except NumberTooLarge:
+                raise HeaderError(
+                    "the base fees of one hour add up to more than 2^63 - 1 wei: "
+                    "these can not be base fees in wei"
+                ) from None
+        return ImportReport(self._read, self._new, self._verified, self._replaced)
+
+    def _verify(self, line: Sequence[_Block], *, begin: int) -> None:
+        """Check each block against the one before, from a place of the line on."""
+        if begin == 0:
+            first = line[0]
+            first.verified = first.whole and begins_chain(first.header, self._facts.chain_id)
+        for before, block in pairwise(line):
+            header, previous = block.header, before.header
+            if header.timestamp <= previous.timestamp:
+                raise HeaderConflict(
+                    f"block {header.number} has timestamp {header.timestamp}, which is not after "
+                    f"that of block {previous.number} ({previous.timestamp}); nothing was imported"
+                )
+            if header.number != previous.number + 1:
+                block.verified = block.whole and begins_chain(header, self._facts.chain_id)
+            elif block.whole:
+                block.verified = check_link(previous, header)
+            elif (
+                header.parent_hash is not None
+                and previous.block_hash is not None
+                and header.parent_hash != previous.block_hash
+            ):
+                raise HeaderConflict(
+                    f"block {header.number} has the parent hash {header.parent_hash}, and the hash "
+                    f"of block {previous.number} is {previous.block_hash}; nothing was imported"
+                )
+
+    async def _write(self, line: Sequence[_Block]) -> None:
+        fresh = [block for block in line if block.stored is None]
+        changed = [
+            block
+            for block in line
+            if block.stored is not None
+            and (block.header != block.stored or block.verified != block.was_verified)
+        ]
+        if fresh:
+            await self._connection.copy(
+                "block_header", COLUMNS, [_row(block.header, block.verified) for block in fresh]
+            )
+        if changed:
+            await self._connection.run_many(
+                FILL,
+                [
+                    [*_row(block.header, block.verified)[3:], block.header.number]
+                    for block in changed
+                ],
+            )
+        raw = [(block.header.number, block.rlp) for block in line if block.rlp is not None]
+        if raw:
+            await self._connection.copy("raw_header", ("number", "rlp"), raw)
+        for block in (*fresh[:1], *fresh[-1:], *changed[:1], *changed[-1:]):
+            self._touch(block.header.timestamp)
+        self._new += len(fresh)
+
+    def _touch(self, timestamp: int) -> None:
+        """Note that the sums of an hour have to be brought up to date, and those in between."""
+        self._first = timestamp if self._first is None else min(self._first, timestamp)
+        self._last = max(self._last, timestamp)
+
+
+def chunks(
+    headers: Iterable[Header | StoredHeader],
+) -> Iterator[list[Header | StoredHeader]]:
+    """Cut headers into chunks for `HeaderImport.take`."""
+    iterator = iter(headers)
+    while chunk := list(islice(iterator, CHUNK)):
+        yield chunk
+
+
+async def _claim_chain(connection: Connection, facts: ChainFacts) -> None:
+    row = await Chain.first(using_db=connection)
+    if row is None:
+        await Chain.create(
+            id=1,
+            chain_id=facts.chain_id,
+            simulated=facts.simulated,
+            source=facts.source,
+            using_db=connection,
+        )
+        return
+    if (row.chain_id, row.simulated) != (facts.chain_id, facts.simulated):
+        raise HeaderConflict(
+            f"this database holds {_chain_name(row.chain_id, simulated=row.simulated)} and the "
+            f"headers are of {_chain_name(facts.chain_id, simulated=facts.simulated)}: use "
+            "another database (PROVER_DATA_DIR)"
+        )
+    row.source = facts.source
+    await row.save(using_db=connection)
+
+
+def _chain_name(chain_id: int, *, simulated: bool) -> str:
+    return f"{'simulated ' if simulated else ''}chain {chain_id}"
+
+
+def _incoming(item: Header | StoredHeader) -> _Block:
+    if isinstance(item, Header):
+        return _Block(item)
+    # Imported where it is used: RLP and keccak take 20 MB, and most processes need neither.
+    from prover_framework.chain.verification import check_header
+
+    return _Block(check_header(item), item.rlp, whole=True)
+
+
+def _known(row: Row) -> _Block:
+    *values, verified, whole = row
+    header = Header(*values)
+    return _Block(
+        header,
+        whole=whole is not None,
+        verified=bool(verified),
+        stored=header,
+        was_verified=bool(verified),
+    )
+
+
+def _merge(block: _Block, known: _Block) -> None:
+    """Let a block that comes have what is stored of it already.
+
+    Raises:
+        HeaderConflict: They contradict each other.
+    """
+    ours, theirs = block.header, known.header
+    if different := list(differences(ours, theirs)):
+        raise HeaderConflict(
+            f"block {ours.number} is stored with other values: "
+            + ", ".join(f"{column} {mine} (stored: {other})" for column, mine, other in different)
+            + "; nothing was imported"
+        )
+    block.header = evolve(
+        ours,
+        gas_used=theirs.gas_used if ours.gas_used is None else ours.gas_used,
+        gas_limit=theirs.gas_limit if ours.gas_limit is None else ours.gas_limit,
+        block_hash=theirs.block_hash if ours.block_hash is None else ours.block_hash,
+        parent_hash=theirs.parent_hash if ours.parent_hash is None else ours.parent_hash,
+    )
+    block.stored = known.stored
+    block.was_verified = known.was_verified
+    if known.whole:
+        block.whole, block.rlp = True, None
+
+
+def _row(header: Header, verified: bool) -> list[object]:  # noqa: FBT001
+    """Return the values of `COLUMNS`."""
+    return [
+        header.number,
+        header.timestamp,
+        header.base_fee_wei,
+        header.gas_used,
+        header.gas_limit,
+        header.block_hash,
+        header.parent_hash,
+        verified,
+    ]
+
+
+def _require_rising(blocks: Sequence[_Block]) -> None:
+    for before, block in pairwise(blocks):
+        if block.header.number <= before.header.number:
+            raise HeaderError(
+                f"block {block.header.number} comes after block {before.header.number}: headers "
+                "come once each, in the order of their numbers"
+            )
