@@ -1,11 +1,12 @@
 """What a database engine has to offer, and the SQL that both of ours take.
 
-Statements are written once, in PostgreSQL's SQL with three marks of our own:
+Statements are written once, in PostgreSQL's SQL with some marks of our own:
 
 - ``?`` stands for a value, whatever the engine's own placeholder is,
 - ``NOW_MS`` for the time, in milliseconds since the Unix epoch, by the clock that counts,
-- ``ROWS(?) AS name(column TYPE, ...)`` for a table whose rows come as one value, which `rows`
-  makes.
+- ``= ANY(?)`` takes a list,
+- ``ROWS(?) AS name(column TYPE, ...)`` for a table whose rows come as one value, which
+  `rows_value` makes.
 
 An engine rewrites what it says in another way (SQLite locks no rows, so it drops the clauses that
 do) and keeps the result, so that a statement costs this once.
@@ -136,6 +137,6 @@ class Engine(Protocol):
         ...
 
 
-def rows(values: Sequence[Mapping[str, object]]) -> str:
+def rows_value(values: Sequence[Mapping[str, object]]) -> str:
     """Return rows in the form that ``ROWS(?)`` takes."""
     return json.dumps(values)

@@ -9,34 +9,45 @@ import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from typing import Any
 
+import attrs
 from attrs import field, frozen
-from tortoise.backends.base.client import BaseDBAsyncClient
-from tortoise.expressions import F
 
 from prover_framework.coalesce import Coalescer
 from prover_framework.errors import GroupNotFound, LeaseLost
-from prover_framework.jobs import CANCELLABLE, FINAL, REDRIVABLE, TAKEABLE, JobState, RetryPolicy
+from prover_framework.jobs import FINAL, JobState, RetryPolicy
 from prover_framework.store.database import Database
-from prover_framework.store.engine import Connection
-from prover_framework.store.models import Job, JobGroup
-
-# How long a stored job may be without a message before a sweep sends one: longer than a send
-# takes, so that the sweep does not repeat one that is under way.
-UNSENT_MS = 10_000
-
-# How long a sent message may go unanswered before a sweep sends another. A queue with a backlog
-# is slow without having lost anything, so the time doubles with each send, up to a limit.
-UNANSWERED_MS = 300_000
-MAX_UNANSWERED_DOUBLINGS = 6
-
-# Accepting jobs is what clients wait for, and making an ORM object costs more than its insertion.
-INSERT_JOB = """
-INSERT INTO job (id, group_id, proof_type, parameters, queue, state, not_before, due_at,
-                 created_at, sends, attempts, failures, losses)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)
-"""
+from prover_framework.store.engine import Connection, Row, rows_value
+from prover_framework.store.job_statements import (
+    CANCEL,
+    COLUMNS,
+    COUNT_LOSSES,
+    DUE,
+    EXPIRED,
+    EXTEND,
+    FAIL,
+    FIELDS,
+    GIVE_BACK,
+    HELD,
+    INSERT_GROUPS,
+    INSERT_JOB,
+    JOBS_BY_ID,
+    JOBS_OF_GROUPS,
+    LOCK_GROUP,
+    LOCK_HELD,
+    LOCK_JOBS,
+    MARK_SENT,
+    NEWEST_GROUPS,
+    NEWEST_GROUPS_WITH,
+    PUT,
+    REDRIVE,
+    SUCCEED,
+    SWEEP,
+    TAKE,
+    UNANSWERED_MS,
+    UNSENT_MS,
+    WAKE,
+)
 
 
 @frozen
@@ -75,7 +86,7 @@ class StoredJob:
     proof_type: str
     parameters: str
     queue: str
-    state: JobState
+    state: JobState = field(converter=JobState)
     sends: int
     attempts: int
     failures: int
@@ -164,40 +175,67 @@ class Transition:
 
 
 @frozen
+class _Wish:
+    """A worker's wish for a job, and the token that it gets with it."""
+
+    job_id: str
+    worker: str
+    lease_ms: int
+    token: str = field(factory=lambda: secrets.token_hex(16))
+
+    @property
+    def lease(self) -> Lease:
+        return Lease(self.job_id, self.token)
+
+    def row(self) -> dict[str, object]:
+        return {
+            "job_id": self.job_id,
+            "token": self.token,
+            "holder": self.worker,
+            "lease_ms": self.lease_ms,
+        }
+
+
+@frozen
 class _Success:
     lease: Lease
     result: str
+
+    def row(self) -> dict[str, object]:
+        return {
+            "job_id": self.lease.job_id,
+            "token": self.lease.token,
+            "outcome": self.result,
+        }
 
 
 class _Changes:
     """The transitions of one transaction; where nobody asks for them they cost nothing."""
 
-    def __init__(self, connection: BaseDBAsyncClient, *, wanted: bool) -> None:
+    def __init__(self, connection: Connection, *, wanted: bool) -> None:
         self.made: list[Transition] = []
         self._connection = connection
         self._wanted = wanted
 
-    async def before(self, jobs: Any) -> dict[str, JobState]:
-        """Lock the jobs of a query that is about to change them; return their states by id."""
+    async def before(self, ids: Sequence[str]) -> dict[str, JobState]:
+        """Lock jobs that are about to be changed; return their states by id."""
         if not self._wanted:
             return {}
-        states = jobs.select_for_update().values_list("id", "state")
-        return {job_id: JobState(state) for job_id, state in await states}
+        return _states(await self._connection.fetch(LOCK_JOBS, [ids]))
 
-    def note_new(self, jobs: Sequence[StoredJob], now: int) -> None:
+    def note_new(self, jobs: Sequence[StoredJob]) -> None:
         """Note jobs that have just been stored."""
         if self._wanted:
-            self.made.extend(Transition(None, job, now) for job in jobs)
+            self.made.extend(Transition(None, job, job.created_at) for job in jobs)
 
-    async def note(self, old: JobState, ids: Sequence[str], now: int) -> None:
-        """Note jobs whose state has just been changed."""
-        await self.note_each(dict.fromkeys(ids, old), now)
-
-    async def note_each(self, old: Mapping[str, JobState], now: int) -> None:
-        """Note jobs whose state has just been changed from the given one."""
-        if self._wanted and old:
-            rows = await Job.filter(id__in=list(old)).using_db(self._connection)
-            self.made.extend(Transition(old[row.id], _stored(row), now) for row in rows)
+    async def note(self, old: Mapping[str, JobState]) -> None:
+        """Note those of some jobs that have left the states they were in."""
+        if not self._wanted or not old:
+            return
+        (now,) = await self._connection.fetch("SELECT NOW_MS AS now")
+        for job in map(_stored, await self._connection.fetch(JOBS_BY_ID, [list(old)])):
+            if job.state is not old[job.id]:
+                self.made.append(Transition(old[job.id], job, now["now"]))
 
 
 class JobStore:
@@ -221,7 +259,7 @@ class JobStore:
         self._on_change = on_change
         self.submit: Coalescer[NewGroup, Submitted] = Coalescer(self._submit)
         self.mark_sent: Coalescer[Sequence[str], None] = Coalescer(self._mark_sent)
-        self._take: Coalescer[tuple[str, str, float], Taken | Refused] = Coalescer(self._take_all)
+        self._take: Coalescer[_Wish, Taken | Refused] = Coalescer(self._take_all)
         self._succeed: Coalescer[_Success, bool] = Coalescer(self._succeed_all)
 
     async def drain(self) -> None:
@@ -237,170 +275,124 @@ class JobStore:
         Raises:
             GroupNotFound: There is no such group.
         """
-        async with self._database.reading() as reader:
-            jobs = await Job.filter(group_id=group_id).using_db(reader)
-        if not jobs:
+        rows = await self._database.read(JOBS_OF_GROUPS, [[group_id]])
+        if not rows:
             raise GroupNotFound(group_id)
-        return tuple(_stored(job) for job in sorted(jobs, key=lambda job: job.id))
+        return tuple(map(_stored, rows))
 
     async def groups(
         self, *, state: JobState | None = None, limit: int = 50
     ) -> list[tuple[StoredJob, ...]]:
         """Return the newest groups, or those of the newest with a job in ``state``."""
-        async with self._database.reading() as reader:
-            query = JobGroup.all().using_db(reader)
-            if state is not None:
-                query = query.filter(jobs__state=state).distinct()
-            rows = await query.order_by("-created_at", "-id").limit(limit)
-            jobs = await Job.filter(group_id__in=[row.id for row in rows]).using_db(reader)
-        by_group: dict[str, list[StoredJob]] = {row.id: [] for row in rows}
-        for job in sorted(jobs, key=lambda job: job.id):
-            by_group[job.group_id].append(_stored(job))
+        if state is None:
+            found = await self._database.read(NEWEST_GROUPS, [limit])
+        else:
+            found = await self._database.read(NEWEST_GROUPS_WITH, [state, limit])
+        jobs = await self._database.read(JOBS_OF_GROUPS, [[row["id"] for row in found]])
+        by_group: dict[str, list[StoredJob]] = {row["id"]: [] for row in found}
+        for job in map(_stored, jobs):
+            by_group[job.group_id].append(job)
         return [tuple(members) for members in by_group.values()]
 
     # Accepting and sending
 
     async def _submit(self, groups: Sequence[NewGroup]) -> list[Submitted]:
         async with self._changing() as (connection, changes):
-            now = await self._database.now_ms(connection)
-            mark = secrets.token_hex(16)
-            rows = {group.id: JobGroup(id=group.id, submission=mark, created_at=now)
-                    for group in groups}  # fmt: skip
-            await JobGroup.bulk_create(rows.values(), ignore_conflicts=True, using_db=connection)
-            makers = dict(
-                await JobGroup.filter(id__in=list(rows))
-                .using_db(connection)
-                .values_list("id", "submission")
+            # In the order of their ids: of two processes that store the same groups at once, one
+            # waits for the other, and not each for the other.
+            wanted = sorted({group.id for group in groups})
+            fresh = [{"group_id": group_id} for group_id in wanted]
+            stored = await connection.fetch(
+                INSERT_GROUPS, [secrets.token_hex(16), rows_value(fresh)]
             )
+            created = {row["id"]: row["created_at"] for row in stored}
             made: dict[str, tuple[StoredJob, ...]] = {}
             for group in groups:
-                if makers[group.id] == mark and group.id not in made:
-                    made[group.id] = tuple(_new(group.id, job, now) for job in group.jobs)
-            await connection.run_many(
-                INSERT_JOB, [_row(job) for jobs in made.values() for job in jobs]
-            )
-            changes.note_new([job for jobs in made.values() for job in jobs], now)
+                if group.id in created and group.id not in made:
+                    at = created[group.id]
+                    made[group.id] = tuple(_new(group.id, job, at) for job in group.jobs)
+            jobs = [job for members in made.values() for job in members]
+            await connection.run_many(INSERT_JOB, [_row(job) for job in jobs])
+            changes.note_new(jobs)
+            repeated: dict[str, list[StoredJob]] = {}
+            if len(made) < len(groups):
+                for row in await connection.fetch(JOBS_OF_GROUPS, [wanted]):
+                    repeated.setdefault(row["group_id"], []).append(_stored(row))
             return [
                 Submitted(created=True, jobs=made.pop(group.id))
                 if group.id in made
-                else Submitted(
-                    created=False,
-                    jobs=tuple(
-                        map(
-                            _stored,
-                            await Job.filter(group_id=group.id).using_db(connection).order_by("id"),
-                        )
-                    ),
-                )
+                else Submitted(created=False, jobs=tuple(repeated[group.id]))
                 for group in groups
             ]
 
     async def _mark_sent(self, batches: Sequence[Sequence[str]]) -> list[None]:
         ids = [job_id for batch in batches for job_id in batch]
-        async with self._changing() as (connection, changes):
-            now = await self._database.now_ms(connection)
-            # A worker may have been faster: then the job is past pending and stays so.
-            pending = Job.filter(id__in=ids, state=JobState.PENDING).using_db(connection)
-            before = await changes.before(pending)
-            held_back = await pending.filter(not_before__gt=now).update(
-                state=JobState.QUEUED,
-                queued_at=now,
-                sends=F("sends") + 1,
-                due_at=F("not_before") + UNANSWERED_MS,
-            )
-            first = await pending.update(
-                state=JobState.QUEUED,
-                queued_at=now,
-                sends=F("sends") + 1,
-                due_at=now + UNANSWERED_MS,
-            )
-            await changes.note_each(before, now)
-            if held_back + first < len(ids):
-                await self._mark_sent_again(connection, now, ids)
+        await self._change(ids, MARK_SENT, [ids])
         return [None] * len(batches)
-
-    async def _mark_sent_again(
-        self, connection: BaseDBAsyncClient, now: int, ids: Sequence[str]
-    ) -> None:
-        """Give the messages that a sweep sent their time to be answered."""
-        queued = Job.filter(id__in=ids, state=JobState.QUEUED, sends__gt=1, due_at__gt=now)
-        for job in await queued.using_db(connection):
-            doublings = min(job.sends - 1, MAX_UNANSWERED_DOUBLINGS)
-            await (
-                Job.filter(id=job.id)
-                .using_db(connection)
-                .update(due_at=max(now, job.not_before) + (UNANSWERED_MS << doublings))
-            )
 
     # Leases
 
     async def take(self, job_id: str, *, worker: str, lease_seconds: float) -> Taken | Refused:
         """Give a job to a worker, if it is to be had."""
-        return await self._take((job_id, worker, lease_seconds))
+        return await self._take(_Wish(job_id, worker, round(lease_seconds * 1000)))
 
-    async def _take_all(self, wishes: Sequence[tuple[str, str, float]]) -> list[Taken | Refused]:
-        async with self._changing() as (connection, changes):
-            now = await self._database.now_ms(connection)
-            return [
-                await self._take_one(connection, changes, now, job_id, worker, lease_seconds)
-                for job_id, worker, lease_seconds in wishes
-            ]
+    async def _take_all(self, wishes: Sequence[_Wish]) -> list[Taken | Refused]:
+        ids = [wish.job_id for wish in wishes]
+        values = [rows_value([wish.row() for wish in wishes]), ids]
+        taken = {row["lease_token"]: _stored(row) for row in await self._change(ids, TAKE, values)}
+        others = [wish for wish in wishes if wish.token not in taken]
+        answers: dict[str, Taken | Refused] = {}
+        if others:
+            async with self._changing() as (connection, changes):
+                # All of them at once and in order: two workers must not each hold what the other
+                # waits for.
+                await connection.fetch(LOCK_JOBS, [[wish.job_id for wish in others]])
+                for wish in others:
+                    answers[wish.token] = await self._take_one(connection, changes, wish)
+        return [
+            Taken(wish.lease, taken[wish.token]) if wish.token in taken else answers[wish.token]
+            for wish in wishes
+        ]
 
     async def _take_one(
-        self,
-        connection: BaseDBAsyncClient,
-        changes: _Changes,
-        now: int,
-        job_id: str,
-        worker: str,
-        lease_seconds: float,
+        self, connection: Connection, changes: _Changes, wish: _Wish
     ) -> Taken | Refused:
-        job = await Job.get_or_none(id=job_id, using_db=connection)
-        if job is not None and _expired(job, now):
-            await self._count_loss(connection, changes, job, now)
-            job = await Job.get(id=job_id, using_db=connection)
-        if job is None:
+        """Take over a job whose worker is lost, or say why it is not to be had."""
+        ids = [wish.job_id]
+        now = await self._database.now_ms(connection)
+        rows = await connection.fetch(JOBS_BY_ID, [ids])
+        if rows and _expired(_stored(rows[0]), now):
+            await self._count_losses(connection, changes, ids)
+            rows = await connection.fetch(JOBS_BY_ID, [ids])
+        if not rows:
             return Refused(Refusal.UNKNOWN)
-        state = JobState(job.state)
-        if state in FINAL:
+        job = _stored(rows[0])
+        if job.state in FINAL:
             return Refused(Refusal.FINAL)
-        if state is JobState.RUNNING and job.lease_until is not None:
+        if job.state is JobState.RUNNING and job.lease_until is not None:
             return Refused(Refusal.LEASED, (job.lease_until - now) / 1000)
-        if state is JobState.WAITING:
+        if job.state is JobState.WAITING:
             return Refused(Refusal.WAITING)
         if job.not_before > now:
             return Refused(Refusal.NOT_DUE, (job.not_before - now) / 1000)
-        token = secrets.token_hex(16)
-        taken = await (
-            Job.filter(id=job_id, state__in=TAKEABLE)
-            .using_db(connection)
-            .update(
-                state=JobState.RUNNING,
-                attempts=F("attempts") + 1,
-                lease_token=token,
-                lease_until=now + round(lease_seconds * 1000),
-                worker=worker,
-                started_at=now,
-                due_at=None,
-                error_code=None,
-                error_message=None,
-            )
+        (row,) = await connection.fetch(
+            f"{TAKE} RETURNING {COLUMNS}", [rows_value([wish.row()]), ids]
         )
-        if not taken:
-            return Refused(Refusal.LEASED, lease_seconds)
-        await changes.note(state, [job_id], now)
-        return Taken(Lease(job_id, token), _stored(job))
+        await changes.note({job.id: job.state})
+        return Taken(wish.lease, _stored(row))
 
     async def extend(self, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
         """Extend leases by a sign of life; return those that are lost."""
-        lost: list[Lease] = []
-        async with self._database.transaction() as connection:
-            now = await self._database.now_ms(connection)
-            for lease in leases:
-                until = now + round(lease_seconds * 1000)
-                if not await _held(connection, lease, now).update(lease_until=until):
-                    lost.append(lease)
-        return lost
+        held = await self._database.write(
+            EXTEND,
+            [
+                round(lease_seconds * 1000),
+                rows_value([{"job_id": lease.job_id, "token": lease.token} for lease in leases]),
+                [lease.job_id for lease in leases],
+            ],
+        )
+        tokens = {row["lease_token"] for row in held}
+        return [lease for lease in leases if lease.token not in tokens]
 
     async def give_back(self, lease: Lease) -> None:
         """Return a job unfinished and uncounted, for another worker to take at once.
@@ -408,9 +400,7 @@ class JobStore:
         Raises:
             LeaseLost: The lease was no longer held.
         """
-        await self._write(
-            lease, state=JobState.QUEUED, attempts=F("attempts") - 1, due_in_ms=UNANSWERED_MS
-        )
+        await self._end_lease(lease, GIVE_BACK, UNANSWERED_MS)
 
     # Outcomes
 
@@ -424,23 +414,15 @@ class JobStore:
             raise _lost(lease)
 
     async def _succeed_all(self, successes: Sequence[_Success]) -> list[bool]:
-        async with self._changing() as (connection, changes):
-            now = await self._database.now_ms(connection)
-            stored = [
-                bool(
-                    await _held(connection, success.lease, now).update(
-                        state=JobState.SUCCEEDED,
-                        result=success.result,
-                        finished_at=now,
-                        lease_token=None,
-                        lease_until=None,
-                    )
-                )
-                for success in successes
-            ]
-            ended = [s.lease.job_id for s, done in zip(successes, stored, strict=True) if done]
-            await changes.note(JobState.RUNNING, ended, now)
-            return stored
+        ids = [success.lease.job_id for success in successes]
+        if len(set(ids)) < len(ids):
+            # Two leases of one job, of which one is lost: what is returned could not tell which.
+            return [done for one in successes for done in await self._succeed_all([one])]
+        stored = await self._change(
+            ids, SUCCEED, [rows_value([success.row() for success in successes]), ids]
+        )
+        ended = {row["id"] for row in stored}
+        return [success.lease.job_id in ended for success in successes]
 
     async def fail(self, lease: Lease, failure: Failure) -> None:
         """End a job with an error that no retry can help.
@@ -448,13 +430,7 @@ class JobStore:
         Raises:
             LeaseLost: The lease was no longer held; nothing was stored.
         """
-        await self._write(
-            lease,
-            state=JobState.FAILED,
-            error_code=failure.code,
-            error_message=failure.message,
-            finished=True,
-        )
+        await self._end_lease(lease, FAIL, failure.code, _storable(failure.message))
 
     async def retry(self, lease: Lease, failure: Failure, *, jitter: float) -> float | None:
         """Count a failed computation, and queue the job again while its budget lasts.
@@ -471,37 +447,27 @@ class JobStore:
             LeaseLost: The lease was no longer held; nothing was stored.
         """
         async with self._changing() as (connection, changes):
-            now = await self._database.now_ms(connection)
-            job = await _held(connection, lease, now).first()
-            if job is None:
-                raise _lost(lease)
+            now, job = await self._held(connection, lease)
             failures = job.failures + 1
-            if failures >= self._policy.max_attempts:
-                await _held(connection, lease, now).update(
-                    state=JobState.FAILED,
-                    failures=failures,
-                    error_code=failure.code,
-                    error_message=f"{failure.message} (failed {failures} times, the limit)",
-                    finished_at=now,
-                    lease_token=None,
-                    lease_until=None,
-                )
-                await changes.note(JobState.RUNNING, [job.id], now)
-                return None
+            failed = failures >= self._policy.max_attempts
             delay = self._policy.delay_seconds(failures, jitter)
             not_before = now + round(delay * 1000)
-            await _held(connection, lease, now).update(
-                state=JobState.QUEUED,
-                failures=failures,
-                error_code=failure.code,
-                error_message=failure.message,
-                not_before=not_before,
-                due_at=not_before + UNSENT_MS,
-                lease_token=None,
-                lease_until=None,
+            suffix = f" (failed {failures} times, the limit)" if failed else ""
+            await self._put(
+                connection,
+                attrs.evolve(
+                    job,
+                    state=JobState.FAILED if failed else JobState.QUEUED,
+                    failures=failures,
+                    error_code=failure.code,
+                    error_message=f"{failure.message}{suffix}",
+                    not_before=job.not_before if failed else not_before,
+                    finished_at=now if failed else None,
+                ),
+                due_at=None if failed else not_before + UNSENT_MS,
             )
-            await changes.note(JobState.RUNNING, [job.id], now)
-            return delay
+            await changes.note({job.id: job.state})
+            return None if failed else delay
 
     async def wait(
         self, lease: Lease, failure: Failure, *, poll_seconds: float, deadline_seconds: float
@@ -515,36 +481,28 @@ class JobStore:
             LeaseLost: The lease was no longer held; nothing was stored.
         """
         async with self._changing() as (connection, changes):
-            now = await self._database.now_ms(connection)
-            job = await _held(connection, lease, now).first()
-            if job is None:
-                raise _lost(lease)
+            now, job = await self._held(connection, lease)
             deadline = job.data_deadline or now + round(deadline_seconds * 1000)
-            ended: dict[str, Any] = {"lease_token": None, "lease_until": None}
-            if now >= deadline:
-                await _held(connection, lease, now).update(
-                    state=JobState.FAILED,
-                    error_code=failure.code,
-                    error_message=f"{failure.message}; it did not come within the time allowed",
-                    finished_at=now,
-                    **ended,
-                )
-                await changes.note(JobState.RUNNING, [job.id], now)
-                return False
+            failed = now >= deadline
             again = min(now + round(poll_seconds * 1000), deadline)
-            await _held(connection, lease, now).update(
-                state=JobState.WAITING,
-                # Looking for data in vain is no attempt at computing.
-                attempts=F("attempts") - 1,
-                error_code=failure.code,
-                error_message=failure.message,
-                data_deadline=deadline,
-                not_before=again,
-                due_at=again,
-                **ended,
+            suffix = "; it did not come within the time allowed" if failed else ""
+            await self._put(
+                connection,
+                attrs.evolve(
+                    job,
+                    state=JobState.FAILED if failed else JobState.WAITING,
+                    # Looking for data in vain is no attempt at computing.
+                    attempts=job.attempts if failed else job.attempts - 1,
+                    error_code=failure.code,
+                    error_message=f"{failure.message}{suffix}",
+                    data_deadline=deadline,
+                    not_before=job.not_before if failed else again,
+                    finished_at=now if failed else None,
+                ),
+                due_at=None if failed else again,
             )
-            await changes.note(JobState.RUNNING, [job.id], now)
-            return True
+            await changes.note({job.id: job.state})
+            return not failed
 
     # Sweeping and operating
 
@@ -556,45 +514,18 @@ class JobStore:
         `mark_sent` gives the message that was sent its time to be answered.
         """
         async with self._changing() as (connection, changes):
-            now = await self._database.now_ms(connection)
-            expired = (
-                await Job.filter(state=JobState.RUNNING, lease_until__lte=now)
-                .using_db(connection)
-                .limit(limit)
-            )
-            for job in expired:
-                await self._count_loss(connection, changes, job, now)
-            due = (
-                await Job.filter(
-                    state__in=(JobState.PENDING, JobState.QUEUED, JobState.WAITING), due_at__lte=now
-                )
-                .using_db(connection)
-                .order_by("due_at")
-                .limit(limit)
-            )
-            ids = [job.id for job in due]
-            waiting = Job.filter(id__in=ids, state=JobState.WAITING).using_db(connection)
-            before = await changes.before(waiting)
-            await waiting.update(state=JobState.QUEUED, queued_at=now)
-            await changes.note_each(before, now)
-            for job in due:
-                await (
-                    Job.filter(id=job.id, state__in=TAKEABLE)
-                    .using_db(connection)
-                    .update(due_at=now + UNSENT_MS, sends=F("sends") + 1)
-                )
-            fresh = await Job.filter(id__in=ids, state__in=TAKEABLE).using_db(connection)
-            return [_stored(job) for job in fresh]
+            expired = await connection.fetch(EXPIRED, [limit])
+            await self._count_losses(connection, changes, [row["id"] for row in expired])
+            before = _states(await connection.fetch(DUE, [limit]))
+            if not before:
+                return []
+            swept = await connection.fetch(f"{SWEEP} RETURNING {COLUMNS}", [UNSENT_MS, [*before]])
+            await changes.note(before)
+            return list(map(_stored, swept))
 
     async def wake_waiting(self) -> int:
         """Make every waiting job due at once, since new headers came; return how many."""
-        async with self._database.transaction() as connection:
-            now = await self._database.now_ms(connection)
-            return await (
-                Job.filter(state=JobState.WAITING)
-                .using_db(connection)
-                .update(not_before=now, due_at=now)
-            )
+        return len(await self._database.write(WAKE))
 
     async def cancel(self, group_id: str) -> tuple[StoredJob, ...]:
         """Cancel the jobs of a group that are not final; return all of them as they are then.
@@ -602,21 +533,7 @@ class JobStore:
         Raises:
             GroupNotFound: There is no such group.
         """
-        async with self._changing() as (connection, changes):
-            now = await self._database.now_ms(connection)
-            live = Job.filter(group_id=group_id, state__in=CANCELLABLE).using_db(connection)
-            before = await changes.before(live)
-            await live.update(
-                state=JobState.CANCELLED,
-                finished_at=now,
-                error_code=None,
-                error_message=None,
-                due_at=None,
-                lease_token=None,
-                lease_until=None,
-            )
-            await changes.note_each(before, now)
-        return await self.group(group_id)
+        return await self._change_group(group_id, CANCEL)
 
     async def redrive(self, group_id: str) -> tuple[StoredJob, ...]:
         """Give the failed and cancelled jobs of a group a new life, with new budgets.
@@ -624,67 +541,67 @@ class JobStore:
         Raises:
             GroupNotFound: There is no such group.
         """
+        return await self._change_group(group_id, REDRIVE)
+
+    async def _change_group(self, group_id: str, statement: str) -> tuple[StoredJob, ...]:
         async with self._changing() as (connection, changes):
-            now = await self._database.now_ms(connection)
-            ended = Job.filter(group_id=group_id, state__in=REDRIVABLE).using_db(connection)
-            before = await changes.before(ended)
-            await ended.update(
-                state=JobState.PENDING,
-                failures=0,
-                losses=0,
-                not_before=now,
-                due_at=now,
-                data_deadline=None,
-                error_code=None,
-                error_message=None,
-                finished_at=None,
-            )
-            await changes.note_each(before, now)
+            before = _states(await connection.fetch(LOCK_GROUP, [group_id]))
+            await connection.fetch(statement, [group_id])
+            await changes.note(before)
         return await self.group(group_id)
 
-    async def _count_loss(
-        self, connection: BaseDBAsyncClient, changes: _Changes, job: Job, now: int
+    async def _count_losses(
+        self, connection: Connection, changes: _Changes, ids: Sequence[str]
     ) -> None:
-        """Free a job whose worker let the lease expire, or end it after too many of them."""
-        losses = job.losses + 1
-        fields: dict[str, Any] = {"losses": losses, "lease_token": None, "lease_until": None}
-        if losses >= self._policy.max_losses:
-            fields |= {
-                "state": JobState.FAILED,
-                "error_code": "worker_lost",
-                "error_message": f"its worker was lost {losses} times, the limit; "
-                f"the last was {job.worker}",
-                "finished_at": now,
-            }
-        else:
-            fields |= {"state": JobState.QUEUED, "not_before": now, "due_at": now}
-        freed = await (
-            Job.filter(id=job.id, state=JobState.RUNNING, lease_token=job.lease_token)
-            .using_db(connection)
-            .update(**fields)
-        )
-        if freed:
-            await changes.note(JobState.RUNNING, [job.id], now)
+        """Free locked jobs whose workers let the lease expire; end those that lost too many."""
+        if ids:
+            await connection.fetch(COUNT_LOSSES, [self._policy.max_losses] * 6 + [ids])
+            await changes.note(dict.fromkeys(ids, JobState.RUNNING))
 
-    async def _write(
-        self,
-        lease: Lease,
-        *,
-        finished: bool = False,
-        due_in_ms: int | None = None,
-        **fields: Any,
-    ) -> None:
+    async def _change(
+        self, ids: Sequence[str], statement: str, values: Sequence[object]
+    ) -> Sequence[Row]:
+        """Change jobs by one statement; return those that it changed."""
+        statement = f"{statement} RETURNING {COLUMNS}"
+        if self._on_change is None:
+            return await self._database.write(statement, values)
         async with self._changing() as (connection, changes):
-            now = await self._database.now_ms(connection)
-            if finished:
-                fields["finished_at"] = now
-            if due_in_ms is not None:
-                fields["due_at"] = now + due_in_ms
-            if not await _held(connection, lease, now).update(
-                lease_token=None, lease_until=None, **fields
-            ):
-                raise _lost(lease)
-            await changes.note(JobState.RUNNING, [lease.job_id], now)
+            before = await changes.before(ids)
+            rows = await connection.fetch(statement, values)
+            await changes.note(before)
+            return rows
+
+    async def _end_lease(self, lease: Lease, statement: str, *values: object) -> None:
+        held = [lease.job_id, lease.token]
+        if not await self._change([lease.job_id], f"{statement} WHERE {HELD}", [*values, *held]):
+            raise _lost(lease)
+
+    async def _held(self, connection: Connection, lease: Lease) -> tuple[int, StoredJob]:
+        """Lock a job and return it with the time, provided that the lease is valid then."""
+        rows = await connection.fetch(f"{LOCK_HELD} FOR UPDATE", [lease.job_id, lease.token])
+        now = await self._database.now_ms(connection)
+        job = _stored(rows[0]) if rows else None
+        if job is None or job.lease_until is None or job.lease_until <= now:
+            raise _lost(lease)
+        return now, job
+
+    async def _put(self, connection: Connection, job: StoredJob, *, due_at: int | None) -> None:
+        """Write what has become of a locked job whose lease ends."""
+        await connection.fetch(
+            PUT,
+            [
+                job.state,
+                job.attempts,
+                job.failures,
+                job.error_code,
+                _storable(job.error_message or ""),
+                job.data_deadline,
+                job.not_before,
+                due_at,
+                job.finished_at,
+                job.id,
+            ],
+        )
 
     @asynccontextmanager
     async def _changing(self) -> AsyncIterator[tuple[Connection, _Changes]]:
@@ -696,18 +613,17 @@ class JobStore:
             self._on_change(changes.made)
 
 
-def _held(connection: BaseDBAsyncClient, lease: Lease, now: int) -> Any:
-    """Select the job if, and only if, the lease is valid."""
-    return Job.filter(
-        id=lease.job_id,
-        state=JobState.RUNNING,
-        lease_token=lease.token,
-        lease_until__gt=now,
-    ).using_db(connection)
+def _states(rows: Sequence[Row]) -> dict[str, JobState]:
+    return {row["id"]: JobState(row["state"]) for row in rows}
 
 
-def _expired(job: Job, now: int) -> bool:
-    return job.state == JobState.RUNNING and job.lease_until is not None and job.lease_until <= now
+def _expired(job: StoredJob, now: int) -> bool:
+    return job.state is JobState.RUNNING and job.lease_until is not None and job.lease_until <= now
+
+
+def _storable(text: str) -> str:
+    """Return a text as both engines can keep it: without NUL, and Unicode throughout."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _lost(lease: Lease) -> LeaseLost:
@@ -740,7 +656,7 @@ def _new(group_id: str, job: NewJob, now: int) -> StoredJob:
     )
 
 
-def _row(job: StoredJob) -> list[Any]:
+def _row(job: StoredJob) -> list[object]:
     """Return the values of a new job for `INSERT_JOB`."""
     return [
         job.id,
@@ -755,27 +671,5 @@ def _row(job: StoredJob) -> list[Any]:
     ]
 
 
-def _stored(job: Job) -> StoredJob:
-    return StoredJob(
-        id=job.id,
-        group_id=job.group_id,
-        proof_type=job.proof_type,
-        parameters=job.parameters,
-        queue=job.queue,
-        state=JobState(job.state),
-        sends=job.sends,
-        attempts=job.attempts,
-        failures=job.failures,
-        losses=job.losses,
-        not_before=job.not_before,
-        data_deadline=job.data_deadline,
-        lease_until=job.lease_until,
-        worker=job.worker,
-        error_code=job.error_code,
-        error_message=job.error_message,
-        result=job.result,
-        created_at=job.created_at,
-        queued_at=job.queued_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-    )
+def _stored(row: Row) -> StoredJob:
+    return StoredJob(**dict(zip(FIELDS, row, strict=False)))

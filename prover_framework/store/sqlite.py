@@ -1,5 +1,6 @@
 """The embedded engine: a file of SQLite, synchronised fully, one writer at a time."""
 
+import json
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -36,6 +37,7 @@ NOW_MS = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 KEPT_STATEMENTS = 512
 
 ROW_LOCK = re.compile(r"\bFOR UPDATE( SKIP LOCKED)?")
+ANY_OF = re.compile(r"= ANY\(\?\)")
 ROWS = re.compile(r"\bROWS\(\?\) AS (\w+)\(([^)]*)\)")
 
 
@@ -168,7 +170,7 @@ class SqliteConnection(SqliteClient, Connection):
         with self.engine.refusals():
             async with self.acquire_connection() as connection:
                 rows: Sequence[Row] = await connection.execute_fetchall(
-                    self.engine.sql(statement), values
+                    self.engine.sql(statement), _values(values)
                 )
                 return rows
 
@@ -213,9 +215,15 @@ def _client(client: BaseDBAsyncClient) -> SqliteConnection:
     return client
 
 
+def _values(values: Sequence[object]) -> Sequence[object]:
+    return [json.dumps(value) if isinstance(value, list) else value for value in values]
+
+
 @lru_cache(KEPT_STATEMENTS)
 def _own_form(statement: str) -> str:
-    return ROWS.sub(_rows, ROW_LOCK.sub("", statement))
+    statement = ROW_LOCK.sub("", statement)
+    statement = ANY_OF.sub("IN (SELECT value FROM json_each(?))", statement)
+    return ROWS.sub(_rows, statement)
 
 
 def _rows(match: re.Match[str]) -> str:

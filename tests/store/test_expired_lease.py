@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -28,12 +27,11 @@ WRITES: dict[str, Write] = {
 @pytest.mark.parametrize("name", WRITES)
 @pytest.mark.parametrize(("seconds", "valid"), [(9.999, True), (10.0, False)])
 def test_a_write_needs_a_lease_that_has_not_expired(
-    tmp_path: Path, name: str, seconds: float, *, valid: bool
+    database_url: str, name: str, seconds: float, *, valid: bool
 ) -> None:
     async def scenario() -> JobState:
         clock = ManualClock()
-        async with Database(tmp_path / "prover.sqlite3", clock=clock) as database:
-            await database.migrate()
+        async with Database(database_url, clock=clock) as database:
             store = JobStore(database, RetryPolicy())
             await store.submit(NewGroup("g", (NewJob("j", "proof", "{}", "default"),)))
             taken = await store.take("j", worker="w", lease_seconds=10)
