@@ -28,7 +28,8 @@ from prover_framework.settings import Settings
 from prover_framework.store.database import Database
 from prover_framework.store.engine import Clock
 from prover_framework.store.headers import ChainFacts, HeaderStore
-from prover_framework.store.jobs import UNSENT_MS, Failure, JobStore, StoredJob, Taken
+from prover_framework.store.job_statements import UNSENT_MS
+from prover_framework.store.jobs import Failure, JobStore, StoredJob, Taken
 from prover_framework.store.models import DeadLetter, QueueMessage
 from prover_framework.testing import ManualClock
 from prover_framework.worker import Worker
