@@ -53,7 +53,7 @@ migrations: $(VENV)/.dev ## Write the migration that the models need, if any.
 	$(BIN)/tortoise -c prover_framework.store.development.CONFIG makemigrations
 
 clean: ## Remove what the commands made.
-	rm -rf $(VENV) $(LOCALSTACK) $(VERSIONS)-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(LOCALSTACK) $(VERSIONS)-* .hardhat-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

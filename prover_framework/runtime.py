@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from attrs import frozen
 
 from prover_framework import plugins as plugin_loading
+from prover_framework.chain.source import TAGS, HeaderSource
+from prover_framework.errors import SettingsError
 from prover_framework.jobs import RetryPolicy
 from prover_framework.observers import Observers
 from prover_framework.plugins import Plugins
@@ -94,6 +96,28 @@ async def open_runtime(settings: Settings, plugins: Plugins) -> AsyncIterator[Ru
                 )
             finally:
                 await jobs.drain()
+
+
+@asynccontextmanager
+async def open_source(settings: Settings, tag: str = TAGS[0]) -> AsyncIterator[HeaderSource]:
+    """Open where headers are fetched from.
+
+    Args:
+        settings: They name it.
+        tag: Which block of a node is its newest one.
+
+    Raises:
+        SettingsError: They do not.
+        SourceError: It can not be opened.
+    """
+    if settings.rpc_url is None:
+        raise SettingsError("no node to fetch headers from: name it by --rpc-url or PROVER_RPC_URL")
+    # Imported where it is used, as are those below: few processes need an HTTP client.
+    from prover_framework.chain.node import Pace, open_node
+
+    pace = Pace(batch=settings.rpc_batch, requests_per_second=settings.rpc_requests_per_second)
+    async with open_node(settings.rpc_url, tag=tag, pace=pace) as node:
+        yield node
 
 
 @asynccontextmanager

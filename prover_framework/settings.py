@@ -235,6 +235,34 @@ class Settings:
         None,
         optional([ge(64), le(MAX_MEMORY_MB)]),
     )
+    rpc_url: str | None = _setting(
+        "PROVER_RPC_URL",
+        "JSON-RPC endpoint of an Ethereum node that headers are fetched from.",
+        _url,
+        None,
+        secret=True,
+    )
+    rpc_batch: int = _setting(
+        "PROVER_RPC_BATCH",
+        "How many blocks a request to the node asks for.",
+        _integer,
+        50,
+        [ge(1), le(1000)],
+    )
+    rpc_requests_per_second: float = _setting(
+        "PROVER_RPC_REQUESTS_PER_SECOND",
+        "How many requests a second the node gets, at most.",
+        _number,
+        10.0,
+        [gt(0), le(10_000)],
+    )
+    follow_seconds: float = _setting(
+        "PROVER_FOLLOW_SECONDS",
+        "How often `prover headers sync --follow` looks for new blocks.",
+        _number,
+        12.0,
+        [gt(0), le(MAX_SECONDS)],
+    )
     plugins: tuple[str, ...] | None = _setting(
         "PROVER_PLUGINS",
         "Names of the plugins to load, with commas; unset means all that are installed.",

@@ -19,6 +19,7 @@ from attrs import field, frozen
 from attrs.validators import ge, gt
 
 from prover_framework.chain.headers import StoredHeader
+from prover_framework.chain.source import TAGS
 from prover_framework.chain.whole_header import FIELDS, block_hash, whole_header
 from prover_framework.errors import (
     HeaderInvalid,
@@ -33,10 +34,6 @@ log = logging.getLogger(__name__)
 
 Call: TypeAlias = tuple[str, list[Json]]
 Sleep: TypeAlias = Callable[[float], Awaitable[None]]
-
-# The blocks that a node can be asked for by a name, from the safest. A block that is finalized is
-# never replaced, unless a third of all that is staked is lost.
-TAGS: Final = ("finalized", "safe", "latest")
 
 # An answer that is not there after this time will hardly come.
 TIMEOUT_SECONDS = 30.0
@@ -139,6 +136,8 @@ class _TryAgain(Exception):
 
 class EthereumNode:
     """A node as a source of headers; see `prover_framework.chain.source.HeaderSource`."""
+
+    whole = True
 
     def __init__(
         self, session: aiohttp.ClientSession, url: str, tag: str, pace: Pace, sleep: Sleep

@@ -1,9 +1,13 @@
 """Where headers come from beside files: what a chain's node and an indexer's table both do."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from prover_framework.chain.headers import Header, StoredHeader
+
+# The blocks that a node can be asked for by a name, from the safest. A block that is finalized
+# never gives way to another, unless a third of all that is staked is lost.
+TAGS: Final = ("finalized", "safe", "latest")
 
 
 class HeaderSource(Protocol):
@@ -11,6 +15,9 @@ class HeaderSource(Protocol):
 
     name: str
     """What messages call it; without keys and passwords."""
+
+    whole: bool
+    """Whether its headers come with all fields, so that they can be verified."""
 
     async def chain_id(self) -> int | None:
         """Return the chain's id (EIP-155); None if the source does not know.

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -15,6 +16,8 @@ from prover_framework.settings import Settings, aws_variables, load_settings
 T = TypeVar("T")
 
 DOTENV = Path(".env")
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 # What reads from a pipe or a file wants whole values in one line, and not a page's width.
 PIPE_WIDTH = 10_000
@@ -46,6 +49,30 @@ def _console(file: TextIO) -> Console:
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run asynchronous work to its end."""
     return asyncio.run(work)
+
+
+async def until_signalled(work: Coroutine[Any, Any, None]) -> bool:
+    """Run work to its end, or until Ctrl-C or SIGTERM; return whether it was stopped so."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        task.cancel()
+
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stop)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+    finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
+    return stopped
 
 
 def start_logging(level: str) -> None:

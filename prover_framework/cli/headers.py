@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+import attrs
 import click
 from rich.progress import (
     BarColumn,
@@ -19,11 +20,27 @@ from rich.table import Table
 from prover_framework.chain import simulated
 from prover_framework.chain.csv_file import read_headers
 from prover_framework.chain.headers import Header
-from prover_framework.cli.common import console, progress_console, run, settings
+from prover_framework.chain.source import TAGS
+from prover_framework.cli.common import (
+    console,
+    progress_console,
+    run,
+    settings,
+    until_signalled,
+)
 from prover_framework.errors import HeaderConflict
+from prover_framework.header_sync import (
+    CaughtUp,
+    Fetched,
+    HeaderSync,
+    Replaced,
+    SyncEvent,
+    SyncRange,
+    Trouble,
+)
 from prover_framework.jobs import RetryPolicy
 from prover_framework.model import HOUR_SECONDS, MAX_INT64
-from prover_framework.runtime import open_database
+from prover_framework.runtime import open_database, open_source
 from prover_framework.store.headers import (
     SHOWN_GAPS,
     ChainFacts,
@@ -133,6 +150,147 @@ def simulate(days: int, end: int | None, seed: int) -> None:
         f"{report.new} simulated headers, hours {_utc(first_hour)} to {_utc(end_hour)} "
         f"({first_hour}..{end_hour})"
     )
+
+
+@headers.command()
+@click.option("--rpc-url", help="JSON-RPC endpoint of a node; overrides PROVER_RPC_URL.")
+@click.option(
+    "--tag",
+    type=click.Choice(TAGS),
+    default=TAGS[0],
+    show_default=True,
+    help="Which block of the node's is followed. Only finalized ones never give way to others.",
+)
+@click.option("--chain-id", type=click.IntRange(1, MAX_INT64), help="Chain that it has to be.")
+@click.option("--from-block", type=click.IntRange(0, MAX_INT64), help="Begin with this block.")
+@click.option(
+    "--from-time",
+    type=click.IntRange(0, MAX_INT64),
+    help="Begin with the last block at or before this Unix timestamp.",
+)
+@click.option("--to-block", type=click.IntRange(0, MAX_INT64), help="End with this block.")
+@click.option(
+    "--to-time",
+    type=click.IntRange(0, MAX_INT64),
+    help="End with the first block at or after this Unix timestamp.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 1000),
+    help="Blocks in one request; overrides PROVER_RPC_BATCH.",
+)
+@click.option(
+    "--per-second",
+    type=click.FloatRange(0, min_open=True),
+    help="Requests a second, at most; overrides PROVER_RPC_REQUESTS_PER_SECOND.",
+)
+@click.option("--follow", is_flag=True, help="Go on with new blocks until stopped.")
+def sync(
+    *,
+    rpc_url: str | None,
+    tag: str,
+    chain_id: int | None,
+    from_block: int | None,
+    from_time: int | None,
+    to_block: int | None,
+    to_time: int | None,
+    batch: int | None,
+    per_second: float | None,
+    follow: bool,
+) -> None:
+    """Fetch the headers that are missing from a node, verify and store them.
+
+    It goes on after the newest header that is stored, or begins where --from-block or --from-time
+    says, which may lie before it: what is there and whole is not fetched again. A header that does
+    not verify is refused. When the chain has taken another branch, the stored tail gives way to
+    it. Jobs that wait for headers go on.
+
+    A URL with a key in it is better set as PROVER_RPC_URL: command lines can be seen by others.
+    """
+    if from_block is not None and from_time is not None:
+        raise click.UsageError("--from-block and --from-time exclude each other")
+    if to_block is not None and to_time is not None:
+        raise click.UsageError("--to-block and --to-time exclude each other")
+    chosen = settings()
+    chosen = attrs.evolve(
+        chosen,
+        rpc_url=rpc_url or chosen.rpc_url,
+        rpc_batch=batch or chosen.rpc_batch,
+        rpc_requests_per_second=per_second or chosen.rpc_requests_per_second,
+    )
+    wanted = SyncRange(
+        from_block=from_block, from_time=from_time, to_block=to_block, to_time=to_time
+    )
+    with _progress() as progress:
+        told = _SyncTold(progress, follow=follow)
+
+        async def work() -> None:
+            async with open_source(chosen, tag) as source, open_database(chosen) as database:
+                await HeaderSync(
+                    source,
+                    HeaderStore(database),
+                    JobStore(database, RetryPolicy()),
+                    chain_id=chain_id,
+                    on_event=told,
+                ).run(wanted, chosen.follow_seconds if follow else None)
+
+        stopped = run(until_signalled(work()))
+    click.echo(told.summary(stopped=stopped))
+
+
+class _SyncTold:
+    """Tells people what a sync does: a bar at first, then a line for what comes in."""
+
+    def __init__(self, progress: Progress, *, follow: bool) -> None:
+        self._progress = progress
+        self._bar = progress.add_task("fetching", total=None)
+        self._follow = follow
+        self._begin: int | None = None
+        self._caught_up = False
+        self._fetched = self._new = self._verified = 0
+        self._last: int | None = None
+
+    def __call__(self, event: SyncEvent) -> None:
+        match event:
+            case Fetched():
+                self._count(event)
+            case Replaced():
+                click.echo(
+                    f"the chain has taken another branch after block {event.after_block}: "
+                    f"{event.dropped} stored headers have given way to {event.new}"
+                )
+            case Trouble():
+                click.echo(f"prover: {event.message}; it is tried again", err=True)
+            case CaughtUp():
+                if self._follow and not self._caught_up:
+                    click.echo(self.summary(stopped=False))
+                self._caught_up = True
+
+    def _count(self, event: Fetched) -> None:
+        self._fetched += event.last_block - event.first_block + 1
+        self._new += event.new
+        self._verified += event.verified
+        self._last = event.last_block
+        if self._caught_up:
+            click.echo(
+                f"blocks {event.first_block} to {event.last_block}: {event.new} new headers, "
+                f"{event.verified} verified"
+            )
+            return
+        self._begin = event.first_block if self._begin is None else self._begin
+        self._progress.update(
+            self._bar,
+            total=event.end - self._begin + 1,
+            completed=event.last_block - self._begin + 1,
+        )
+
+    def summary(self, *, stopped: bool) -> str:
+        up_to = "" if self._last is None else f", up to block {self._last}"
+        end = "; stopped" if stopped else ""
+        return (
+            f"{self._fetched} headers fetched, {self._new} of them new, {self._verified} "
+            f"verified{up_to}{end}"
+        )
 
 
 @headers.command()

@@ -1,21 +1,18 @@
 """``prover up``, ``prover api`` and ``prover worker``: the processes of the service."""
 
 import asyncio
-import signal
 from collections.abc import Callable
 
 import attrs
 import click
 
 from prover_framework.api.server import serve
-from prover_framework.cli.common import run, settings, start_logging
+from prover_framework.cli.common import STOP_SIGNALS, run, settings, start_logging
 from prover_framework.errors import ProverError
 from prover_framework.model import DEFAULT_QUEUE
 from prover_framework.runtime import Runtime, load_plugins, open_runtime
 from prover_framework.settings import Settings
 from prover_framework.worker import Worker
-
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 _host = click.option("--host", help="Address to listen on; overrides PROVER_HOST.")
 _port = click.option(

@@ -270,6 +270,21 @@ def chunks(
         yield chunk
 
 
+def require_chain(stored: ChainFacts | None, facts: ChainFacts) -> None:
+    """Require that headers are of the chain that is stored, if one is.
+
+    Raises:
+        HeaderConflict: They are not.
+    """
+    if stored is None:
+        return
+    if (stored.chain_id, stored.simulated) != (facts.chain_id, facts.simulated):
+        raise HeaderConflict(
+            f"this database holds {_chain_name(stored)} and the headers are of "
+            f"{_chain_name(facts)}: use another database (PROVER_DATA_DIR)"
+        )
+
+
 async def _claim_chain(connection: Connection, facts: ChainFacts) -> None:
     row = await Chain.first(using_db=connection)
     if row is None:
@@ -281,18 +296,13 @@ async def _claim_chain(connection: Connection, facts: ChainFacts) -> None:
             using_db=connection,
         )
         return
-    if (row.chain_id, row.simulated) != (facts.chain_id, facts.simulated):
-        raise HeaderConflict(
-            f"this database holds {_chain_name(row.chain_id, simulated=row.simulated)} and the "
-            f"headers are of {_chain_name(facts.chain_id, simulated=facts.simulated)}: use "
-            "another database (PROVER_DATA_DIR)"
-        )
+    require_chain(ChainFacts(row.chain_id, simulated=row.simulated, source=row.source), facts)
     row.source = facts.source
     await row.save(using_db=connection)
 
 
-def _chain_name(chain_id: int, *, simulated: bool) -> str:
-    return f"{'simulated ' if simulated else ''}chain {chain_id}"
+def _chain_name(facts: ChainFacts) -> str:
+    return f"{'simulated ' if facts.simulated else ''}chain {facts.chain_id}"
 
 
 def _incoming(item: Header | StoredHeader) -> _Block:

@@ -23,6 +23,7 @@ from prover_framework.store.engine import Row
 from prover_framework.store.header_import import ChainFacts as ChainFacts  # for those who import
 from prover_framework.store.header_import import HeaderImport, chunks
 from prover_framework.store.header_import import ImportReport as ImportReport
+from prover_framework.store.header_import import require_chain as require_chain
 
 # From this many new headers on, the database is told to look at its tables anew.
 BULK = 100_000
@@ -72,6 +73,20 @@ SELECT hour, sum_wei, count, verified_count, first_block, last_block,
          WHERE number = NULLIF(last_block, 9223372036854775807) + 1) END AS time_after
 FROM hourly_base_fee WHERE hour >= ? AND hour < ? ORDER BY hour
 """
+
+# What is kept of blocks, or of their bytes, counted and looked up by number.
+SPAN = {
+    True: "SELECT COUNT(*) AS count, MAX(number) AS newest FROM raw_header WHERE number >= ?",
+    False: "SELECT COUNT(*) AS count, MAX(number) AS newest FROM block_header WHERE number >= ?",
+}
+COUNT = {
+    True: "SELECT COUNT(*) AS count FROM raw_header WHERE number BETWEEN ? AND ?",
+    False: "SELECT COUNT(*) AS count FROM block_header WHERE number BETWEEN ? AND ?",
+}
+NEXT = {
+    True: "SELECT MIN(number) AS next FROM raw_header WHERE number > ?",
+    False: "SELECT MIN(number) AS next FROM block_header WHERE number > ?",
+}
 
 # A page of headers with their bytes, which are NULL where they are not stored.
 WHOLE = """
@@ -305,6 +320,59 @@ class HeaderStore:
             source=facts.source,
         )
         return series, blocks
+
+    async def newest(self) -> Header | None:
+        """Return the block with the highest number, if there are any.
+
+        Raises:
+            StoreError: The database can not be read.
+        """
+        found = await self._read(NEWEST)
+        return (await self.headers(found[0]["number"], found[0]["number"]))[0] if found else None
+
+    async def headers(self, first: int, last: int) -> list[Header]:
+        """Return what is stored of some blocks, both ends included, in order.
+
+        Raises:
+            StoreError: The database can not be read.
+        """
+        return [Header(*row) for row in await self._read(STORED, first, last)]
+
+    async def first_missing(self, first: int, *, whole: bool) -> int:
+        """Return the first number from one on that has no block.
+
+        Args:
+            first: Where to begin.
+            whole: Whether a block without all its fields counts as missing.
+
+        Raises:
+            StoreError: The database can not be read.
+        """
+        (span,) = await self._read(SPAN[whole], first)
+        if not span["count"]:
+            return first
+        low, high = first, int(span["newest"]) + 1
+        if span["count"] == high - low:
+            return high
+        # Halve: all numbers below `low` are there, and one below or at `high` is missing.
+        while low < high:
+            middle = (low + high) // 2
+            (found,) = await self._read(COUNT[whole], low, middle)
+            if found["count"] == middle - low + 1:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    async def next_stored(self, after: int, *, whole: bool) -> int | None:
+        """Return the next number after one that has a block, or a whole one, if there is any.
+
+        Raises:
+            StoreError: The database can not be read.
+        """
+        (found,) = await self._read(NEXT[whole], after)
+        number: int | None = found["next"]
+        return number
 
     async def whole_headers(
         self, first: int, last: int, page: int = WHOLE_PAGE

@@ -1,8 +1,11 @@
 """A small HTTP server that answers as a chain's node does, or as one that misbehaves."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from aiohttp import web
@@ -97,3 +100,25 @@ async def node_server(
         yield node
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def node_in_thread(chain: Sequence[StoredHeader], chain_id: int = 1) -> Iterator[NodeServer]:
+    """Serve a chain from a thread of its own, for clients that are other processes."""
+    ready: Future[NodeServer] = Future()
+    loop = asyncio.new_event_loop()
+    done = asyncio.Event()
+
+    async def serve() -> None:
+        async with node_server(chain, chain_id) as server:
+            ready.set_result(server)
+            await done.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        yield ready.result(timeout=30)
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join()
+        loop.close()

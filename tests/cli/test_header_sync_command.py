@@ -1,0 +1,138 @@
+"""prover headers sync: what it fetches, what it tells, and that no key of a URL is shown."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from node_server import NodeServer, node_in_thread
+
+from prover_framework.chain.simulated import made_whole, simulate
+from prover_framework.cli import main
+
+CHAIN = list(islice(made_whole(simulate(1_700_002_800, 1, first_number=0)), 60))
+ENTRY = [sys.executable, "-c", "from prover_framework.cli import main; main()"]
+
+Outcome = subprocess.CompletedProcess[str]
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PROVER_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PROVER_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("PROVER_RPC_REQUESTS_PER_SECOND", "1000")
+    monkeypatch.setenv("PROVER_FOLLOW_SECONDS", "0.05")
+
+
+@pytest.fixture
+def prover(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process."""
+
+    def call(*arguments: object) -> Outcome:
+        argv = ["prover", *map(str, arguments)]
+        monkeypatch.setattr(sys, "argv", argv)
+        capfd.readouterr()
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as exit_:
+            code = exit_.code or 0
+        out, err = capfd.readouterr()
+        assert "Traceback" not in out + err
+        assert "secret-key" not in out + err
+        return Outcome(argv, code, out, err)
+
+    return call
+
+
+@pytest.fixture
+def server() -> Iterator[NodeServer]:
+    with node_in_thread(CHAIN, chain_id=31337) as node:
+        yield node
+
+
+def test_a_sync_tells_what_it_fetched(
+    prover: Run, server: NodeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = prover("headers", "sync", "--rpc-url", server.url, "--from-block", 10, "--to-block", 39)
+    assert first.returncode == 0
+    assert first.stdout == "30 headers fetched, 30 of them new, 29 verified, up to block 39\n"
+    monkeypatch.setenv("PROVER_RPC_URL", server.url)
+    second = prover("headers", "sync")
+    assert second.stdout == "20 headers fetched, 20 of them new, 20 verified, up to block 59\n"
+    again = prover("headers", "sync")
+    assert again.stdout == "0 headers fetched, 0 of them new, 0 verified\n"
+    status = prover("headers", "status")
+    assert "31337 (real)" in status.stdout
+    assert "the node 127.0.0.1" in status.stdout
+
+
+def test_options_choose_batch_pace_and_tag(prover: Run, server: NodeServer) -> None:
+    prover(
+        "headers", "sync", "--rpc-url", server.url, "--from-block", 10,
+        "--batch", 25, "--per-second", 500, "--tag", "safe",
+    )  # fmt: skip
+    assert {len(calls) for calls in server.requests} == {1, 25}
+    single = [calls[0]["params"] for calls in server.requests if len(calls) == 1]
+    assert single == [[], ["safe", False]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "name it by --rpc-url or PROVER_RPC_URL"),
+        (["--rpc-url", "ftp://x/secret-key"], "must begin with http:// or https://"),
+        (["--from-block", "1", "--from-time", "2"], "--from-block and --from-time exclude"),
+        (["--to-block", "1", "--to-time", "2"], "--to-block and --to-time exclude"),
+    ],
+)
+def test_what_can_not_be_done_is_told_in_a_line(
+    prover: Run, arguments: list[str], complaint: str
+) -> None:
+    outcome = prover("headers", "sync", *arguments)
+    assert outcome.returncode
+    assert complaint in outcome.stderr
+
+
+def test_an_empty_database_needs_a_place_to_begin(prover: Run, server: NodeServer) -> None:
+    outcome = prover("headers", "sync", "--rpc-url", server.url)
+    assert outcome.returncode == 1
+    assert "say where to begin with --from-block or --from-time" in outcome.stderr
+
+
+def test_another_chain_is_refused(prover: Run, server: NodeServer) -> None:
+    outcome = prover("headers", "sync", "--rpc-url", server.url, "--chain-id", 1)
+    assert outcome.returncode == 1
+    assert "is of chain 31337, and chain 1 is wanted" in outcome.stderr
+
+
+def test_a_follower_tells_what_comes_and_ends_when_it_is_asked_to(server: NodeServer) -> None:
+    server.finalized = 20
+    follower = subprocess.Popen(
+        [*ENTRY, "headers", "sync", "--rpc-url", server.url, "--from-block", "10", "--follow"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert follower.stdout is not None
+        caught_up = follower.stdout.readline()
+        assert caught_up == "11 headers fetched, 11 of them new, 10 verified, up to block 20\n"
+        server.finalized = 22
+        assert follower.stdout.readline() == "blocks 21 to 22: 2 new headers, 2 verified\n"
+        follower.send_signal(signal.SIGTERM)
+        out, err = follower.communicate(timeout=60)
+    finally:
+        follower.kill()
+        follower.wait()
+    assert (follower.returncode, err) == (0, "")
+    assert out == "13 headers fetched, 13 of them new, 12 verified, up to block 22; stopped\n"
