@@ -27,16 +27,18 @@ async def verify_pages(
     pages: AsyncIterator[Sequence[StoredHeader]],
     *,
     trusted: str | None = None,
+    needed: int = 0,
     processes: int = 1,
     on_progress: Callable[[int], None] | None = None,
 ) -> ChainSpan | None:
     """Verify headers that come in pages, as `verify_chain` does, on several cores.
 
-    Reading stops with the page that has the trusted block.
+    Reading stops when the trusted block and the last one that is needed have been verified.
 
     Args:
         pages: In the order of the numbers, each of some thousand headers.
         trusted: A block hash to look for.
+        needed: Number of a block that is to be verified in any case.
         processes: How many processes share the work; one does it in this process.
         on_progress: Told how many headers were verified so far.
 
@@ -49,7 +51,7 @@ async def verify_pages(
             span = part if span is None else span.joined(part)
             if on_progress is not None:
                 on_progress(len(span))
-            if span.trusted_block is not None:
+            if span.trusted_block is not None and span.last.number >= needed:
                 break
     return span
 

@@ -1,5 +1,6 @@
 """``prover headers``: the chain data."""
 
+import re
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -290,6 +291,86 @@ class _SyncTold:
         return (
             f"{self._fetched} headers fetched, {self._new} of them new, {self._verified} "
             f"verified{up_to}{end}"
+        )
+
+
+@headers.command()
+@click.option("--from-block", type=click.IntRange(0, MAX_INT64), help="Default: the first stored.")
+@click.option(
+    "--to-block",
+    type=click.IntRange(0, MAX_INT64),
+    help="Default: the last stored, or the one with the trusted hash.",
+)
+@click.option(
+    "--trusted-hash",
+    help="Hash of a block at or after the end that you trust, from a source of your own.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    help="How many processes share the work. Default: PROVER_WORKER_SLOTS, the number of cores.",
+)
+def verify(
+    from_block: int | None, to_block: int | None, trusted_hash: str | None, processes: int | None
+) -> None:
+    """Verify the stored headers again, from the bytes that their hashes are made of.
+
+    Each must have the hash of its bytes, name the hash of the block before it, have the base fee
+    that follows from that block by EIP-1559, and say what is stored of it beside its bytes; and the
+    hourly sums must be those of the headers. The first that is wrong is named with its block, field
+    and rule. Anyone can make a chain that passes: it is the real one if it leads up to a block hash
+    that you trust.
+
+    The exit status is 1 when something is wrong, or the trusted hash is not found.
+    """
+    if trusted_hash is not None and not re.fullmatch(r"0[xX][0-9a-fA-F]{64}", trusted_hash):
+        raise click.BadParameter("must be 0x and 64 hex digits", param_hint="--trusted-hash")
+    # Imported where it is used: RLP and keccak double the time that a command takes to start.
+    from prover_framework.header_verification import ChainReport, verify_stored
+
+    chosen = settings()
+    began = time.monotonic()
+    with _progress() as progress:
+        bar = progress.add_task("verifying", total=None)
+
+        async def work() -> ChainReport:
+            async with open_database(chosen) as database:
+                return await verify_stored(
+                    HeaderStore(database),
+                    first=from_block,
+                    last=to_block,
+                    trusted=trusted_hash,
+                    processes=processes or chosen.worker_slots,
+                    on_progress=lambda done, total: progress.update(
+                        bar, completed=done, total=total
+                    ),
+                )
+
+        report = run(work())
+    seconds = time.monotonic() - began
+    count = len(report.span)
+    click.echo(
+        f"blocks {report.span.first.number} to {report.span.last.number} are verified: {count} "
+        f"headers in {seconds:.1f} s"
+    )
+    if not report.whole_start:
+        click.echo(
+            f"the base fee of block {report.span.first.number} is not: the block before it is not "
+            "stored"
+        )
+    if trusted_hash is None:
+        click.echo(
+            "they are a chain; whether it is the one that you mean shows --trusted-hash with the "
+            "hash of a later block that you trust"
+        )
+    elif report.trusted_block is None:
+        after = "" if to_block is None else f" at or after block {to_block}"
+        click.echo(f"prover: no block{after} has the trusted hash", err=True)
+        raise click.exceptions.Exit(1)
+    else:
+        click.echo(
+            f"block {report.trusted_block} has the trusted hash, so it and all before it are of "
+            "the chain that you trust"
         )
 
 

@@ -50,12 +50,18 @@ UPDATE block_header
 SET gas_used = ?, gas_limit = ?, block_hash = ?, parent_hash = ?, verified = ? WHERE number = ?
 """
 
-SUM_UP = """
-INSERT INTO hourly_base_fee (hour, sum_wei, count, verified_count, first_block, last_block)
-SELECT timestamp - timestamp % 3600, CAST(SUM(base_fee_wei) AS BIGINT), COUNT(*),
-    SUM(CASE WHEN verified THEN 1 ELSE 0 END), MIN(number), MAX(number)
+# What the headers of each hour add up to.
+SUMS = """
+SELECT timestamp - timestamp % 3600 AS hour, CAST(SUM(base_fee_wei) AS BIGINT) AS sum_wei,
+    COUNT(*) AS count, SUM(CASE WHEN verified THEN 1 ELSE 0 END) AS verified_count,
+    MIN(number) AS first_block, MAX(number) AS last_block
 FROM block_header WHERE timestamp BETWEEN ? AND ?
 GROUP BY timestamp - timestamp % 3600
+"""
+
+SUM_UP = f"""
+INSERT INTO hourly_base_fee (hour, sum_wei, count, verified_count, first_block, last_block)
+{SUMS}
 ON CONFLICT (hour) DO UPDATE SET
     sum_wei = excluded.sum_wei, count = excluded.count,
     verified_count = excluded.verified_count,

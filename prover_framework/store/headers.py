@@ -13,6 +13,7 @@ from prover_framework.errors import (
 )
 from prover_framework.model import (
     HOUR_SECONDS,
+    MAX_INT64,
     BlockRange,
     HourlySeries,
     SeriesKind,
@@ -20,8 +21,8 @@ from prover_framework.model import (
 )
 from prover_framework.store.database import Database
 from prover_framework.store.engine import Row
+from prover_framework.store.header_import import SUMS, HeaderImport, chunks
 from prover_framework.store.header_import import ChainFacts as ChainFacts  # for those who import
-from prover_framework.store.header_import import HeaderImport, chunks
 from prover_framework.store.header_import import ImportReport as ImportReport
 from prover_framework.store.header_import import require_chain as require_chain
 
@@ -73,6 +74,18 @@ SELECT hour, sum_wei, count, verified_count, first_block, last_block,
          WHERE number = NULLIF(last_block, 9223372036854775807) + 1) END AS time_after
 FROM hourly_base_fee WHERE hour >= ? AND hour < ? ORDER BY hour
 """
+
+# Hours whose sums are not those of their headers, and hours that only one side has.
+SUMS_KEPT = """
+SELECT hour, sum_wei, count, verified_count, first_block, last_block FROM hourly_base_fee
+WHERE hour BETWEEN ? AND ?
+"""
+WRONG_HOURS = f"""
+SELECT hour FROM (SELECT * FROM ({SUMS}) AS sums EXCEPT {SUMS_KEPT}) AS unlike
+UNION
+SELECT hour FROM ({SUMS_KEPT} EXCEPT SELECT * FROM ({SUMS}) AS sums) AS unlike
+ORDER BY hour
+"""  # noqa: S608 - no value of anyone's
 
 # What is kept of blocks, or of their bytes, counted and looked up by number.
 SPAN = {
@@ -337,6 +350,24 @@ class HeaderStore:
             StoreError: The database can not be read.
         """
         return [Header(*row) for row in await self._read(STORED, first, last)]
+
+    async def wrong_hours(self, first_timestamp: int, last_timestamp: int) -> list[int]:
+        """Return the hours of some time whose stored sums are not those of their headers.
+
+        Args:
+            first_timestamp: Unix seconds in the first of the hours.
+            last_timestamp: Unix seconds in the last one.
+
+        Raises:
+            StoreError: The database can not be read.
+        """
+        begin = first_timestamp - first_timestamp % HOUR_SECONDS
+        end = last_timestamp - last_timestamp % HOUR_SECONDS
+        within = (begin, min(end + HOUR_SECONDS - 1, MAX_INT64))
+        return [
+            row["hour"]
+            for row in await self._read(WRONG_HOURS, *within, begin, end, begin, end, *within)
+        ]
 
     async def first_missing(self, first: int, *, whole: bool) -> int:
         """Return the first number from one on that has no block.

@@ -2,9 +2,11 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -136,3 +138,42 @@ def test_a_follower_tells_what_comes_and_ends_when_it_is_asked_to(server: NodeSe
         follower.wait()
     assert (follower.returncode, err) == (0, "")
     assert out == "13 headers fetched, 13 of them new, 12 verified, up to block 22; stopped\n"
+
+
+# prover headers verify.
+
+
+def test_what_was_fetched_is_verified_again(prover: Run, server: NodeServer) -> None:
+    prover("headers", "sync", "--rpc-url", server.url, "--from-block", 10)
+    outcome = prover("headers", "verify")
+    assert outcome.returncode == 0
+    first, second, third = outcome.stdout.splitlines()
+    assert first.startswith("blocks 10 to 59 are verified: 50 headers in ")
+    assert second.startswith("the base fee of block 10 is not")
+    assert third.startswith("they are a chain; whether it is the one that you mean")
+    part = prover("headers", "verify", "--from-block", 20, "--to-block", 29)
+    assert part.stdout.startswith("blocks 20 to 29 are verified: 10 headers in ")
+
+
+def test_a_trusted_hash_anchors_what_was_verified(prover: Run, server: NodeServer) -> None:
+    prover("headers", "sync", "--rpc-url", server.url, "--from-block", 0)
+    trusted = CHAIN[50].header.block_hash
+    outcome = prover("headers", "verify", "--to-block", 40, "--trusted-hash", trusted)
+    assert outcome.returncode == 0
+    assert outcome.stdout.splitlines()[1].startswith("block 50 has the trusted hash, so it and all")
+    late = prover("headers", "verify", "--to-block", 55, "--trusted-hash", trusted)
+    assert late.returncode == 1
+    assert late.stderr == "prover: no block at or after block 55 has the trusted hash\n"
+    wrong = prover("headers", "verify", "--trusted-hash", "0x12")
+    assert "must be 0x and 64 hex digits" in wrong.stderr
+
+
+def test_a_wrong_header_is_named_with_its_rule(
+    prover: Run, server: NodeServer, tmp_path: Path
+) -> None:
+    prover("headers", "sync", "--rpc-url", server.url, "--from-block", 0)
+    with closing(sqlite3.connect(tmp_path / "data" / "prover.sqlite3")) as database, database:
+        database.execute("UPDATE block_header SET gas_used = 5 WHERE number = 33")
+    outcome = prover("headers", "verify")
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("prover: block 33, gas_used: is 5, and the header's own bytes")
