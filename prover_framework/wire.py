@@ -33,6 +33,11 @@ LONG_NUMBER = re.compile(r"\d{41,}")
 
 MESSAGE_VERSION = 1
 
+# What other services on the same queue send, and we with it. Whatever else is in a message of
+# theirs is ignored.
+SHARED_FIELDS = ("job_id", GROUP_ID_KEY, "start_timestamp", "end_timestamp")
+SPAN_FIELDS = SHARED_FIELDS[2:]
+
 # What the types of fields may be made of, beside attrs classes, enumerations and dictionaries.
 SCALARS: tuple[Any, ...] = (bool, int, float, str, NoneType, Any)
 ARRAYS: dict[Any, Callable[[list[Any]], Any]] = {
@@ -95,17 +100,14 @@ def parse_group_request(
     elif not isinstance(group_id, str):
         problems.append(Problem(GROUP_ID_KEY, f"must be a string, got {describe(group_id)}"))
     elif not GROUP_ID.fullmatch(group_id):
-        problems.append(Problem(GROUP_ID_KEY, f"must be {GROUP_ID_RULE}, got {describe(group_id)}"))
+        problems.append(_bad_group_id(group_id))
     jobs: list[JobRequest] = []
-    installed = ", ".join(sorted(proof_types)) or "none"
     for key, value in document.items():
         if key == GROUP_ID_KEY:
             continue
         proof_type = proof_types.get(key)
         if proof_type is None:
-            problems.append(
-                Problem(quote(key), f"is not an installed proof type (installed: {installed})")
-            )
+            problems.append(Problem(quote(key), _not_installed(proof_types)))
             continue
         try:
             jobs.append(JobRequest(key, structure(value, proof_type.parameters, key)))
@@ -115,7 +117,9 @@ def parse_group_request(
         if proof_type.required and name not in document:
             problems.append(Problem(name, "is required"))
     if not problems and not jobs:
-        problems.append(Problem("", f"the request asks for no proof (installed: {installed})"))
+        problems.append(
+            Problem("", f"the request asks for no proof (installed: {_names(proof_types)})")
+        )
     if problems:
         raise RequestError(
             capped(problems),
@@ -178,10 +182,61 @@ def parse_message(body: str) -> JobMessage:
         document = parse_json(body.encode("utf-8", "surrogatepass"))
         if not isinstance(document, dict):
             raise MessageError(f"the message must be an object, got {describe(document)}")
-        known = {field.name for field in attrs.fields(JobMessage)}
+        # Others may have fields of these names, too; ours come together.
+        if type(document.get("id")) is str and type(document.get("version")) is int:
+            known = {field.name for field in attrs.fields(JobMessage)}
+        else:
+            known = set(SHARED_FIELDS)
         return structure({k: v for k, v in document.items() if k in known}, JobMessage)
     except RequestError as error:
-        raise MessageError(str(RequestError(capped(error.problems)))) from None
+        raise _not_understood(error.problems) from None
+
+
+def requested_job(
+    message: JobMessage, proof_types: Mapping[str, ProofType[Any, Any]]
+) -> JobRequest:
+    """Read from a message of another sender which proof it asks for.
+
+    Args:
+        message: The message.
+        proof_types: The installed proof types by name.
+
+    Raises:
+        MessageError: It asks for nothing that can be computed here, and why.
+    """
+    problems: list[Problem] = []
+    if not GROUP_ID.fullmatch(message.job_group_id):
+        problems.append(_bad_group_id(message.job_group_id))
+    proof_type = proof_types.get(message.job_id)
+    if proof_type is None:
+        refusal = f"{quote(message.job_id)} {_not_installed(proof_types)}"
+        raise _not_understood([*problems, Problem("job_id", refusal)])
+    given = {name: getattr(message, name) for name in SPAN_FIELDS}
+    form = {name: value for name, value in given.items() if value is not None}
+    parameters = None
+    try:
+        parameters = structure(form, proof_type.parameters)
+    except RequestError as error:
+        problems.extend(error.problems)
+    if problems:
+        raise _not_understood(problems)
+    return JobRequest(message.job_id, parameters)
+
+
+def _bad_group_id(group_id: str) -> Problem:
+    return Problem(GROUP_ID_KEY, f"must be {GROUP_ID_RULE}, got {describe(group_id)}")
+
+
+def _not_installed(proof_types: Mapping[str, ProofType[Any, Any]]) -> str:
+    return f"is not an installed proof type (installed: {_names(proof_types)})"
+
+
+def _names(proof_types: Mapping[str, ProofType[Any, Any]]) -> str:
+    return ", ".join(sorted(proof_types)) or "none"
+
+
+def _not_understood(problems: Sequence[Problem]) -> MessageError:
+    return MessageError(str(RequestError(capped(problems))))
 
 
 def _below(where: str, problem: Problem) -> Problem:

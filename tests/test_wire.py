@@ -20,6 +20,7 @@ from prover_framework.model import (
     DataNeeds,
     HourlySeries,
     Inputs,
+    JobRequest,
     ProofType,
     RangeParameters,
     SeriesKind,
@@ -32,6 +33,7 @@ from prover_framework.wire import (
     dump_parameters,
     parse_group_request,
     parse_message,
+    requested_job,
     require_form,
     structure,
     unstructure,
@@ -404,19 +406,22 @@ def test_the_shared_types_have_json_forms() -> None:
 
 
 json_texts = st.dictionaries(st.text(), st.integers() | st.text(), max_size=3)
-messages = st.builds(
-    JobMessage,
-    job_id=st.text(st.characters(codec="utf-8")),
-    job_group_id=st.text(st.characters(codec="utf-8")),
-    start_timestamp=st.none() | st.integers(),
-    end_timestamp=st.none() | st.integers(),
-    id=st.none() | st.text(st.characters(codec="utf-8")),
-    version=st.integers(),
-    params=st.none() | json_texts,
+shared_fields: dict[str, Any] = {
+    "job_id": st.text(st.characters(codec="utf-8")),
+    "job_group_id": st.text(st.characters(codec="utf-8")),
+    "start_timestamp": st.none() | st.integers(),
+    "end_timestamp": st.none() | st.integers(),
+}
+our_fields: dict[str, Any] = {
+    "id": st.text(st.characters(codec="utf-8")),
+    "version": st.integers(),
+    "params": st.none() | json_texts,
+}
+
+
+@given(
+    st.builds(JobMessage, **shared_fields) | st.builds(JobMessage, **shared_fields, **our_fields)
 )
-
-
-@given(messages)
 def test_messages_survive_the_way_to_json_and_back(message: JobMessage) -> None:
     text = dump_message(message)
     assert parse_message(text) == message
@@ -442,7 +447,14 @@ def test_a_message_of_another_sender_is_understood() -> None:
         end_timestamp=1234567891,
     )
     assert parse_message(text + "}") == expected
-    assert parse_message(text + ', "priority": 5, "twap": {"x": [1.5]}, "ID": null}') == expected
+    # Whatever else they have is theirs, be it called as a field of ours.
+    for more in (
+        '"priority": 5, "twap": {"x": [1.5]}, "ID": null',
+        '"id": 7, "version": "2.0", "params": []',
+        '"id": "their-own-id"',
+        '"version": 3, "id": null',
+    ):
+        assert parse_message(f"{text}, {more}}}") == expected
     assert expected.id is None
 
 
@@ -464,8 +476,10 @@ def test_a_message_of_another_sender_is_understood() -> None:
                 "end_timestamp: must be an integer, got the number 1.0"
             ),
         ),
-        ('{"job_id": "a", "job_group_id": "g", "id": 7}', "id: must be a string, got the integer"),
-        ('{"job_id": "a", "job_group_id": "g", "params": []}', "params: must be an object, got an"),
+        (
+            '{"job_id": "a", "job_group_id": "g", "id": "x", "version": 1, "params": []}',
+            "params: must be an object, got an",
+        ),
         ('{"job_id": "a", "job_group_id": "g", "x": NaN}', "NaN is not a JSON number"),
         ('{"job_id": "a", "job_id": "a", "job_group_id": "g"}', "the key 'job_id' appears twice"),
         ("[" * 100_000, "the body is nested too deep"),
@@ -484,6 +498,63 @@ def test_a_message_that_can_not_be_understood_says_why(text: str, reason: str) -
 def test_any_text_is_a_message_or_is_refused(text: str) -> None:
     with pytest.raises(MessageError):
         parse_message(text)
+
+
+@frozen(kw_only=True)
+class Window(RangeParameters):
+    hours: int = 720
+
+
+@frozen(kw_only=True)
+class Wanting(RangeParameters):
+    strike: int
+
+
+REQUESTABLE: dict[str, ProofType[Any, Any]] = {
+    "window": ProofType(name="window", title="", version="1", parameters=Window, result=Window),
+    "wanting": ProofType(name="wanting", title="", version="1", parameters=Wanting, result=Window),
+}
+
+
+def test_a_message_of_another_sender_asks_for_a_proof() -> None:
+    message = JobMessage(job_id="window", job_group_id="g:1", start_timestamp=1, end_timestamp=2)
+    expected = JobRequest("window", Window(start_timestamp=1, end_timestamp=2))
+    assert requested_job(message, REQUESTABLE) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"job_id": "nothing"},
+            "job_id: 'nothing' is not an installed proof type (installed: wanting, window)",
+        ),
+        ({"job_group_id": ""}, "job_group_id: must be 1 to 128 letters, digits"),
+        ({"job_group_id": "a/b"}, "job_group_id: must be 1 to 128 letters, digits"),
+        ({"job_group_id": "x" * 129}, "job_group_id: must be 1 to 128 letters, digits"),
+        ({"start_timestamp": None}, "start_timestamp: is required"),
+        ({"end_timestamp": None}, "end_timestamp: is required"),
+        ({"start_timestamp": 2}, "end_timestamp: must be after start_timestamp (2), got"),
+        ({"start_timestamp": -1}, "start_timestamp: must be >= 0, got the integer -1"),
+        ({"end_timestamp": 2**63}, "end_timestamp: must be <= 9223372036854775807, got"),
+        ({"job_id": "wanting"}, "strike: is required"),
+        (
+            {"job_group_id": "a b", "start_timestamp": None, "end_timestamp": -1},
+            (
+                "job_group_id: must be 1 to 128 letters, digits, '.', '_', ':' or '-', got the "
+                "string 'a b'; start_timestamp: is required; end_timestamp: must be >= 0, got the "
+                "integer -1"
+            ),
+        ),
+    ],
+)
+def test_a_message_that_asks_for_nothing_that_is_here_says_why(
+    changes: dict[str, Any], reason: str
+) -> None:
+    message = JobMessage(job_id="window", job_group_id="g", start_timestamp=1, end_timestamp=2)
+    with pytest.raises(MessageError) as caught:
+        requested_job(attrs.evolve(message, **changes), REQUESTABLE)
+    assert str(caught.value).startswith(reason)
 
 
 # Requests, for what the installed proof types do not show
