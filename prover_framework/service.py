@@ -8,7 +8,13 @@ from datetime import UTC, datetime
 from attrs import frozen
 
 from prover_framework.catalogue import Catalogue, catalogue
-from prover_framework.errors import GroupConflict, PluginError, Problem, RequestError
+from prover_framework.errors import (
+    GroupConflict,
+    MessageError,
+    PluginError,
+    Problem,
+    RequestError,
+)
 from prover_framework.jobs import JobState, group_state
 from prover_framework.jsontext import Json, parse_json
 from prover_framework.model import GroupRequest, JobRequest
@@ -21,6 +27,7 @@ from prover_framework.wire import (
     dump_message,
     dump_parameters,
     parse_group_request,
+    requested_job,
     structure,
 )
 
@@ -124,6 +131,41 @@ class ProvingService:
             GroupNotFound: There is no such group.
         """
         return await self._send_pending(group_id, await self._jobs.redrive(group_id))
+
+    async def adopt(self, message: JobMessage, queue: str) -> str:
+        """Find the job that a message of another sender is about, or make one for it.
+
+        The group need not exist, nor be whole. The same message again is about the same job.
+
+        Args:
+            message: The message.
+            queue: Name of the queue it came on. Further messages about the job go there, too:
+                somebody listens to it.
+
+        Returns:
+            The unique id of the job.
+
+        Raises:
+            MessageError: It asks for nothing that can be computed here, or contradicts a job that
+                is there already.
+        """
+        wanted = requested_job(message, self._plugins.proof_types)
+        try:
+            problems = self._plugins.for_type(wanted.proof_type).validate(wanted.parameters)
+        except PluginError as error:
+            raise MessageError(str(error)) from None
+        if problems:
+            raise MessageError(str(RequestError(capped(problems))))
+        job = await self._jobs.adopt(
+            message.job_group_id,
+            NewJob(_new_id(0), wanted.proof_type, dump_parameters(wanted.parameters), queue),
+        )
+        if not self._same([wanted], [job]):
+            raise MessageError(
+                f"job group {job.group_id!r} has a job {job.proof_type!r} already, with other "
+                f"parameters: {job.parameters}"
+            )
+        return job.id
 
     async def send(self, jobs: Sequence[StoredJob]) -> dict[str, str]:
         """Send the messages of jobs; return the reasons of those that failed, by job id."""

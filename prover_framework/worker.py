@@ -199,7 +199,7 @@ class Worker:
     async def _compute(self, slot: Slot, message: Received) -> tuple[_Held, StoredJob] | None:
         """Take the job of a message and wait for its computation; None if it is not to be had."""
         try:
-            job_id = _job_id(message)
+            job_id = await self._job_id(message)
         except MessageError as error:
             log.warning("a message goes to the dead letters: %s", error)
             await self._queue.bury(message, str(error))
@@ -226,11 +226,21 @@ class Worker:
             raise
         return held, taken.job
 
+    async def _job_id(self, message: Received) -> str:
+        """Return the unique id of the job that a message is about, whoever sent it."""
+        parsed = parse_message(message.body)
+        if parsed.id is not None:
+            return parsed.id
+        return await self._service.adopt(parsed, self._queue_name)
+
     async def _set_aside(self, message: Received, job_id: str, refused: Refused) -> None:
         if refused.refusal is Refusal.UNKNOWN:
             await self._queue.bury(message, f"there is no job {job_id} in the database")
         elif refused.retry_in_seconds is None:
             # The job is final, or waits for data and will be sent again when that is due.
+            await self._queue.delete(message)
+        elif refused.refusal is Refusal.NOT_DUE and refused.retry_in_seconds > MAX_HIDE_SECONDS:
+            await self._jobs.leave_to_sweep(job_id)
             await self._queue.delete(message)
         else:
             await self._queue.hide([message], refused.retry_in_seconds)
@@ -363,13 +373,6 @@ class Worker:
                 await self._stopping.wait()
         except TimeoutError:
             return
-
-
-def _job_id(message: Received) -> str:
-    parsed = parse_message(message.body)
-    if parsed.id is None:
-        raise MessageError("id: is required")
-    return parsed.id
 
 
 def _failure(error: JobError) -> Failure:

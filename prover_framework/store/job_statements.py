@@ -48,6 +48,11 @@ INSERT INTO job (id, group_id, proof_type, parameters, queue, state, not_before,
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)
 """
 
+# Nothing is returned when the group has a job of this proof type.
+ADOPT = f"{INSERT_JOB} ON CONFLICT (group_id, proof_type) DO NOTHING RETURNING {COLUMNS}"
+
+JOB_OF_TYPE = f"SELECT {COLUMNS} FROM job WHERE group_id = ? AND proof_type = ?"
+
 # A worker may have been faster: then the job is past pending and stays so. A message that a sweep
 # has sent again is given its time to be answered.
 MARK_SENT = f"""
@@ -137,6 +142,13 @@ WHERE id = ANY(?)
 DUE = """
 SELECT id, state FROM job WHERE state IN ('pending', 'queued', 'waiting') AND due_at <= NOW_MS
 ORDER BY due_at LIMIT ? FOR UPDATE SKIP LOCKED
+"""
+
+# A job that nobody may begin yet is due for a sweep as soon as somebody may.
+LEAVE_TO_SWEEP = """
+UPDATE job SET due_at = not_before
+WHERE id = ? AND state IN ('pending', 'queued') AND not_before > NOW_MS AND due_at > not_before
+RETURNING id
 """
 
 SWEEP = """

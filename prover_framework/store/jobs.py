@@ -19,6 +19,7 @@ from prover_framework.jobs import FINAL, JobState, RetryPolicy
 from prover_framework.store.database import Database
 from prover_framework.store.engine import Connection, Row, rows_value
 from prover_framework.store.job_statements import (
+    ADOPT,
     CANCEL,
     COLUMNS,
     COUNT_LOSSES,
@@ -31,8 +32,10 @@ from prover_framework.store.job_statements import (
     HELD,
     INSERT_GROUPS,
     INSERT_JOB,
+    JOB_OF_TYPE,
     JOBS_BY_ID,
     JOBS_OF_GROUPS,
+    LEAVE_TO_SWEEP,
     LOCK_GROUP,
     LOCK_HELD,
     LOCK_JOBS,
@@ -325,6 +328,23 @@ class JobStore:
                 for group in groups
             ]
 
+    async def adopt(self, group_id: str, job: NewJob) -> StoredJob:
+        """Return the job of a group that has this proof type; store the given one if none has.
+
+        The group is made if it does not exist. Of several who adopt at once, one stores a job and
+        all of them get it.
+        """
+        async with self._changing() as (connection, changes):
+            fresh = rows_value([{"group_id": group_id}])
+            await connection.fetch(INSERT_GROUPS, [secrets.token_hex(16), fresh])
+            new = _new(group_id, job, await self._database.now_ms(connection))
+            stored = list(map(_stored, await connection.fetch(ADOPT, _row(new))))
+            changes.note_new(stored)
+            if not stored:
+                found = await connection.fetch(JOB_OF_TYPE, [group_id, job.proof_type])
+                stored = list(map(_stored, found))
+            return stored[0]
+
     async def _mark_sent(self, batches: Sequence[Sequence[str]]) -> list[None]:
         ids = [job_id for batch in batches for job_id in batch]
         await self._change(ids, MARK_SENT, [ids])
@@ -522,6 +542,10 @@ class JobStore:
             swept = await connection.fetch(f"{SWEEP} RETURNING {COLUMNS}", [UNSENT_MS, [*before]])
             await changes.note(before)
             return list(map(_stored, swept))
+
+    async def leave_to_sweep(self, job_id: str) -> None:
+        """See to it that a job without a message is sent one when it may begin, and not later."""
+        await self._database.write(LEAVE_TO_SWEEP, [job_id])
 
     async def wake_waiting(self) -> int:
         """Make every waiting job due at once, since new headers came; return how many."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -63,6 +63,27 @@ async def take_raw(client: "SQSClient", url: str) -> "list[MessageTypeDef]":
         QueueUrl=url, MessageAttributeNames=["All"], MaxNumberOfMessages=10
     )
     return answer.get("Messages", [])
+
+
+def send_raw(url: str, texts: Sequence[str]) -> None:
+    """Send texts as another program does that knows nothing of ours."""
+
+    async def send() -> None:
+        async with open_client(1) as client:
+            for text in texts:
+                await client.send_message(QueueUrl=url, MessageBody=text)
+
+    asyncio.run(send())
+
+
+def take_raw_now(url: str) -> "list[MessageTypeDef]":
+    """Receive as such a program does."""
+
+    async def take() -> "list[MessageTypeDef]":
+        async with open_client(1) as client:
+            return await take_raw(client, url)
+
+    return asyncio.run(take())
 
 
 class SqsContract(QueueContract, DeadLettersContract):

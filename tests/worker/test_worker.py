@@ -17,7 +17,7 @@ from attrs import define
 from prover_framework import plugins as plugin_loading
 from prover_framework import worker as worker_module
 from prover_framework.chain.headers import Header
-from prover_framework.errors import StoreError
+from prover_framework.errors import GroupNotFound, StoreError
 from prover_framework.jobs import FINAL, JobState, RetryPolicy
 from prover_framework.model import GroupRequest, JobRequest
 from prover_framework.plugins import Candidate, Plugins
@@ -29,7 +29,14 @@ from prover_framework.store.database import Database
 from prover_framework.store.engine import Clock
 from prover_framework.store.headers import ChainFacts, HeaderStore
 from prover_framework.store.job_statements import UNSENT_MS
-from prover_framework.store.jobs import Failure, JobStore, StoredJob, Taken
+from prover_framework.store.jobs import (
+    Failure,
+    JobStore,
+    NewGroup,
+    NewJob,
+    StoredJob,
+    Taken,
+)
 from prover_framework.store.models import DeadLetter, QueueMessage
 from prover_framework.testing import ManualClock
 from prover_framework.worker import Worker
@@ -48,7 +55,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from prover_framework import ProofError, ProofType, RangeParameters, hookimpl
+from prover_framework import Problem, ProofError, ProofType, RangeParameters, hookimpl
 
 
 class LabClosed(ProofError):
@@ -71,6 +78,14 @@ def proof_type():
     return ProofType(
         name="lab", title="Lab", version="1", parameters=Parameters, result=Result
     )
+
+
+@hookimpl
+def validate(parameters):
+    if parameters.start_timestamp == 13:
+        return [Problem("start_timestamp", "brings bad luck")]
+    if parameters.start_timestamp == 14:
+        raise ValueError("out of luck")
 
 
 @hookimpl
@@ -466,7 +481,7 @@ def test_a_mistake_of_the_framework_ends_its_job_too(
 
 def test_what_can_not_be_understood_goes_to_the_dead_letters(tmp_path: Path) -> None:
     async def scenario(bench: Bench) -> None:
-        unknown = '{"job_id": "lab", "job_group_id": "g", "id": "nobody"}'
+        unknown = '{"job_id": "lab", "job_group_id": "g", "id": "nobody", "version": 1}'
         bodies = ["gibberish", "[]", unknown]
         await bench.queue.send([Outgoing("", "default", body) for body in bodies])
         await bench.submit("g")
@@ -479,6 +494,122 @@ def test_what_can_not_be_understood_goes_to_the_dead_letters(tmp_path: Path) -> 
         assert dead[unknown] == "there is no job nobody in the database"
 
     run(tmp_path, scenario)
+
+
+def foreign(group: str, *, start: int = 0, end: int = END, proof_type: str = "lab") -> str:
+    """Write a message as another service does, which knows four fields."""
+    return (
+        f'{{"job_id": "{proof_type}", "job_group_id": "{group}", '
+        f'"start_timestamp": {start}, "end_timestamp": {end}}}'
+    )
+
+
+def test_a_message_of_another_sender_is_adopted_and_its_copies_are_one_job(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        copies = [foreign("g"), foreign("g").replace("{", '{"id": 7, "x": null, ')] * 4
+        await bench.queue.send([Outgoing("", "default", body) for body in copies])
+        async with bench.worker(), bench.worker():
+            await wait_until_async(lambda: _members(bench, "g"), 1)
+            job = await bench.ends("g")
+            await bench.queue_is_empty()
+        assert (job.state, job.attempts, job.losses) == (S.SUCCEEDED, 1, 0)
+        assert (job.proof_type, job.queue) == ("lab", "default")
+        assert await bench.dead() == []
+        shown = await bench.service.status("g")
+        assert (shown.status, len(shown.jobs)) == (S.SUCCEEDED, 1)
+
+    run(tmp_path, scenario, worker_slots=2)
+
+
+async def _members(bench: Bench, group: str) -> int:
+    try:
+        return len(await bench.jobs.group(group))
+    except GroupNotFound:
+        return 0
+
+
+def test_a_message_of_another_sender_wakes_the_job_that_is_there(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        request = bench.service.parse(
+            b'{"job_group_id": "g", "twap": {"start_timestamp": 0, "end_timestamp": 7200}}'
+        )
+        await bench.service.submit(request)
+        job_id = (await bench.job("g")).id
+        async with bench.database.transaction() as connection:
+            await QueueMessage.all().using_db(connection).delete()
+        body = foreign("g", end=7200, proof_type="twap")
+        await bench.queue.send([Outgoing("", "default", body)])
+        async with bench.worker():
+            job = await bench.ends("g")
+            await bench.queue_is_empty()
+        assert (job.id, job.state, job.attempts) == (job_id, S.SUCCEEDED, 1)
+        assert await bench.dead() == []
+
+    run(tmp_path, scenario)
+
+
+def test_a_group_gains_what_another_sender_asks_for_and_keeps_what_it_has(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.submit("g")
+        (ours,) = await bench.jobs.group("g")
+        bodies = [foreign("g", proof_type="twap"), foreign("g", start=3600)]
+        await bench.queue.send([Outgoing("", "default", body) for body in bodies])
+        async with bench.worker():
+            await wait_until_async(lambda: _members(bench, "g"), 2)
+            await bench.queue_is_empty()
+            jobs = {job.proof_type: job for job in await bench.jobs.group("g")}
+        assert {job.state for job in jobs.values()} == {S.SUCCEEDED}
+        assert (jobs["lab"].id, jobs["lab"].parameters) == (ours.id, ours.parameters)
+        (letter,) = await bench.dead()
+        assert letter.body == bodies[1]
+        assert letter.reason.startswith(
+            "job group 'g' has a job 'lab' already, with other parameters: {"
+        )
+
+    run(tmp_path, scenario)
+
+
+def test_what_a_plugin_refuses_is_not_adopted(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        bodies = [foreign("a", start=13), foreign("b", start=14), foreign("c", proof_type="lobby")]
+        await bench.queue.send([Outgoing("", "default", body) for body in bodies])
+        async with bench.worker():
+            await wait_until_async(lambda: _dead(bench), 3)
+        reasons = {letter.body: letter.reason for letter in await bench.dead()}
+        assert reasons == {
+            bodies[0]: "lab.start_timestamp: brings bad luck",
+            bodies[1]: "plugin lab: its hook validate raised ValueError: out of luck",
+            bodies[2]: "job_id: 'lobby' is not an installed proof type (installed: lab, twap)",
+        }
+        assert await bench.service.list() == []
+
+    run(tmp_path, scenario)
+
+
+async def _dead(bench: Bench) -> int:
+    return len(await bench.dead())
+
+
+def test_a_database_that_refuses_is_no_reason_to_bury_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        adopt = bench.jobs.adopt
+        troubles = [StoreError("no space left")]
+
+        async def troubled(*arguments: Any) -> Any:
+            if troubles:
+                raise troubles.pop()
+            return await adopt(*arguments)
+
+        monkeypatch.setattr(bench.jobs, "adopt", troubled)
+        await bench.queue.send([Outgoing("", "default", foreign("g"))])
+        async with bench.worker():
+            await wait_until_async(lambda: _members(bench, "g"), 1)
+            assert (await bench.ends("g")).state is S.SUCCEEDED
+        assert await bench.dead() == []
+
+    run(tmp_path, scenario, lease_seconds=1.0)
 
 
 def test_the_message_of_a_final_job_is_removed(tmp_path: Path) -> None:
@@ -535,6 +666,27 @@ def test_the_message_of_a_job_that_is_not_due_is_hidden_until_it_is(tmp_path: Pa
             assert (await bench.job("g")).attempts == 1
 
     run(tmp_path, scenario, retry_seconds=200.0)
+
+
+def test_the_message_of_a_job_that_is_long_not_due_is_removed_and_sent_in_time(
+    tmp_path: Path,
+) -> None:
+    clock = ManualClock()
+
+    async def scenario(bench: Bench) -> None:
+        parameters = f'{{"start_timestamp": 0, "end_timestamp": {END}}}'
+        later = NewJob("j", "lab", parameters, "default", delay_seconds=3600)
+        (job,) = (await bench.jobs.submit(NewGroup("g", (later,)))).jobs
+        # SQS holds a message back for a quarter of an hour at the most, a FIFO queue not at all.
+        await bench.service.send([attrs.evolve(job, sends=1)])
+        async with bench.worker():
+            await bench.queue_is_empty()
+            assert (await bench.job("g")).attempts == 0
+            clock.ms = job.not_before
+            job = await bench.ends("g")
+        assert (job.state, job.attempts) == (S.SUCCEEDED, 1)
+
+    run(tmp_path, scenario, clock=clock)
 
 
 def test_a_worker_takes_no_more_messages_than_it_has_slots(tmp_path: Path) -> None:
