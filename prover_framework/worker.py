@@ -194,7 +194,7 @@ class Worker:
         finally:
             self._free.put_nowait(slot)
         if computed is not None:
-            await self._settle(*computed)
+            await self._settle_in_the_end(*computed)
 
     async def _compute(self, slot: Slot, message: Received) -> tuple[_Held, StoredJob] | None:
         """Take the job of a message and wait for its computation; None if it is not to be had."""
@@ -247,6 +247,26 @@ class Worker:
 
     # Working
 
+    async def _settle_in_the_end(self, held: _Held, job: StoredJob) -> None:
+        """Settle, and try again while the database is out of order and the lease may last.
+
+        What took minutes to compute is not thrown away because a server starts anew.
+        """
+        now = asyncio.get_running_loop().time
+        ends = now() + self._settings.lease_seconds
+        while True:
+            try:
+                await self._settle(held, job)
+            except LeaseLost:
+                raise
+            except StoreError as error:
+                if now() + TROUBLE_SECONDS > ends:
+                    raise
+                log.warning("%s %s: not stored yet: %s", job.group_id, job.proof_type, error)
+                await asyncio.sleep(TROUBLE_SECONDS)
+            else:
+                return
+
     async def _settle(self, held: _Held, job: StoredJob) -> None:
         """Write down what came of a computation, then let go of its message."""
         lease = held.lease
@@ -275,9 +295,15 @@ class Worker:
         except (ComputeError, PluginError) as error:
             if await self._retry(held, job, Failure(error.code, str(error))):
                 return
-        except (StoreError, OSError):
-            # Nothing can be written now, or this machine has no room for another process. The
-            # lease expires, and the loss is counted.
+        except StoreError as error:
+            if error is not held.computing.exception():
+                raise
+            # Its data could not be read. That is no fault of the job's or of its plugin's.
+            await self._let_go(held, job, rest_seconds=TROUBLE_SECONDS)
+            return
+        except OSError:
+            # This machine has no room for another process. The lease expires, and the loss is
+            # counted.
             raise
         except Exception as error:
             log.exception("%s %s: a mistake of the framework", job.group_id, job.proof_type)
@@ -286,13 +312,13 @@ class Worker:
                 return
         await self._queue.delete(held.message)
 
-    async def _let_go(self, held: _Held, job: StoredJob) -> None:
-        """Give back a job whose computation was stopped, unless it is not ours any more."""
+    async def _let_go(self, held: _Held, job: StoredJob, *, rest_seconds: float = 0.0) -> None:
+        """Give back a job that was not computed, unless it is not ours any more."""
         if held.lost:
             log.info("%s %s: stopped, it is no longer wanted", job.group_id, job.proof_type)
             return
         await self._jobs.give_back(held.lease)
-        await self._queue.hide([held.message], 0)
+        await self._queue.hide([held.message], rest_seconds)
         log.info("%s %s: given back", job.group_id, job.proof_type)
 
     async def _retry(self, held: _Held, job: StoredJob, failure: Failure) -> bool:

@@ -87,3 +87,5 @@ def start_logging(level: str) -> None:
     # AWS's library would log signed requests and whole messages.
     for noisy in (*("tortoise", "aiosqlite", "asyncio", "sanic"), *("botocore", "aiobotocore")):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It tells each vain attempt to connect with its stack; whoever needed the connection says why.
+    logging.getLogger("asyncpg").setLevel(logging.ERROR)

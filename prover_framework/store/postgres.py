@@ -42,10 +42,24 @@ STATEMENT_SECONDS = 60.0
 # another one since, and what has expired meanwhile has expired.
 NOW_MS = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
 
+# A process that is stopped in the middle of a transaction keeps its locks, and others that want the
+# same jobs wait. The server ends such a transaction after this time. Ours pause for less, an
+# import's reading of its next headers included.
+IDLE_TRANSACTION_SECONDS = 10
+
 # Statements that are kept in the form of this engine: more than the code has.
 KEPT_STATEMENTS = 512
 
 ROWS = re.compile(r"\bROWS\(\?\) AS ")
+
+# What the ORM and the driver raise. The driver is at a loss, which it calls its own mistake, when
+# a server goes down in the middle of its talk with it.
+DRIVER_ERRORS = (
+    BaseORMException,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 # Sets our locks apart from those that others take in the same database.
 LOCK_SPACE = crc32(b"prover_framework") & 0x7FFFFFFF
@@ -106,7 +120,7 @@ class PostgresEngine:
                 yield PostgresTransaction(parent, connection)
             except BaseException:
                 # With the connection the server has ended the transaction, too.
-                with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                with suppress(*DRIVER_ERRORS, OSError):
                     await transaction.rollback()
                 raise
             with self.calls():
@@ -117,7 +131,7 @@ class PostgresEngine:
         """Tell what the database itself is to blame for from what its user did wrong."""
         try:
             yield
-        except (BaseORMException, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DRIVER_ERRORS as error:
             # What the ORM raises has the driver's error in it.
             wrapped = isinstance(error, BaseORMException) and error.args
             cause = error.args[0] if wrapped else error
@@ -196,7 +210,11 @@ class PostgresConnection(AsyncpgDBClient, Connection):
 
     async def create_connection(self, with_db: bool) -> None:  # noqa: ARG002, FBT001 - the ORM's
         """Open the pool."""
-        settings = {"application_name": "prover", "default_transaction_isolation": "read committed"}
+        settings = {
+            "application_name": "prover",
+            "default_transaction_isolation": "read committed",
+            "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_SECONDS}s",
+        }
         if self.connection_name == READER:
             settings["default_transaction_read_only"] = "on"
         self._pool = await asyncpg.create_pool(

@@ -869,6 +869,53 @@ def test_trouble_passes_and_the_worker_goes_on(
     run(tmp_path, scenario, lease_seconds=1.0)
 
 
+def test_a_result_that_can_not_be_stored_at_once_is_not_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        monkeypatch.setattr(worker_module, "TROUBLE_SECONDS", 0.05)
+        succeed = bench.jobs.succeed
+        troubles = [StoreError("it starts anew"), StoreError("it starts anew")]
+
+        async def troubled(*arguments: Any, **named: Any) -> Any:
+            if troubles:
+                raise troubles.pop()
+            return await succeed(*arguments, **named)
+
+        monkeypatch.setattr(bench.jobs, "succeed", troubled)
+        await bench.submit("g")
+        async with bench.worker():
+            job = await bench.ends("g")
+        assert (job.state, job.attempts, job.losses) == (S.SUCCEEDED, 1, 0)
+        assert not troubles
+
+    run(tmp_path, scenario)
+
+
+def test_a_job_whose_data_can_not_be_read_is_given_back_uncounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        monkeypatch.setattr(worker_module, "TROUBLE_SECONDS", 0.05)
+        read = HeaderStore.hourly_series
+        troubles = [StoreError("it starts anew")]
+
+        async def troubled(*arguments: Any, **named: Any) -> Any:
+            if troubles:
+                raise troubles.pop()
+            return await read(*arguments, **named)
+
+        monkeypatch.setattr(HeaderStore, "hourly_series", troubled)
+        await bench.submit("g")
+        async with bench.worker():
+            job = await bench.ends("g")
+        assert (job.state, job.attempts, job.losses) == (S.SUCCEEDED, 1, 0)
+        assert job.failures == 0
+        assert not troubles
+
+    run(tmp_path, scenario)
+
+
 @pytest.mark.parametrize("error", [StoreError("no space left"), KeyError("bug")])
 def test_a_heartbeat_that_fails_is_not_the_last(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
