@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 LOCALSTACK := .venv-localstack
 VERSIONS := .venv-versions
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 NUMERICS := python -c 'import numpy, scipy; print(numpy.__version__, scipy.__version__)'
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -12,7 +13,7 @@ EXAMPLES := volatility webhook
 PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
 EDITABLE := -e . $(PLUGINS:%=-e plugins/%)
 
-.PHONY: help demo test test-localstack test-versions lint format bench migrations clean
+.PHONY: help demo test test-localstack test-versions faults lint format bench bench-peers migrations clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -34,6 +35,9 @@ test-versions: $(VERSIONS)-lowest/.ready $(VERSIONS)-newest/.ready ## Run what d
 	[ "$$($(BIN)/$(NUMERICS))" = "$$($(VERSIONS)-newest/bin/$(NUMERICS))" ] || \
 	  $(VERSIONS)-newest/bin/python -m pytest plugins/reserve_price $(ARGS)
 
+faults: $(VENV)/.dev $(LOCALSTACK)/.ready ## Break everything around a running service; takes some minutes (SEED=1559).
+	PYTHONPATH=tests/support $(BIN)/python tests/faults/fault_run.py $(SEED)
+
 lint: $(VENV)/.dev ## Check style, and types strictly, over the whole tree.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,14 +50,18 @@ format: $(VENV)/.dev ## Put the code into the house's form.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## Measure, side by side in one run; takes about three minutes.
+bench: $(VENV)/.dev $(LOCALSTACK)/.ready ## Measure, side by side in one run; takes about three minutes.
 	@$(BIN)/python benchmarks/run.py
+	@PYTHONPATH=tests/support $(BIN)/python benchmarks/engines.py
+
+bench-peers: $(VENV)/.dev $(LOCALSTACK)/.ready $(PEERS)/.ready ## Measure beside celery and boto3, on the same servers.
+	@PYTHONPATH=tests/support $(BIN)/python benchmarks/engines.py --peers
 
 migrations: $(VENV)/.dev ## Write the migration that the models need, if any.
 	$(BIN)/tortoise -c prover_framework.store.development.CONFIG makemigrations
 
 clean: ## Remove what the commands made.
-	rm -rf $(VENV) $(LOCALSTACK) $(VERSIONS)-* .hardhat-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(LOCALSTACK) $(PEERS) $(VERSIONS)-* .hardhat-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -83,4 +91,8 @@ $(VERSIONS)-%/.ready: plugins/reserve_price/pyproject.toml | $(VENV)/.dev
 	paths='import sysconfig; print(sysconfig.get_path("purelib"))'; \
 	  echo "import site; site.addsitedir('$$($(BIN)/python -c "$$paths")')" \
 	  > "$$($(@D)/bin/python -c "$$paths")/shared.pth"
+
+$(PEERS)/.ready: benchmarks/peers-requirements.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(PEERS)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
 	@touch $@

@@ -1,0 +1,616 @@
+"""Break everything around a running service, and see whether it keeps its promise.
+
+Real processes on this machine: an API, workers, PostgreSQL, an SQS emulator and a proxy before it.
+While job groups come in and are computed, workers are killed and paused beyond their leases,
+PostgreSQL is stopped and started, and the queue's endpoint refuses, hangs and delivers twice. At
+the end every job has to have one final state and one result that was stored once, and what a
+paused worker wrote too late has to have been refused.
+
+``make faults`` runs it at full size; ``make test`` has a small one.
+"""
+
+import asyncio
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from enum import StrEnum
+from pathlib import Path
+
+import asyncpg
+import httpx
+from attrs import Factory, define, evolve, frozen
+from faulty_endpoint import FaultyEndpoint, Mode, faulty_endpoint
+from localstack_server import localstack_server
+from postgres_server import PostgresServer, postgres_server
+from rich.console import Console
+from rich.table import Table
+from sqs_server import aws_environment
+
+DAYS = 15
+END = 1_704_067_200
+RANGE = {"start_timestamp": END - (DAYS - 1) * 86_400, "end_timestamp": END}
+
+# A group asks for the three required proofs and for one that takes its time.
+TYPES = 4
+SLOW_SECONDS = 0.15
+
+LEASE_SECONDS = 3.0
+
+# Requests wait while this many jobs are unfinished, so that they meet the faults, too.
+UNFINISHED = 160
+
+# How long a fault of the queue or the database lasts: longer than a call's own patience with it.
+FAULT_SECONDS = (2.0, 5.0)
+
+# Nothing that is waited for takes this long, on a busy machine neither.
+PATIENCE_SECONDS = 180.0
+
+# How often a supervisor looks after its workers.
+RESTART_SECONDS = 0.5
+
+# How often what other processes do is looked at.
+LOOK_SECONDS = 0.05
+
+PLUGIN = """
+import time
+
+from attrs import frozen
+
+from prover_framework import ProofType, RangeParameters, hookimpl
+
+
+@frozen(kw_only=True)
+class Parameters(RangeParameters):
+    seconds: float
+
+
+@frozen(kw_only=True)
+class Result:
+    slow: float
+
+
+@hookimpl
+def proof_type():
+    return ProofType(name="slow", title="Slow", version="1", parameters=Parameters, result=Result)
+
+
+@hookimpl
+def compute(parameters, inputs, seed):
+    time.sleep(parameters.seconds)
+    return Result(slow=float(len(inputs.hourly_base_fee)))
+"""
+
+# Counts each time that a result is written and each time that a job ends, by whichever process.
+WATCH = """
+CREATE TABLE watched (job_id text, what text);
+CREATE FUNCTION watch() RETURNS trigger AS $$
+BEGIN
+    IF NEW.result IS NOT NULL AND NEW.result IS DISTINCT FROM OLD.result THEN
+        INSERT INTO watched VALUES (NEW.id, 'result');
+    END IF;
+    IF NEW.finished_at IS NOT NULL AND NEW.finished_at IS DISTINCT FROM OLD.finished_at THEN
+        INSERT INTO watched VALUES (NEW.id, 'end');
+    END IF;
+    RETURN NULL;
+END $$ LANGUAGE plpgsql;
+CREATE TRIGGER watch AFTER UPDATE ON job FOR EACH ROW EXECUTE FUNCTION watch();
+"""
+
+# What a worker logs when the database refuses what it wanted to write, or its sign of life.
+REFUSED = ("is no longer held; nothing was written", "it is no longer wanted")
+
+
+class Fault(StrEnum):
+    """What is done to the service."""
+
+    KILL = "worker killed (SIGKILL)"
+    PAUSE = "worker paused beyond its lease (SIGSTOP)"
+    DATABASE = "PostgreSQL stopped and started"
+    REFUSE = "SQS endpoint refuses"
+    HANG = "SQS endpoint hangs"
+    DOUBLE = "SQS delivers twice"
+
+
+@frozen(kw_only=True)
+class Plan:
+    """How much of what.
+
+    Args:
+        groups: Job groups, of `TYPES` jobs each.
+        faults: How often each fault strikes.
+        seed: Decides the order of the faults, their victims and how long they last.
+        workers: Worker processes.
+    """
+
+    groups: int
+    faults: Mapping[Fault, int]
+    seed: int
+    workers: int = 2
+
+    @property
+    def jobs(self) -> int:
+        """How many jobs that makes."""
+        return self.groups * TYPES
+
+
+FULL = Plan(
+    groups=250,
+    faults={
+        Fault.KILL: 10,
+        Fault.PAUSE: 3,
+        Fault.DATABASE: 3,
+        Fault.REFUSE: 3,
+        Fault.HANG: 3,
+        Fault.DOUBLE: 4,
+    },
+    seed=1559,
+)
+
+
+@frozen(kw_only=True)
+class Report:
+    """What came of a run.
+
+    Args:
+        seconds: How long it took.
+        struck: How often each fault struck.
+        states: How many jobs are in each state.
+        accepted: Jobs that the API has accepted.
+        lost: Accepted jobs without a final state.
+        stored_twice: Jobs whose result was written more than once.
+        ended_twice: Jobs that ended more than once.
+        without_result: Succeeded jobs without a result.
+        late_writes_refused: Writes of paused workers that the database refused.
+        losses: Leases that expired.
+        attempts: Computations that were begun and not given back.
+        sends: Messages that were sent.
+    """
+
+    seconds: float
+    struck: Mapping[Fault, int]
+    states: Mapping[str, int]
+    accepted: int
+    lost: int
+    stored_twice: int
+    ended_twice: int
+    without_result: int
+    late_writes_refused: int
+    losses: int
+    attempts: int
+    sends: int
+
+    @property
+    def promise_kept(self) -> bool:
+        """Whether all jobs have one result, and no late write went through."""
+        broken = self.lost + self.stored_twice + self.ended_twice + self.without_result
+        return (
+            broken == 0
+            and self.states == {"succeeded": self.accepted}
+            and (self.late_writes_refused > 0 or not self.struck.get(Fault.PAUSE))
+        )
+
+
+@define(eq=False)
+class Process:
+    """A process of the service and its log."""
+
+    popen: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.popen.pid
+
+    def refusals(self) -> int:
+        """How often the database has refused what it wanted to write."""
+        text = self.log.read_text()
+        return sum(text.count(words) for words in REFUSED)
+
+
+@define(eq=False)
+class Stage:
+    """All that a run works with."""
+
+    plan: Plan
+    directory: Path
+    database_url: str
+    postgres: PostgresServer
+    endpoint: FaultyEndpoint
+    environment: Mapping[str, str]
+    random: random.Random
+    workers: list[Process] = Factory(list)
+    struck: dict[Fault, int] = Factory(dict)
+    late_writes_refused: int = 0
+    accepted: int = 0
+
+    # Processes
+
+    def start(self, *arguments: str) -> Process:
+        """Start a command of the service in the background."""
+        log = self.directory / f"{arguments[0]}-{len(list(self.directory.glob('*.log')))}.log"
+        with log.open("wb") as file:
+            return Process(
+                subprocess.Popen([*PROVER, *arguments], env=self.environment, stderr=file), log
+            )
+
+    def command(self, *arguments: str) -> str:
+        """Run a command of the service to its end; return what it prints."""
+        done = subprocess.run(
+            [*PROVER, *arguments], env=self.environment, capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RuntimeError(f"prover {' '.join(arguments)} failed: {done.stderr}")
+        return done.stdout.strip()
+
+    # What the database says
+
+    async def rows(self, query: str) -> list[asyncpg.Record]:
+        """Ask the database, as often as it takes until it answers."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                connection = await asyncpg.connect(self.database_url, timeout=5)
+                try:
+                    return list(await connection.fetch(query, timeout=10))
+                finally:
+                    connection.terminate()
+            except (OSError, asyncpg.PostgresError, TimeoutError, asyncpg.InterfaceError):
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def finished(self) -> int:
+        """Return how many jobs have a final state."""
+        (row,) = await self.rows("SELECT COUNT(*) FROM job WHERE finished_at IS NOT NULL")
+        return int(row[0])
+
+    async def held_by(self, worker: Process) -> set[str]:
+        """Return the tokens of the leases that a worker holds."""
+        rows = await self.rows(
+            "SELECT lease_token FROM job WHERE state = 'running' "
+            f"AND split_part(worker, ':', 2) = '{worker.pid}'"
+        )
+        return {row["lease_token"] for row in rows}
+
+    # Faults
+
+    async def strike(self, fault: Fault) -> None:
+        """Do one of the faults, and wait until it is over."""
+        seconds = self.random.uniform(*FAULT_SECONDS)
+        match fault:
+            case Fault.KILL:
+                await self._kill()
+            case Fault.PAUSE:
+                await self._pause()
+            case Fault.DATABASE:
+                end = self.random.choice((self.postgres.stop, self.postgres.kill))
+                await asyncio.to_thread(end)
+                await asyncio.sleep(seconds)
+                await asyncio.to_thread(self.postgres.start)
+            case Fault.REFUSE:
+                await self._endpoint(Mode.REFUSING, seconds)
+            case Fault.HANG:
+                # Longer than the service's own patience with a call.
+                await self._endpoint(Mode.HANGING, 2 * seconds)
+            case Fault.DOUBLE:
+                await self._endpoint(Mode.DOUBLING, seconds)
+        self.struck[fault] = self.struck.get(fault, 0) + 1
+
+    async def _endpoint(self, mode: Mode, seconds: float) -> None:
+        await self.endpoint.behave(mode)
+        await asyncio.sleep(seconds)
+        await self.endpoint.behave(Mode.SOUND)
+
+    async def _kill(self) -> None:
+        """Kill a worker in the middle of a computation; the supervisor starts another."""
+        place = self._victim()
+        worker = await self._holding(place)
+        worker.popen.kill()
+        worker.popen.wait()
+
+    async def _pause(self) -> None:
+        """Pause a worker until its jobs are in other hands, then let it go on."""
+        place = self._victim()
+        while True:
+            worker = await self._holding(place)
+            os.kill(worker.pid, signal.SIGSTOP)
+            held = await self.held_by(worker)
+            if held:
+                break
+            # It was done with them in the same moment.
+            os.kill(worker.pid, signal.SIGCONT)
+        before = worker.refusals()
+        await until(lambda: self._taken_over(worker, held))
+        os.kill(worker.pid, signal.SIGCONT)
+        await until(lambda: at_once(worker.refusals() > before))
+        self.late_writes_refused += worker.refusals() - before
+
+    async def _taken_over(self, worker: Process, held: set[str]) -> bool:
+        return not held & await self.held_by(worker)
+
+    def _victim(self) -> int:
+        return self.random.randrange(len(self.workers))
+
+    async def _holding(self, place: int) -> Process:
+        """Wait until a worker holds a job."""
+
+        async def holds() -> bool:
+            return bool(await self.held_by(self.workers[place]))
+
+        await until(holds)
+        return self.workers[place]
+
+    async def supervise(self) -> None:
+        """Start a worker anew that has ended: one that starts while PostgreSQL is down does."""
+        while True:
+            for place, worker in enumerate(self.workers):
+                if worker.popen.poll() is not None:
+                    self.workers[place] = self.start("worker")
+            await asyncio.sleep(RESTART_SECONDS)
+
+
+PROVER = (sys.executable, "-c", "from prover_framework.cli import main; main()")
+
+
+async def run(
+    plan: Plan,
+    directory: Path,
+    *,
+    database_url: str,
+    postgres: PostgresServer,
+    sqs_url: str,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Run the service under the plan's faults.
+
+    Args:
+        plan: How much of what.
+        directory: For logs and files of the service.
+        database_url: An empty database of the server.
+        postgres: The server.
+        sqs_url: Endpoint of an SQS emulator.
+        tell: Told what happens.
+    """
+    began = time.monotonic()
+    async with AsyncExitStack() as stack:
+        endpoint = await stack.enter_async_context(faulty_endpoint(sqs_url))
+        stage = Stage(
+            plan=plan,
+            directory=directory,
+            database_url=database_url,
+            postgres=postgres,
+            endpoint=endpoint,
+            environment=_environment(directory, database_url, endpoint.url),
+            random=random.Random(plan.seed),
+        )
+        await _prepare(stage)
+        api = stack.enter_context(_ended_at_last(stage.start("api")))
+        stack.enter_context(_workers_ended_at_last(stage))
+        stage.workers.extend(stage.start("worker") for _ in range(plan.workers))
+        tell(f"{plan.jobs} jobs, {plan.workers} workers, seed {plan.seed}")
+        supervising = asyncio.create_task(stage.supervise())
+        submitting = asyncio.create_task(_submit(stage, await _url(api)))
+        try:
+            for share, fault in _schedule(plan, stage.random):
+                await until(lambda: _reached(stage, share))  # noqa: B023
+                tell(f"{time.monotonic() - began:6.1f} s  {fault}")
+                await stage.strike(fault)
+            await submitting
+            await until(lambda: _reached(stage, 1.0))
+        finally:
+            submitting.cancel()
+            supervising.cancel()
+        return await _report(stage, time.monotonic() - began)
+
+
+def _environment(directory: Path, database_url: str, endpoint: str) -> dict[str, str]:
+    modules = directory / "modules"
+    information = modules / "prover_test_slow-1.0.dist-info"
+    information.mkdir(parents=True)
+    (modules / "prover_test_slow.py").write_text(PLUGIN)
+    (information / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: prover-test-slow\nVersion: 1.0\n"
+    )
+    (information / "entry_points.txt").write_text("[prover_framework]\nslow = prover_test_slow")
+    own = ("PROVER_", "AWS_", "SQS_", "DATABASE_")
+    return {
+        **{name: text for name, text in os.environ.items() if not name.startswith(own)},
+        **aws_environment(endpoint),
+        "DATABASE_URL": database_url,
+        "PYTHONPATH": str(modules),
+        "PROVER_DATA_DIR": str(directory),
+        "PROVER_PORT": "0",
+        "PROVER_LEASE_SECONDS": str(LEASE_SECONDS),
+        "PROVER_SWEEP_SECONDS": "0.5",
+        "PROVER_WORKER_SLOTS": "2",
+        # Faults of the surroundings may cost a job any number of workers here.
+        "PROVER_MAX_LOSSES": "1000",
+    }
+
+
+async def _prepare(stage: Stage) -> None:
+    for arguments in (
+        ("migrate",),
+        ("headers", "simulate", "--days", str(DAYS), "--end", str(END)),
+    ):
+        await asyncio.to_thread(stage.command, *arguments)
+    url = await asyncio.to_thread(stage.command, "queue", "create", "prover-faults")
+    stage.environment = {**stage.environment, "SQS_QUEUE_URL": url}
+    connection = await asyncpg.connect(stage.database_url)
+    try:
+        await connection.execute(WATCH)
+    finally:
+        await connection.close()
+
+
+def _schedule(plan: Plan, chance: random.Random) -> Iterator[tuple[float, Fault]]:
+    """Yield the faults in the order of the seed, each with the share of jobs that are done then."""
+    faults = [fault for fault, count in sorted(plan.faults.items()) for _ in range(count)]
+    chance.shuffle(faults)
+    for place, fault in enumerate(faults, 1):
+        # The last one strikes while there is still enough to be done to hit something.
+        yield 0.9 * place / len(faults) - 0.02, fault
+
+
+async def _reached(stage: Stage, share: float) -> bool:
+    return await stage.finished() >= share * stage.plan.jobs
+
+
+async def _submit(stage: Stage, url: str) -> None:
+    """Ask for all groups, each again until it is accepted, and not for too many at a time."""
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
+        for number in range(stage.plan.groups):
+            await until(lambda: _has_room(stage))
+            body = {
+                "job_group_id": f"group_{number}",
+                "twap": RANGE,
+                "reserve_price": RANGE,
+                "max_return": {**RANGE, "window_hours": 48},
+                "slow": {**RANGE, "seconds": SLOW_SECONDS},
+            }
+            await until(lambda: _accepted(client, body))  # noqa: B023
+            stage.accepted += TYPES
+
+
+async def _accepted(client: httpx.AsyncClient, body: object) -> bool:
+    answer = await client.post("/api/job", json=body)
+    match answer.status_code:
+        case 200 | 500:
+            # With 500 it is stored, too, and the sweep sends what was not sent.
+            return True
+        case 503:
+            return False
+    raise RuntimeError(f"{answer.status_code} {answer.text}")
+
+
+async def _has_room(stage: Stage) -> bool:
+    return stage.accepted - await stage.finished() < UNFINISHED
+
+
+async def _report(stage: Stage, seconds: float) -> Report:
+    states = await stage.rows("SELECT state, COUNT(*) AS count FROM job GROUP BY 1")
+    (sums,) = await stage.rows(
+        "SELECT SUM(losses) AS losses, SUM(attempts) AS attempts, SUM(sends) AS sends, "
+        "COUNT(*) FILTER (WHERE state = 'succeeded' AND result IS NULL) AS without_result, "
+        "COUNT(*) FILTER (WHERE finished_at IS NOT NULL) AS finished FROM job"
+    )
+    repeated = {
+        row["what"]: row["count"]
+        for row in await stage.rows(
+            "SELECT what, COUNT(*) AS count FROM (SELECT job_id, what FROM watched "
+            "GROUP BY job_id, what HAVING COUNT(*) > 1) AS repeated GROUP BY what"
+        )
+    }
+    return Report(
+        seconds=seconds,
+        struck=dict(stage.struck),
+        states={row["state"]: row["count"] for row in states},
+        accepted=stage.accepted,
+        lost=stage.accepted - sums["finished"],
+        stored_twice=repeated.get("result", 0),
+        ended_twice=repeated.get("end", 0),
+        without_result=sums["without_result"],
+        late_writes_refused=stage.late_writes_refused,
+        losses=sums["losses"],
+        attempts=sums["attempts"],
+        sends=sums["sends"],
+    )
+
+
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something holds that other processes bring about."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not await holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"it did not come about within {PATIENCE_SECONDS:g} s")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def at_once(value: bool) -> bool:  # noqa: FBT001 - what is waited for
+    """Return a value that is known already to who awaits."""
+    return value
+
+
+async def _url(api: Process) -> str:
+    def found() -> str:
+        _, mark, rest = api.log.read_text().partition("listening on ")
+        return rest.split()[0] if mark and "\n" in rest else ""
+
+    await until(lambda: at_once(bool(found())))
+    return found()
+
+
+@contextmanager
+def _ended_at_last(process: Process) -> Iterator[Process]:
+    try:
+        yield process
+    finally:
+        process.popen.kill()
+        process.popen.wait()
+
+
+@contextmanager
+def _workers_ended_at_last(stage: Stage) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for worker in stage.workers:
+            worker.popen.kill()
+        for worker in stage.workers:
+            worker.popen.wait()
+
+
+def main() -> None:
+    """Run the full plan, or one with another seed: ``fault_run.py [SEED]``."""
+    console = Console(highlight=False, soft_wrap=True)
+    plan = evolve(FULL, seed=int(sys.argv[1])) if len(sys.argv) > 1 else FULL
+    # Kept when the run fails, for whoever wants to know why.
+    directory = tempfile.mkdtemp(prefix="prover-faults-")
+    console.print(f"logs: {directory}")
+    with postgres_server() as postgres, localstack_server() as localstack:
+        database_url = postgres.create_database()
+        report = asyncio.run(
+            run(
+                plan,
+                Path(directory),
+                database_url=database_url,
+                postgres=postgres,
+                sqs_url=localstack.url,
+                tell=console.print,
+            )
+        )
+    table = Table("fault", "struck")
+    for fault, count in report.struck.items():
+        table.add_row(fault, str(count))
+    console.print(table)
+    table = Table("what came of it", "number")
+    for name, number in (
+        ("jobs accepted", report.accepted),
+        *((f"jobs {state}", count) for state, count in report.states.items()),
+        ("jobs lost", report.lost),
+        ("results stored twice", report.stored_twice),
+        ("jobs that ended twice", report.ended_twice),
+        ("late writes of paused workers refused", report.late_writes_refused),
+        ("leases that expired", report.losses),
+        ("computations", report.attempts),
+        ("messages sent", report.sends),
+    ):
+        table.add_row(name, f"{number:,}")
+    console.print(table)
+    console.print(f"{report.seconds:.0f} s, seed {plan.seed}")
+    console.print("the promise was kept" if report.promise_kept else "THE PROMISE WAS BROKEN")
+    if not report.promise_kept:
+        sys.exit(1)
+    shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""The small fault run: everything around the service breaks once or twice, and nothing is lost."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fault_run import Fault, Plan, run
+from postgres_server import PostgresServer, postgres_server
+from sqs_server import moto_server
+
+SMALL = Plan(
+    groups=15,
+    faults={
+        Fault.KILL: 2,
+        Fault.PAUSE: 1,
+        Fault.DATABASE: 1,
+        Fault.REFUSE: 1,
+        Fault.HANG: 1,
+        Fault.DOUBLE: 1,
+    },
+    seed=1,
+)
+
+
+@pytest.fixture
+def own_postgres(postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that no other test minds being stopped."""
+    if not postgres.own:
+        pytest.skip("TEST_DATABASE_URL names a server that is not this test's to stop")
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.mark.timeout(400)
+def test_whatever_breaks_each_job_has_one_result(
+    tmp_path: Path, own_postgres: PostgresServer
+) -> None:
+    database_url = own_postgres.create_database()
+    with moto_server() as moto:
+        report = asyncio.run(
+            run(
+                SMALL,
+                tmp_path,
+                database_url=database_url,
+                postgres=own_postgres,
+                sqs_url=moto.url,
+            )
+        )
+    assert report.struck == SMALL.faults
+    assert report.states == {"succeeded": SMALL.jobs}
+    assert report.lost == report.stored_twice == report.ended_twice == report.without_result == 0
+    assert report.late_writes_refused > 0
+    assert report.losses >= SMALL.faults[Fault.KILL] + SMALL.faults[Fault.PAUSE]
+    assert report.promise_kept
