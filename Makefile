@@ -5,6 +5,7 @@ VENV := .venv
 LOCALSTACK := .venv-localstack
 VERSIONS := .venv-versions
 PEERS := .venv-peers
+LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 NUMERICS := python -c 'import numpy, scipy; print(numpy.__version__, scipy.__version__)'
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
@@ -12,8 +13,14 @@ PLUGINS := twap reserve_price max_return pitchlake_journal
 EXAMPLES := volatility webhook
 PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
 EDITABLE := -e . $(PLUGINS:%=-e plugins/%)
+# What touches other libraries: databases, queues, HTTP, commands, numbers; and a whole service.
+LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
+  plugins/reserve_price/tests/test_reserve_price_plugin.py tests/api tests/test_wire.py \
+  tests/cli/test_command_line.py tests/queues/test_sqs_queue.py tests/chain/test_node.py \
+  tests/chain/test_whole_header.py tests/store/test_database.py tests/store/test_migrations.py \
+  tests/store/test_header_store.py tests/kit/test_parts_for_tests.py
 
-.PHONY: help demo test test-localstack test-versions faults lint format bench bench-peers migrations clean
+.PHONY: help demo test test-localstack test-versions test-lowest faults lint format bench bench-peers migrations clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -34,6 +41,12 @@ test-versions: $(VERSIONS)-lowest/.ready $(VERSIONS)-newest/.ready ## Run what d
 	$(VERSIONS)-lowest/bin/python -m pytest plugins/reserve_price $(ARGS)
 	[ "$$($(BIN)/$(NUMERICS))" = "$$($(VERSIONS)-newest/bin/$(NUMERICS))" ] || \
 	  $(VERSIONS)-newest/bin/python -m pytest plugins/reserve_price $(ARGS)
+
+test-lowest: $(LOWEST)/.ready ## Run what touches other libraries with the lowest versions that are supported.
+	$(LOWEST)/bin/pytest -o filterwarnings=default $(LOWEST_TESTS) $(ARGS)
+	$(LOWEST)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --upgrade \
+	  --target $(LOWEST)/examples $(EXAMPLES:%=./examples/%)
+	PYTHONPATH=$(LOWEST)/examples $(LOWEST)/bin/pytest -o filterwarnings=default examples $(ARGS)
 
 faults: $(VENV)/.dev $(LOCALSTACK)/.ready ## Break everything around a running service; takes some minutes (SEED=1559).
 	PYTHONPATH=tests/support $(BIN)/python tests/faults/fault_run.py $(SEED)
@@ -61,7 +74,7 @@ migrations: $(VENV)/.dev ## Write the migration that the models need, if any.
 	$(BIN)/tortoise -c prover_framework.store.development.CONFIG makemigrations
 
 clean: ## Remove what the commands made.
-	rm -rf $(VENV) $(LOCALSTACK) $(PEERS) $(VERSIONS)-* .hardhat-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(LOCALSTACK) $(PEERS) $(VERSIONS)-* $(LOWEST) .hardhat-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -79,6 +92,13 @@ $(VENV)/.dev: constraints.txt $(PROJECTS) | $(VENV)/bin/python
 $(LOCALSTACK)/.ready: tests/localstack-requirements.txt
 	$(PYTHON) -m venv --clear $(LOCALSTACK)
 	$(LOCALSTACK)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
+
+$(LOWEST)/.ready: constraints-lowest.txt $(PROJECTS)
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps -r $<
+	$(LOWEST)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps $(EDITABLE)
+	$(LOWEST)/bin/python -m pip check
 	@touch $@
 
 $(VERSIONS)-lowest/.ready: WANTED = $$(grep -ohE '(numpy|scipy)>=[0-9.]+' plugins/reserve_price/pyproject.toml | sed 's/>=/==/')

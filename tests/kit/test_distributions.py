@@ -7,7 +7,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from distributions import PROJECTS, ROOT, build, metadata
+from distributions import OWN, PROJECTS, ROOT, build, metadata
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 NAMES = {project: metadata(project)["project"]["name"] for project in PROJECTS}
 each = pytest.mark.parametrize("project", PROJECTS, ids=NAMES.get)
@@ -101,3 +103,25 @@ def test_the_package_index_would_take_them(built: Path) -> None:
     )
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("PASSED") == 2 * len(PROJECTS)
+
+
+@each
+def test_the_lowest_versions_that_it_asks_for_are_tried(project: Path) -> None:
+    document = metadata(project)["project"]
+    wanted = [
+        *document["dependencies"],
+        *document.get("optional-dependencies", {}).get("testing", ()),
+    ]
+    lines = (ROOT / "constraints-lowest.txt").read_text().splitlines()
+    tried = {
+        canonicalize_name(pin.name): pin.specifier
+        for pin in (Requirement(line) for line in lines if not line.startswith("#"))
+    }
+    for requirement in map(Requirement, wanted):
+        if requirement.name.startswith(OWN):
+            continue
+        (lowest,) = (part.version for part in requirement.specifier if part.operator == ">=")
+        assert lowest in tried[canonicalize_name(requirement.name)], (
+            f"constraints-lowest.txt must have {requirement.name}=={lowest}, the lowest version "
+            f"that {project / 'pyproject.toml'} allows"
+        )
