@@ -65,7 +65,7 @@ class EmbeddedLetters:
         try:
             async with self._database.transaction() as connection:
                 wanted = DeadLetter.filter(id__in=[int(letter.id) for letter in letters])
-                rows = await wanted.using_db(connection).select_for_update()
+                rows = await wanted.using_db(connection).order_by("id").select_for_update()
                 if send:
                     await QueueMessage.bulk_create(
                         [
