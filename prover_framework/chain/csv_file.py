@@ -1,15 +1,16 @@
 """Reads block headers from a CSV file, or says where the file is wrong.
 
 The first line names the columns, in any order; ``number``, ``timestamp`` and ``base_fee_per_gas``
-must be among them. The blocks follow one to a line, with rising numbers and timestamps; integers
-are decimal or hexadecimal with ``0x``. The file may be compressed with gzip.
+must be among them. With a column for every field of a header, headers are whole. The blocks follow
+one to a line, with rising numbers and timestamps; integers are decimal or hexadecimal with ``0x``.
+The file may be compressed with gzip.
 """
 
 import csv
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import BufferedReader
 from itertools import pairwise, repeat
 from pathlib import Path
@@ -22,8 +23,9 @@ from prover_framework.chain.headers import (
     MAX_NUMBER,
     MAX_TIMESTAMP,
     Header,
+    StoredHeader,
 )
-from prover_framework.errors import HeaderError
+from prover_framework.errors import HeaderError, HeaderInvalid
 
 # A header with every field that Ethereum has, logs bloom included, takes about 2,500 characters.
 # The limit bounds the memory that a file without line breaks can take, and it lies below the
@@ -73,10 +75,11 @@ _NUMBER = _IntegerColumn("number", maximum=MAX_NUMBER)
 _TIMESTAMP = _IntegerColumn("timestamp", maximum=MAX_TIMESTAMP)
 _BASE_FEE = _IntegerColumn("base_fee_per_gas", maximum=MAX_BASE_FEE_WEI)
 _REQUIRED = (_NUMBER, _TIMESTAMP, _BASE_FEE)
+_BLOCK_HASH = _Column("block_hash", alias="hash")
 _OPTIONAL = (
     _IntegerColumn("gas_used", maximum=MAX_GAS),
     _IntegerColumn("gas_limit", maximum=MAX_GAS),
-    _Column("block_hash", alias="hash"),
+    _BLOCK_HASH,
     _Column("parent_hash"),
 )
 _COLUMN_OF = {
@@ -87,18 +90,25 @@ _COLUMN_OF = {
 }
 
 
-def read_headers(path: Path, on_progress: Callable[[int], None] | None = None) -> Iterator[Header]:
+def read_headers(
+    path: Path, on_progress: Callable[[int], None] | None = None, *, whole: bool = True
+) -> Iterator[Header | StoredHeader]:
     """Yield the headers of a file, in its order, in flat memory however long it is.
 
     Optional columns are ``gas_used``, ``gas_limit``, ``block_hash`` (or ``hash``) and
-    ``parent_hash``; where a line leaves one of them empty, the header has None. Other columns and
-    empty lines are passed over. The case of column names and spaces around names and values do
-    not matter. The text is UTF-8, with or without a byte order mark.
+    ``parent_hash``; where a line leaves one of them empty, the header has None. If there are
+    columns for the hash and for all fields of a London header, under the names of
+    `prover_framework.chain.whole_header.FIELDS`, a line with a value in each of them is a whole
+    header, with those fields of later forks that it has; ``difficulty``, which is 0 since the
+    Merge, may be missing. Other columns and empty lines are passed over. The case of column names
+    and spaces around names and values do not matter. The text is UTF-8, with or without a byte
+    order mark.
 
     Args:
         path: The file, plain or compressed with gzip.
         on_progress: Called every few thousand lines and at the end, with the number of bytes of
             the file, as it lies on the disk, that have been consumed. Not called for a pipe.
+        whole: Whether to put whole headers together, which takes ten times as long.
 
     Raises:
         HeaderError: The file cannot be read or is wrong somewhere; the message says where, and
@@ -110,7 +120,7 @@ def read_headers(path: Path, on_progress: Callable[[int], None] | None = None) -
     except (OSError, ValueError) as error:
         raise HeaderError(f"{path}: cannot be opened: {_reason(error)}") from error
     with file:
-        table = _Table(path)
+        table = _Table(path, whole=whole)
         for first_line, block in _blocks(path, file, on_progress):
             yield from table.headers(block, first_line)
     table.require_headers()
@@ -137,13 +147,17 @@ class _Table:
     same way again one by one, until the first wrong line shows itself.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, whole: bool) -> None:
         self._path = path
+        self._whole = whole
+        # The columns of whole headers, if all are there.
+        self._fields: dict[_Column, int] = {}
+        self._needed: list[int] = []
         self._width = 0
         self._indices: dict[_Column, int] = {}
         self._last_number = self._last_timestamp = -1
 
-    def headers(self, block: bytes, first_line: int) -> Iterator[Header]:
+    def headers(self, block: bytes, first_line: int) -> Iterator[Header | StoredHeader]:
         """Yield the headers of a block of lines.
 
         Raises:
@@ -182,16 +196,7 @@ class _Table:
 
     def _read_names(self, line: bytes) -> None:
         (names,) = _rows(line)
-        for index, name in enumerate(names):
-            column = _COLUMN_OF.get(name.strip().lower())
-            if column is None:
-                continue
-            if column in self._indices:
-                first = names[self._indices[column]]
-                raise _WrongError(
-                    f"the column is there twice, as {_shown(first)} and as {_shown(name)}", column
-                )
-            self._indices[column] = index
+        self._indices = _places(names, _COLUMN_OF)
         missing = [column.name for column in _REQUIRED if column not in self._indices]
         if missing:
             raise _WrongError(
@@ -199,8 +204,32 @@ class _Table:
                 f"separated by commas, and here it is {_shown(','.join(names))}"
             )
         self._width = len(names)
+        # RLP and keccak, which these need, take 20 MB and longer to load than a small file.
+        if self._whole and "sha3_uncles" in map(_plain, names):
+            self._read_field_names(names)
 
-    def _convert(self, block: bytes) -> list[Header]:
+    def _read_field_names(self, names: Sequence[str]) -> None:
+        from prover_framework.chain.whole_header import FIELDS
+
+        columns = {field.name: _COLUMN_OF.get(field.name, _Column(field.name)) for field in FIELDS}
+        fields = _places(names, columns)
+        needed = [columns[f.name] for f in FIELDS if not f.later and f.name != "difficulty"]
+        if _BLOCK_HASH in self._indices and all(column in fields for column in needed):
+            self._fields = fields
+            self._needed = [self._indices[_BLOCK_HASH], *(fields[column] for column in needed)]
+
+    def _made_whole(self, header: Header, row: Sequence[str]) -> Header | StoredHeader:
+        if not all(row[place].strip() for place in self._needed):
+            return header
+        from prover_framework.chain.whole_header import whole_header
+
+        try:
+            values = {column.name: row[place].strip() for column, place in self._fields.items()}
+            return StoredHeader(header, whole_header(values).encode())
+        except HeaderInvalid as error:
+            raise _WrongError(error.what, _Column(error.field or "")) from None
+
+    def _convert(self, block: bytes) -> list[Header | StoredHeader]:
         rows = [row for row in _rows(block) if row]
         if not rows:
             return []
@@ -221,8 +250,32 @@ class _Table:
             for column in _OPTIONAL
         ]
         headers = list(map(Header, numbers, timestamps, base_fees_wei, *optional))
+        found: list[Header | StoredHeader] = [*headers]
+        if self._fields:
+            found = list(map(self._made_whole, headers, rows))
         self._last_number, self._last_timestamp = numbers[-1], timestamps[-1]
-        return headers
+        return found
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower()
+
+
+def _places(names: Sequence[str], columns: Mapping[str, _Column]) -> dict[_Column, int]:
+    """Return where the columns are that are among the names of the first line."""
+    places: dict[_Column, int] = {}
+    for place, name in enumerate(names):
+        column = columns.get(_plain(name))
+        if column is None:
+            continue
+        if column in places:
+            raise _WrongError(
+                f"the column is there twice, as {_shown(names[places[column]])} and as "
+                f"{_shown(name)}",
+                column,
+            )
+        places[column] = place
+    return places
 
 
 def _blocks(

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from prover_framework.chain import simulated
 from prover_framework.chain.csv_file import read_headers
-from prover_framework.chain.headers import Header
+from prover_framework.chain.headers import Header, StoredHeader
 from prover_framework.chain.source import TAGS
 from prover_framework.cli.common import (
     console,
@@ -80,9 +80,9 @@ def import_(file: Path, chain_id: int) -> None:
     """Import headers from a CSV FILE, all of them or none.
 
     The first line names the columns; number, timestamp and base_fee_per_gas are needed, gas_used,
-    gas_limit, block_hash and parent_hash are taken in when they are there. Numbers are decimal
-    or 0x hex. Importing the same file again changes nothing; headers that contradict stored ones
-    are refused.
+    gas_limit, block_hash and parent_hash are taken in when they are there. With a column for every
+    field of a header, headers are whole and are verified. Numbers are decimal or 0x hex. Importing
+    the same file again changes nothing; headers that contradict stored ones are refused.
     """
     facts = ChainFacts(chain_id, simulated=False, source=f"file {file.name}")
     with _progress() as progress:
@@ -95,7 +95,10 @@ def import_(file: Path, chain_id: int) -> None:
         size = file.stat().st_size
         checking = progress.add_task("checking", total=size)
         count = sum(
-            1 for _ in read_headers(file, lambda done: progress.update(checking, completed=done))
+            1
+            for _ in read_headers(
+                file, lambda done: progress.update(checking, completed=done), whole=False
+            )
         )
         progress.update(checking, completed=size)
         report = _store(read_headers(file), facts, progress, count)
@@ -427,7 +430,7 @@ def _gap(gap: Gap) -> str:
 
 
 def _store(
-    new: Iterable[Header], facts: ChainFacts, progress: Progress, total: int | None
+    new: Iterable[Header | StoredHeader], facts: ChainFacts, progress: Progress, total: int | None
 ) -> ImportReport:
     storing = progress.add_task("storing", total=total)
 

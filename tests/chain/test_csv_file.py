@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from prover_framework.chain import csv_file
 from prover_framework.chain.csv_file import MAX_LINE_CHARACTERS, read_headers
-from prover_framework.chain.headers import Header
+from prover_framework.chain.headers import Header, StoredHeader
 from prover_framework.errors import HeaderError
 
 MAX = 2**63 - 1
@@ -400,8 +400,8 @@ def test_whatever_a_file_holds_only_a_header_error_comes_of_it(save: Save, conte
 def test_the_size_of_a_read_decides_nothing(save: Save, content: bytes) -> None:
     path = save(content)
 
-    def outcome() -> tuple[list[Header], str]:
-        read: list[Header] = []
+    def outcome() -> tuple[list[Header | StoredHeader], str]:
+        read: list[Header | StoredHeader] = []
         try:
             read.extend(read_headers(path))
         except HeaderError as error:

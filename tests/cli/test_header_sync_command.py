@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from node_server import NodeServer, node_in_thread
+from real_headers import PRAGUE, PRAGUE_NEXT
 
 from prover_framework.chain.simulated import made_whole, simulate
 from prover_framework.cli import main
@@ -177,3 +178,20 @@ def test_a_wrong_header_is_named_with_its_rule(
     outcome = prover("headers", "verify")
     assert outcome.returncode == 1
     assert outcome.stderr.startswith("prover: block 33, gas_used: is 5, and the header's own bytes")
+
+
+# prover headers import, with all columns.
+
+
+def test_a_file_with_all_columns_is_verified(prover: Run, tmp_path: Path) -> None:
+    names = list(PRAGUE)
+    lines = [",".join(row.get(name, "") for name in names) for row in (PRAGUE, PRAGUE_NEXT)]
+    path = tmp_path / "headers.csv"
+    path.write_text("\n".join([",".join(names), *lines]) + "\n")
+    outcome = prover("headers", "import", path, "--chain-id", 11155111)
+    assert outcome.stdout == "2 headers read, 2 of them new, 1 verified\n"
+    wrong = lines[1].replace(PRAGUE_NEXT["state_root"], PRAGUE["state_root"])
+    path.write_text("\n".join([",".join(names), wrong]) + "\n")
+    refused = prover("headers", "import", path, "--chain-id", 11155111)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"prover: block {PRAGUE_NEXT['number']}, block_hash: is 0x")
