@@ -99,25 +99,50 @@ async def open_runtime(settings: Settings, plugins: Plugins) -> AsyncIterator[Ru
 
 
 @asynccontextmanager
-async def open_source(settings: Settings, tag: str = TAGS[0]) -> AsyncIterator[HeaderSource]:
-    """Open where headers are fetched from.
+async def open_node(settings: Settings, tag: str = TAGS[0]) -> AsyncIterator[HeaderSource]:
+    """Open the node of the settings, to fetch headers from.
 
     Args:
         settings: They name it.
-        tag: Which block of a node is its newest one.
+        tag: Which of its blocks is the newest one.
 
     Raises:
         SettingsError: They do not.
-        SourceError: It can not be opened.
+        SourceError: It is no URL of a node.
     """
     if settings.rpc_url is None:
         raise SettingsError("no node to fetch headers from: name it by --rpc-url or PROVER_RPC_URL")
-    # Imported where it is used, as are those below: few processes need an HTTP client.
-    from prover_framework.chain.node import Pace, open_node
+    # Imported where it is used: few processes need an HTTP client, RLP and keccak.
+    from prover_framework.chain import node
 
-    pace = Pace(batch=settings.rpc_batch, requests_per_second=settings.rpc_requests_per_second)
-    async with open_node(settings.rpc_url, tag=tag, pace=pace) as node:
-        yield node
+    pace = node.Pace(batch=settings.rpc_batch, requests_per_second=settings.rpc_requests_per_second)
+    async with node.open_node(settings.rpc_url, tag=tag, pace=pace) as source:
+        yield source
+
+
+@asynccontextmanager
+async def open_indexer(
+    settings: Settings, *, confirmations: int, light: bool
+) -> AsyncIterator[HeaderSource]:
+    """Open the indexer of the settings, to read headers from.
+
+    Args:
+        settings: They name it.
+        confirmations: How many blocks have to follow one before it is taken.
+        light: Take only what the base fee needs, which can not be verified.
+
+    Raises:
+        SettingsError: They do not.
+        SourceError: It can not be used, and why.
+    """
+    if settings.indexer_url is None:
+        raise SettingsError("no indexer: name it by --indexer-url or PROVER_INDEXER_URL")
+    from prover_framework.chain import indexer
+
+    async with indexer.open_indexer(
+        settings.indexer_url, confirmations=confirmations, light=light
+    ) as source:
+        yield source
 
 
 @asynccontextmanager

@@ -96,6 +96,12 @@ def _database_url(text: str) -> str:
             "must begin with sqlite:/// or postgres://; unset it for the embedded database in "
             "PROVER_DATA_DIR"
         )
+    return _postgres_url(text)
+
+
+def _postgres_url(text: str) -> str:
+    if not text.startswith(POSTGRES_SCHEMES):
+        raise ValueError("must begin with postgres://")
     try:
         parts = urlsplit(text)
         named = bool(parts.path.strip("/")) and parts.port != 0
@@ -255,6 +261,13 @@ class Settings:
         _number,
         10.0,
         [gt(0), le(10_000)],
+    )
+    indexer_url: str | None = _setting(
+        "PROVER_INDEXER_URL",
+        "PostgreSQL database of an indexer, whose table `blockheaders` headers are read from.",
+        _postgres_url,
+        None,
+        secret=True,
     )
     follow_seconds: float = _setting(
         "PROVER_FOLLOW_SECONDS",

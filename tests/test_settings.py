@@ -40,6 +40,12 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
     "PROVER_RPC_URL": ("https://node/v3/key", "https://node/v3/key", "node", "must be a URL that"),
     "PROVER_RPC_BATCH": ("100", 100, "1001", "must be <= 1000"),
     "PROVER_RPC_REQUESTS_PER_SECOND": ("2.5", 2.5, "0", "must be > 0"),
+    "PROVER_INDEXER_URL": (
+        "postgres://reader@db/chain",
+        "postgres://reader@db/chain",
+        "mysql://reader@db/chain",
+        "must begin with postgres://",
+    ),
     "PROVER_FOLLOW_SECONDS": ("1", 1.0, "0", "must be > 0"),
     "PROVER_PLUGINS": ("twap, max_return", ("twap", "max_return"), None, ""),
     "PROVER_PLUGINS_DISABLED": ("twap,", ("twap",), None, ""),
@@ -126,7 +132,7 @@ def test_a_wrong_value_is_told_with_variable_and_rule(tmp_path: Path, variable: 
     assert wrong is not None
     message = complaint({variable: wrong})
     assert message.startswith(f"{variable} {rule}")
-    if variable not in ("DATABASE_URL", "SQS_QUEUE_URL", "PROVER_RPC_URL"):
+    if variable not in ("DATABASE_URL", "SQS_QUEUE_URL", "PROVER_RPC_URL", "PROVER_INDEXER_URL"):
         assert message == f"{variable} {rule}, got '{wrong}'"
     dotenv = tmp_path / ".env"
     dotenv.write_text(f"{variable}={wrong}\n", "utf-8")

@@ -9,6 +9,10 @@ from prover_framework.chain.headers import Header, StoredHeader
 # never gives way to another, unless a third of all that is staked is lost.
 TAGS: Final = ("finalized", "safe", "latest")
 
+# How many blocks have to follow one before it is taken from a source that does not tell what is
+# finalized. As a rule a block is, on Ethereum, when two epochs of 32 slots have followed it.
+CONFIRMATIONS = 64
+
 
 class HeaderSource(Protocol):
     """A source that knows a chain as it is now. Blocks are named by their numbers."""

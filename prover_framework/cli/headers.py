@@ -21,7 +21,7 @@ from rich.table import Table
 from prover_framework.chain import simulated
 from prover_framework.chain.csv_file import read_headers
 from prover_framework.chain.headers import Header, StoredHeader
-from prover_framework.chain.source import TAGS
+from prover_framework.chain.source import CONFIRMATIONS, TAGS
 from prover_framework.cli.common import (
     console,
     progress_console,
@@ -29,7 +29,7 @@ from prover_framework.cli.common import (
     settings,
     until_signalled,
 )
-from prover_framework.errors import HeaderConflict
+from prover_framework.errors import HeaderConflict, SettingsError
 from prover_framework.header_sync import (
     CaughtUp,
     Fetched,
@@ -41,7 +41,7 @@ from prover_framework.header_sync import (
 )
 from prover_framework.jobs import RetryPolicy
 from prover_framework.model import HOUR_SECONDS, MAX_INT64
-from prover_framework.runtime import open_database, open_source
+from prover_framework.runtime import open_database, open_indexer, open_node
 from prover_framework.store.headers import (
     SHOWN_GAPS,
     ChainFacts,
@@ -159,11 +159,27 @@ def simulate(days: int, end: int | None, seed: int) -> None:
 @headers.command()
 @click.option("--rpc-url", help="JSON-RPC endpoint of a node; overrides PROVER_RPC_URL.")
 @click.option(
+    "--indexer-url",
+    help="PostgreSQL database with a table blockheaders; overrides PROVER_INDEXER_URL.",
+)
+@click.option(
     "--tag",
     type=click.Choice(TAGS),
     default=TAGS[0],
     show_default=True,
     help="Which block of the node's is followed. Only finalized ones never give way to others.",
+)
+@click.option(
+    "--confirmations",
+    type=click.IntRange(0, MAX_INT64),
+    default=CONFIRMATIONS,
+    show_default=True,
+    help="How many blocks have to follow one before it is taken from an indexer.",
+)
+@click.option(
+    "--light",
+    is_flag=True,
+    help="Take from an indexer only what the base fee needs, which can not be verified.",
 )
 @click.option("--chain-id", type=click.IntRange(1, MAX_INT64), help="Chain that it has to be.")
 @click.option("--from-block", type=click.IntRange(0, MAX_INT64), help="Begin with this block.")
@@ -192,7 +208,10 @@ def simulate(days: int, end: int | None, seed: int) -> None:
 def sync(
     *,
     rpc_url: str | None,
+    indexer_url: str | None,
     tag: str,
+    confirmations: int,
+    light: bool,
     chain_id: int | None,
     from_block: int | None,
     from_time: int | None,
@@ -202,15 +221,18 @@ def sync(
     per_second: float | None,
     follow: bool,
 ) -> None:
-    """Fetch the headers that are missing from a node, verify and store them.
+    """Fetch the headers that are missing from a node or an indexer, verify and store them.
 
     It goes on after the newest header that is stored, or begins where --from-block or --from-time
     says, which may lie before it: what is there and whole is not fetched again. A header that does
     not verify is refused. When the chain has taken another branch, the stored tail gives way to
     it. Jobs that wait for headers go on.
 
-    A URL with a key in it is better set as PROVER_RPC_URL: command lines can be seen by others.
+    A URL with a key or a password in it is better set as PROVER_RPC_URL or PROVER_INDEXER_URL:
+    command lines can be seen by others.
     """
+    if rpc_url is not None and indexer_url is not None:
+        raise click.UsageError("--rpc-url and --indexer-url exclude each other")
     if from_block is not None and from_time is not None:
         raise click.UsageError("--from-block and --from-time exclude each other")
     if to_block is not None and to_time is not None:
@@ -218,10 +240,17 @@ def sync(
     chosen = settings()
     chosen = attrs.evolve(
         chosen,
-        rpc_url=rpc_url or chosen.rpc_url,
+        # What the command line names is meant, whatever else is set.
+        rpc_url=rpc_url or (None if indexer_url else chosen.rpc_url),
+        indexer_url=indexer_url or (None if rpc_url else chosen.indexer_url),
         rpc_batch=batch or chosen.rpc_batch,
         rpc_requests_per_second=per_second or chosen.rpc_requests_per_second,
     )
+    if chosen.rpc_url and chosen.indexer_url:
+        raise SettingsError(
+            "PROVER_RPC_URL and PROVER_INDEXER_URL are both set: choose by --rpc-url or "
+            "--indexer-url"
+        )
     wanted = SyncRange(
         from_block=from_block, from_time=from_time, to_block=to_block, to_time=to_time
     )
@@ -229,7 +258,12 @@ def sync(
         told = _SyncTold(progress, follow=follow)
 
         async def work() -> None:
-            async with open_source(chosen, tag) as source, open_database(chosen) as database:
+            opened = (
+                open_indexer(chosen, confirmations=confirmations, light=light)
+                if chosen.indexer_url
+                else open_node(chosen, tag)
+            )
+            async with opened as source, open_database(chosen) as database:
                 await HeaderSync(
                     source,
                     HeaderStore(database),
@@ -240,6 +274,10 @@ def sync(
 
         stopped = run(until_signalled(work()))
     click.echo(told.summary(stopped=stopped))
+    if chosen.indexer_url and confirmations and not follow:
+        click.echo(
+            f"the newest {confirmations} blocks of the indexer are left for later (--confirmations)"
+        )
 
 
 class _SyncTold:
