@@ -1,4 +1,4 @@
-"""``prover queue``: the queues on SQS.
+"""``prover queue``: the queues, on SQS or in a table.
 
 AWS's library is imported where it is used: all other commands start quicker without it.
 """
@@ -10,14 +10,16 @@ import click
 from rich.table import Table
 
 from prover_framework.cli.common import console, run, settings
-from prover_framework.errors import SettingsError
 from prover_framework.jsontext import dump_json
 from prover_framework.model import DEFAULT_QUEUE
+from prover_framework.queues import embedded_admin
+from prover_framework.queues.base import QueueStatus
+from prover_framework.runtime import open_database
 from prover_framework.settings import Settings
 from prover_framework.wire import unstructure
 
 if TYPE_CHECKING:
-    from prover_framework.queues.sqs_admin import CreatedQueue, QueueStatus
+    from prover_framework.queues.sqs_admin import CreatedQueue
 
 DEFAULT_NAME = "prover-jobs"
 
@@ -31,10 +33,9 @@ _queue = click.option(
 
 @click.group()
 def queue() -> None:
-    """Make the queue on AWS SQS and see how full it is.
+    """See how full the queue is, empty it, or make one on AWS SQS.
 
-    Endpoint, region and credentials are the usual AWS variables and profiles. The embedded queue
-    needs none of this.
+    For SQS, endpoint, region and credentials are the usual AWS variables and profiles.
     """
 
 
@@ -70,34 +71,38 @@ def create(name: str | None, *, fifo: bool) -> None:
 @_queue
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def status(queue: str, *, as_json: bool) -> None:
-    """Show how full the queue and its dead-letter queue are.
+    """Show how full the queue is, and how many dead letters it has.
 
     SQS's counts are approximate and may be a minute old.
     """
-    from prover_framework.queues import sqs_admin
-    from prover_framework.queues.sqs_client import open_client
-
-    url = _url(settings(), queue)
-
-    async def read() -> "QueueStatus":
-        async with open_client(CONNECTIONS) as client:
-            return await sqs_admin.queue_status(client, url, name=queue)
-
-    found = run(read())
+    found = run(_status(settings(), queue))
     if as_json:
         click.echo(dump_json(unstructure(found)))
         return
     table = Table(show_header=False)
-    table.add_row("queue", found.url)
+    table.add_row("queue", found.url or queue)
     table.add_row("waiting", f"{found.visible:,}")
     table.add_row("in work or hidden", f"{found.in_flight:,}")
     table.add_row("delayed", f"{found.delayed:,}")
-    if found.dead_letter_url is None:
+    if found.dead_letters is None:
         table.add_row("dead letters", 'no dead-letter queue; "prover queue create" makes one')
     else:
         table.add_row("dead letters", f"{found.dead_letters:,}")
+    if found.dead_letter_url:
         table.add_row("", found.dead_letter_url)
     console().print(table)
+
+
+async def _status(chosen: Settings, queue: str) -> QueueStatus:
+    if not chosen.queue_urls:
+        async with open_database(chosen) as database:
+            return await embedded_admin.queue_status(database, queue)
+    from prover_framework.queues import sqs_admin
+    from prover_framework.queues.sqs_client import open_client
+
+    chosen.require_queue(queue)
+    async with open_client(CONNECTIONS) as client:
+        return await sqs_admin.queue_status(client, chosen.queue_urls[queue], name=queue)
 
 
 @queue.command()
@@ -113,29 +118,21 @@ def purge(queue: str) -> None:
     Jobs that are not final are in the database and are sent again by the workers' sweep. To end a
     job, cancel it.
     """
-    from prover_framework.queues import sqs_admin
-    from prover_framework.queues.sqs_client import open_client
-
-    url = _url(settings(), queue)
-
-    async def remove() -> None:
-        async with open_client(CONNECTIONS) as client:
-            await sqs_admin.purge_queue(client, url, name=queue)
-
-    run(remove())
+    run(_purge(settings(), queue))
     click.echo(f"queue {queue} is purged")
 
 
-def _url(chosen: Settings, name: str) -> str:
-    """Return the URL of a queue in the settings."""
-    urls = chosen.queue_urls
-    if not urls:
-        raise SettingsError(
-            "SQS_QUEUE_URL is not set, so the queue is the embedded one; "
-            '"prover queue create" makes one on SQS and prints its URL'
-        )
-    chosen.require_queue(name)
-    return urls[name]
+async def _purge(chosen: Settings, queue: str) -> None:
+    if not chosen.queue_urls:
+        async with open_database(chosen) as database:
+            await embedded_admin.purge_queue(database, queue)
+        return
+    from prover_framework.queues import sqs_admin
+    from prover_framework.queues.sqs_client import open_client
+
+    chosen.require_queue(queue)
+    async with open_client(CONNECTIONS) as client:
+        await sqs_admin.purge_queue(client, chosen.queue_urls[queue], name=queue)
 
 
 def _name_in(url: str) -> str:

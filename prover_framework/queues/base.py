@@ -79,6 +79,27 @@ class LetterFailure:
     reason: str
 
 
+@frozen(kw_only=True)
+class QueueStatus:
+    """How full a queue is. SQS's counts are approximate.
+
+    Args:
+        visible: Messages that the next receive can have.
+        in_flight: Messages that a worker has, or that are hidden.
+        delayed: Messages that are not due yet.
+        dead_letters: Its dead letters; None when it has no place for them.
+        url: Its URL on SQS.
+        dead_letter_url: URL of its dead-letter queue on SQS.
+    """
+
+    visible: int
+    in_flight: int
+    delayed: int
+    dead_letters: int | None
+    url: str | None = None
+    dead_letter_url: str | None = None
+
+
 class Queue(Protocol):
     """Named queues with at-least-once delivery."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from prover_framework.errors import QueueMissing
+from prover_framework.queues.base import QueueStatus
 from prover_framework.queues.sqs import dead_letter_url
 from prover_framework.queues.sqs_client import call
 
@@ -41,27 +42,6 @@ class CreatedQueue:
     url: str
     dead_letter_url: str | None
     notes: tuple[str, ...] = ()
-
-
-@frozen(kw_only=True)
-class QueueStatus:
-    """How full a queue is; the counts are SQS's approximations.
-
-    Args:
-        url: Its URL.
-        visible: Messages that the next receive can have.
-        in_flight: Messages that a worker has, or that are hidden.
-        delayed: Messages that are not due yet.
-        dead_letter_url: URL of its dead-letter queue, if it has one.
-        dead_letters: Messages in there.
-    """
-
-    url: str
-    visible: int
-    in_flight: int
-    delayed: int
-    dead_letter_url: str | None
-    dead_letters: int | None
 
 
 async def create_queue(client: "SQSClient", name: str, *, fifo: bool = False) -> CreatedQueue:

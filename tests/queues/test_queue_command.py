@@ -12,8 +12,11 @@ from sqs_server import ScriptedServer, aws_environment, moto_server, refusal, sc
 
 from prover_framework.cli import queue as command
 from prover_framework.errors import QueueError, QueueMissing, SettingsError
+from prover_framework.queues.base import Outgoing
+from prover_framework.queues.embedded import EmbeddedQueue
 from prover_framework.queues.sqs_client import open_client
 from prover_framework.settings import Settings
+from prover_framework.store.database import Database
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -215,17 +218,44 @@ def test_purge_asks_first_and_keeps_the_dead_letters(
     assert attributes(f"{url}-dead")["ApproximateNumberOfMessages"] == "1"
 
 
-def test_what_needs_a_queue_says_when_there_is_none(
+def test_a_queue_that_is_not_there_is_told(
     name: str, moto_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for arguments in (["status"], ["purge", "--yes"]):
-        with pytest.raises(SettingsError, match="SQS_QUEUE_URL is not set"):
-            prover_queue(*arguments)
     configure(monkeypatch, f"{moto_url}/123456789012/{name}")
     with pytest.raises(QueueMissing, match='"prover queue create"'):
         prover_queue("status")
     with pytest.raises(SettingsError, match=r"'other' has no URL \(known: default\)"):
         prover_queue("status", "--queue", "other")
+
+
+def test_status_and_purge_of_a_queue_that_is_a_table(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fill() -> None:
+        async with Database(database_url) as database:
+            queue = EmbeddedQueue(database)
+            messages = [Outgoing("", "default", text) for text in "abcd"]
+            later = Outgoing("", "default", "e", delay_seconds=600)
+            await queue.send([*messages, later, Outgoing("", "large", "f")])
+            taken = await queue.receive("default", limit=2, wait_seconds=0, visibility_seconds=600)
+            await queue.bury(taken[0], "why")
+            await queue.close()
+
+    def status(*arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(prover_queue("status", *arguments, "--json").stdout)
+        return found
+
+    asyncio.run(fill())
+    monkeypatch.setattr(command, "settings", lambda: Settings(database_url=database_url))
+    nowhere = {"url": None, "dead_letter_url": None}
+    expected = {"visible": 2, "in_flight": 1, "delayed": 1, "dead_letters": 1}
+    assert status() == {**expected, **nowhere}
+    table = prover_queue("status").stdout
+    assert "default" in table
+    assert "dead letters" in table
+    assert prover_queue("purge", "--yes").stdout == "queue default is purged\n"
+    assert status() == {"visible": 0, "in_flight": 0, "delayed": 0, "dead_letters": 1, **nowhere}
+    assert status("--queue", "large")["visible"] == 1
 
 
 def test_what_sqs_refuses_is_told(scripted: ScriptedServer) -> None:
