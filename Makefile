@@ -20,7 +20,7 @@ LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
   tests/chain/test_whole_header.py tests/store/test_database.py tests/store/test_migrations.py \
   tests/store/test_header_store.py tests/kit/test_parts_for_tests.py
 
-.PHONY: help demo test test-localstack test-versions test-lowest faults lint format bench bench-peers migrations clean
+.PHONY: help demo test test-localstack test-versions test-lowest faults lint format bench bench-peers migrations schemas clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -72,6 +72,9 @@ bench-peers: $(VENV)/.dev $(LOCALSTACK)/.ready $(PEERS)/.ready ## Measure beside
 
 migrations: $(VENV)/.dev ## Write the migration that the models need, if any.
 	$(BIN)/tortoise -c prover_framework.store.development.CONFIG makemigrations
+
+schemas: $(VENV)/.dev ## Write the JSON Schema of receipts that the types give.
+	$(BIN)/python -m prover_framework.receipts.schemas
 
 clean: ## Remove what the commands made.
 	rm -rf $(VENV) $(LOCALSTACK) $(PEERS) $(VERSIONS)-* $(LOWEST) .hardhat-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -7,16 +7,20 @@ import rfc8785
 
 from prover_framework.felt import felt_hex
 from prover_framework.jsontext import Json
-from prover_framework.model import HourlySeries, RangeParameters
+from prover_framework.model import RangeParameters, TimeRange
+from prover_framework.receipts.canonical import MAX_EXACT_INTEGER
 from prover_framework.wire import unstructure
 
 # The on-chain store hashes felts in batches of this many.
 FELTS_PER_BATCH = 180
 
-SEED_DOMAIN = b"prover-framework/seed/1\0"
+# What receipts call this way to derive a seed.
+SEED_DERIVATION = "prover-framework/seed/1"
 
-# RFC 8785 writes numbers as doubles, so it has no integers beyond these.
-MAX_EXACT_INTEGER = 2**53 - 1
+SEED_DOMAIN = SEED_DERIVATION.encode() + b"\0"
+
+# The names that a range has among parameters.
+RANGE = ("start_timestamp", "end_timestamp")
 
 
 def fees_hash(felts: list[int]) -> bytes:
@@ -43,8 +47,52 @@ def _felt_bytes(felt: int) -> bytes:
     return b"".join(little[i : i + 4][::-1] for i in range(0, 32, 4))
 
 
+def hash_words(digest: bytes) -> tuple[int, ...]:
+    """Return a fees hash as the on-chain store shows it: eight big-endian u32."""
+    return tuple(int.from_bytes(digest[i : i + 4]) for i in range(0, len(digest), 4))
+
+
+def hash_from_words(words: tuple[int, ...]) -> bytes:
+    """Return the fees hash that is shown as these words."""
+    return b"".join(word.to_bytes(4) for word in words)
+
+
+def range_of(parameters: object) -> TimeRange | None:
+    """Return the range of parameters that have one, both ends rounded down to the hour.
+
+    Raises:
+        EmptyRange: It holds no whole hour.
+    """
+    if not isinstance(parameters, RangeParameters):
+        return None
+    hours = parameters.range.require_hours()
+    return TimeRange(hours.start, hours.stop)
+
+
+def parameters_beside_range(parameters: object) -> dict[str, Json]:
+    """Return the JSON form of parameters without their range, which is stated in whole hours."""
+    form = cast(dict[str, Json], unstructure(parameters))
+    if isinstance(parameters, RangeParameters):
+        form = {key: value for key, value in form.items() if key not in RANGE}
+    return form
+
+
+def with_range(form: dict[str, Json], hours: TimeRange | None) -> dict[str, Json]:
+    """Put the range back to the parameters beside it."""
+    if hours is None:
+        return form
+    return {**form, **dict(zip(RANGE, (hours.start_timestamp, hours.end_timestamp), strict=True))}
+
+
 def derive_seed(
-    proof_type: str, version: str, parameters: object, series: HourlySeries, series_hash: bytes
+    *,
+    proof_type: str,
+    version: str,
+    chain_id: int,
+    first_hour: int,
+    last_hour: int,
+    series_hash: bytes,
+    parameters: dict[str, Json],
 ) -> bytes:
     """Return the 32-byte seed of a computation: nobody who runs it can choose it.
 
@@ -56,21 +104,20 @@ def derive_seed(
     Args:
         proof_type: Name of the proof type.
         version: Version of its method.
-        parameters: Its parameters; those of the range do not count.
-        series: The hours that are used.
-        series_hash: Their fees hash.
+        chain_id: The chain's id.
+        first_hour: Unix timestamp at which the first hour used begins.
+        last_hour: Unix timestamp at which the last hour used begins.
+        series_hash: The fees hash of the hours.
+        parameters: The parameters beside their range, in their JSON form.
     """
-    form = cast(dict[str, Json], unstructure(parameters))
-    if isinstance(parameters, RangeParameters):
-        form = {k: v for k, v in form.items() if k not in ("start_timestamp", "end_timestamp")}
     statement: dict[str, Json] = {
         "proof_type": proof_type,
         "version": version,
-        "chain_id": series.chain_id,
-        "first_hour": series.first_hour,
-        "last_hour": series.last_hour,
+        "chain_id": chain_id,
+        "first_hour": first_hour,
+        "last_hour": last_hour,
         "fees_hash": series_hash.hex(),
-        "parameters": form,
+        "parameters": parameters,
     }
     return sha256(SEED_DOMAIN + rfc8785.dumps(cast(Any, _writable(statement)))).digest()
 

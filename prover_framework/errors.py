@@ -10,6 +10,10 @@
     │   └── PayloadTooLarge         413
     ├── GroupNotFound               404
     ├── GroupConflict               409: this group id was used for another request
+    ├── ReceiptError                a receipt that can not be read
+    ├── ReceiptMissing              404: there is no such receipt
+    │   └── ReceiptNotYet           409: what it is to be made of is not there yet
+    ├── VerifierBusy                503: one receipt is verified at a time
     ├── MessageError                a queue message that can not be understood
     ├── DeadLetterNotFound          no dead letter has this id
     ├── HeaderError                 headers that can not be taken in
@@ -29,7 +33,8 @@
         ├── ProofError              permanent: no retry can help
         │   ├── EmptyRange
         │   ├── RangeTooShort
-        │   └── SeriesIncomplete
+        │   ├── SeriesIncomplete
+        │   └── NoExactForm
         ├── DataNotYet              not an error of anyone: the job waits
         └── ComputeError            retried until the job's budget is used up
             ├── ComputeRaised
@@ -127,6 +132,30 @@ class GroupConflict(ProverError):
             f"job group {group_id!r} exists already and asked for something else; "
             "send the same body again to repeat it, or choose another job_group_id"
         )
+
+
+class ReceiptError(ProverError):
+    """A document that is no receipt of a form known here."""
+
+    code = "receipt"
+
+
+class ReceiptMissing(ProverError):
+    """There is no such receipt."""
+
+    code = "receipt_missing"
+
+
+class ReceiptNotYet(ReceiptMissing):
+    """The job, or a job of the group, has not ended; there is no receipt before."""
+
+    code = "receipt_not_yet"
+
+
+class VerifierBusy(ProverError):
+    """Another receipt is being verified; this service does one at a time."""
+
+    code = "verifier_busy"
 
 
 class MessageError(ProverError):
@@ -304,6 +333,12 @@ class SeriesIncomplete(ProofError):
     """An hour or a block of the range is missing."""
 
     code = "series_incomplete"
+
+
+class NoExactForm(ProofError):
+    """A value that has no exact form in a receipt, or one that is too large for it."""
+
+    code = "no_exact_form"
 
 
 class DataNotYet(JobError):

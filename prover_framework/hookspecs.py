@@ -1,7 +1,8 @@
 """Everything a plugin can do. A hook is called on the plugin of the proof type in question only.
 
-A proof type needs `proof_type` and `compute`; the others have the defaults stated here. `compose`
-and `job_changed` are called on every plugin that has them, each isolated from the others.
+A proof type needs `proof_type` and `compute`, a kind of seal all three of its hooks; the others
+have the defaults stated here. `compose` and `job_changed` are called on every plugin that has them,
+each isolated from the others.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,16 @@ import pluggy
 
 from prover_framework.errors import Problem
 from prover_framework.jobs import JobChange
-from prover_framework.model import DataNeeds, Dispatch, Inputs, JobRequest, ProofType, Verdict
-from prover_framework.receipts.model import Artefact, GroupReceipts
+from prover_framework.model import (
+    DataNeeds,
+    Dispatch,
+    Inputs,
+    JobRequest,
+    ProofType,
+    SealType,
+    Verdict,
+)
+from prover_framework.receipts.model import AnyReceipt, Artefact, GroupReceipts
 
 PROJECT = "prover_framework"
 
@@ -53,6 +62,21 @@ def verify(parameters: Any, inputs: Inputs, seed: bytes, claimed: Any) -> Verdic
 @hookspec
 def compose(group: GroupReceipts) -> Sequence[Artefact] | None:
     """Make further artefacts from a group's receipts, or raise ProofError. Default: none."""
+
+
+@hookspec(firstresult=True)
+def seal_type() -> SealType | None:
+    """Register the kind of seal that this plugin makes and checks."""
+
+
+@hookspec(firstresult=True)
+def make_seal(receipt: AnyReceipt, digest: bytes, inputs: Inputs | None) -> dict[str, Any] | None:
+    """Make a seal on a new receipt (a group's has no inputs). Default: none of this kind."""
+
+
+@hookspec(firstresult=True)
+def check_seal(receipt: AnyReceipt, digest: bytes, seal: dict[str, Any]) -> Verdict | None:
+    """Judge a seal of this kind: whether it stands for the receipt of this digest."""
 
 
 @hookspec

@@ -16,8 +16,12 @@ SHOWN_LENGTH = 40
 """How many characters of a bad value a message repeats."""
 
 
-def parse_json(body: bytes) -> Json:
+def parse_json(body: bytes, what: str = "the body") -> Json:
     """Read one JSON document.
+
+    Args:
+        body: Its text in UTF-8.
+        what: What messages call it.
 
     Raises:
         RequestError: It is not UTF-8 or not JSON, repeats a key, nests too deep, or holds NaN, an
@@ -26,7 +30,7 @@ def parse_json(body: bytes) -> Json:
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _refusal(f"the body is not UTF-8: byte {error.start} can not be decoded") from None
+        raise _refusal(f"{what} is not UTF-8: byte {error.start} can not be decoded") from None
     try:
         document: Json = json.loads(
             text,
@@ -37,10 +41,10 @@ def parse_json(body: bytes) -> Json:
         )
     except json.JSONDecodeError as error:
         raise _refusal(
-            f"the body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+            f"{what} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
         ) from None
     except RecursionError:
-        raise _refusal("the body is nested too deep") from None
+        raise _refusal(f"{what} is nested too deep") from None
     return document
 
 

@@ -24,6 +24,10 @@ API_VERSION = 1
 
 DEFAULT_QUEUE = "default"
 
+# They go into columns, messages, commands and file names.
+PROOF_TYPE_NAME = r"[a-z][a-z0-9_]{0,62}"
+KIND_NAME = r"[a-z][a-z0-9_-]{0,62}"
+
 
 @frozen
 class TimeRange:
@@ -233,15 +237,35 @@ class ProofType(Generic[P, R]):
         result: attrs class of the result; a field named like the proof type holds the number.
         required: Whether each job group must ask for this proof.
         limits: What one computation may use.
+        generator: Name of the random number generator that the seed goes into; none when the
+            computation draws nothing. It is part of what a receipt states.
         api_version: The `API_VERSION` the plugin was written for.
     """
 
-    name: str = field(validator=[instance_of(str), matches_re(r"[a-z][a-z0-9_]{0,62}")])
+    name: str = field(validator=[instance_of(str), matches_re(PROOF_TYPE_NAME)])
     title: str = field(validator=instance_of(str))
     version: str = field(validator=instance_of(str))
     parameters: type[P]
     result: type[R]
     required: bool = False
+    limits: Limits = Limits()
+    generator: str | None = None
+    api_version: int = API_VERSION
+
+
+@frozen(kw_only=True)
+class SealType:
+    """A kind of seal on receipts, as a plugin registers it.
+
+    Args:
+        kind: Its name in receipts: lower-case letters, digits, ``_`` and ``-``.
+        title: What messages to people call it.
+        limits: What making or checking one seal may use.
+        api_version: The `API_VERSION` the plugin was written for.
+    """
+
+    kind: str = field(validator=[instance_of(str), matches_re(KIND_NAME)])
+    title: str = field(validator=instance_of(str))
     limits: Limits = Limits()
     api_version: int = API_VERSION
 

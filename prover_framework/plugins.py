@@ -6,6 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from inspect import isasyncgenfunction, iscoroutinefunction
@@ -27,9 +28,11 @@ from prover_framework.model import (
     JobRequest,
     ProofType,
     RangeParameters,
+    SealType,
     Verdict,
 )
-from prover_framework.receipts.model import Artefact, GroupReceipts
+from prover_framework.receipts.model import AnyReceipt, Artefact, GroupReceipts
+from prover_framework.receipts.packages import package_digest, software_of
 from prover_framework.wire import GROUP_ID_KEY, require_form
 
 T = TypeVar("T")
@@ -38,6 +41,12 @@ ENTRY_POINT_GROUP = "prover_framework"
 
 # The hooks about one proof type: they are nobody's where no proof type is registered.
 OF_ONE_TYPE = frozenset({"validate", "inputs", "dispatch", "compute", "verify"})
+
+# The hooks about one kind of seal, likewise.
+OF_ONE_SEAL = frozenset({"make_seal", "check_seal"})
+
+# The kind of seal that the framework makes itself.
+SIGNATURE = "ed25519"
 
 # What a plugin raises or returns may be of any size; the reason shown for it is one short line.
 MAX_REASON_LENGTH = 500
@@ -67,6 +76,7 @@ class Plugin:
     Args:
         candidate: Where it comes from.
         proof_type: What it registered; none for a plugin that only observes.
+        seal_type: The kind of seal that it registered, if any.
         hooks: Names of the hooks it implements.
         failure: Why it is not used; none when it is.
         disabled: Whether the operator's settings exclude it.
@@ -74,6 +84,7 @@ class Plugin:
 
     candidate: Candidate
     proof_type: ProofType[Any, Any] | None = None
+    seal_type: SealType | None = None
     hooks: tuple[str, ...] = ()
     failure: str | None = None
     disabled: bool = False
@@ -85,6 +96,20 @@ class _Hooks:
     def __init__(self, candidate: Candidate, callers: Mapping[str, pluggy.HookCaller]) -> None:
         self.candidate = candidate
         self._callers = callers
+
+    @cached_property
+    def package_digest(self) -> str:
+        """Digest of the files of the plugin's package, in hex.
+
+        Raises:
+            PluginError: They can not be read.
+        """
+        return package_digest(self.candidate.module).hex()
+
+    @cached_property
+    def software(self) -> dict[str, str]:
+        """Versions of the plugin's distribution and of what it depends on, by name."""
+        return software_of(self.candidate.distribution)
 
     def _call(self, hook: str, **arguments: object) -> object:
         try:
@@ -163,9 +188,51 @@ class ProofHooks(_Hooks):
         )
         if isinstance(verdict, Verdict):
             return verdict
-        if self.compute(parameters, inputs, seed) == claimed:
+        again = self.compute(parameters, inputs, seed)
+        if again == claimed:
             return Verdict(accepted=True, reason="computed again with the same result")
-        return Verdict(accepted=False, reason="computed again with another result")
+        return Verdict(
+            accepted=False, reason=f"computed again with another result{_where(claimed, again)}"
+        )
+
+
+class Sealer(_Hooks):
+    """A plugin that makes and checks one kind of seal."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        seal_type: SealType,
+        callers: Mapping[str, pluggy.HookCaller],
+    ) -> None:
+        super().__init__(candidate, callers)
+        self.seal_type = seal_type
+
+    def make(
+        self, receipt: AnyReceipt, digest: bytes, inputs: Inputs | None
+    ) -> dict[str, Any] | None:
+        """Return a seal; see `hookspecs.make_seal`.
+
+        Raises:
+            ProofError: The plugin refuses, and why.
+            PluginError: The hook misbehaved, and how.
+        """
+        seal = self._call("make_seal", receipt=receipt, digest=digest, inputs=inputs)
+        if seal is not None and not isinstance(seal, dict):
+            raise self._misbehaved("make_seal", f"returned {_shown(seal)}, not a dictionary")
+        return seal
+
+    def check(self, receipt: AnyReceipt, digest: bytes, seal: dict[str, Any]) -> Verdict:
+        """Judge a seal; see `hookspecs.check_seal`.
+
+        Raises:
+            ProofError: The plugin refuses, and why.
+            PluginError: The hook misbehaved, and how.
+        """
+        verdict = self._call("check_seal", receipt=receipt, digest=digest, seal=seal)
+        if not isinstance(verdict, Verdict):
+            raise self._misbehaved("check_seal", f"returned {_shown(verdict)}, not a Verdict")
+        return verdict
 
 
 class Composer(_Hooks):
@@ -216,12 +283,14 @@ class Plugins:
         hooks: Those with a proof type, by its name.
         composers: Those that make artefacts from the receipts of a group.
         observers: Those that are told of changes, with a proof type or without.
+        sealers: Those that make seals, by the kind of seal.
     """
 
     found: tuple[Plugin, ...]
     hooks: Mapping[str, ProofHooks] = field(repr=False)
     composers: tuple[Composer, ...] = field(default=(), repr=False)
     observers: tuple[Observer, ...] = field(default=(), repr=False)
+    sealers: Mapping[str, Sealer] = field(factory=dict, repr=False)
 
     @property
     def proof_types(self) -> dict[str, ProofType[Any, Any]]:
@@ -333,6 +402,15 @@ def load(
             for plugin in by_module.values()
             if "job_changed" in plugin.hooks
         ),
+        sealers=MappingProxyType(
+            {
+                plugin.seal_type.kind: Sealer(
+                    plugin.candidate, plugin.seal_type, _callers_of(manager, plugin.candidate)
+                )
+                for plugin in usable
+                if plugin.seal_type
+            }
+        ),
     )
 
 
@@ -369,21 +447,29 @@ def _load_one(candidate: Candidate) -> Plugin:
                 hooks=hooks,
                 failure=f"its hook {caller.name} is asynchronous: a hook returns data",
             )
-    if "proof_type" not in hooks:
-        if alone := OF_ONE_TYPE.intersection(hooks):
+    for registration, alone, what in (
+        ("proof_type", OF_ONE_TYPE, "proof type"),
+        ("seal_type", OF_ONE_SEAL, "kind of seal"),
+    ):
+        if registration not in hooks and (ours := alone.intersection(hooks)):
             return Plugin(
                 candidate,
                 hooks=hooks,
-                failure=f"it implements {', '.join(sorted(alone))} and registers no proof type",
+                failure=f"it implements {', '.join(sorted(ours))} and registers no {what}",
             )
-        return Plugin(candidate, hooks=hooks)
     try:
         proof_type = _survive(trial.hook.proof_type)
+        seal_type = _survive(trial.hook.seal_type)
     except _Failed as failed:
         return Plugin(candidate, hooks=hooks, failure=f"its registration failed: {failed}")
-    if failure := _unfit(proof_type, hooks):
+    failure = None
+    if "proof_type" in hooks:
+        failure = _unfit(proof_type, hooks)
+    if "seal_type" in hooks:
+        failure = failure or _unfit_seal(seal_type, hooks)
+    if failure:
         return Plugin(candidate, hooks=hooks, failure=failure)
-    return Plugin(candidate, proof_type=proof_type, hooks=hooks)
+    return Plugin(candidate, proof_type=proof_type, seal_type=seal_type, hooks=hooks)
 
 
 def _register(manager: pluggy.PluginManager, module: ModuleType) -> None:
@@ -427,6 +513,16 @@ def _survive(work: Callable[[], T]) -> T:
             signal.signal(signal.SIGINT, previous)
 
 
+def _where(claimed: object, again: object) -> str:
+    """Name the first field of two results that differs."""
+    cls: Any = type(claimed)
+    for field_ in attrs.fields(cls) if isinstance(again, cls) else ():
+        theirs, ours = getattr(claimed, field_.name), getattr(again, field_.name)
+        if theirs != ours:
+            return f": {field_.name} is claimed as {_shown(theirs)}, and is {_shown(ours)}"
+    return ""
+
+
 def _told(error: BaseException) -> str:
     """Tell an exception in one line, even one whose text can not be had."""
     try:
@@ -454,10 +550,7 @@ def _unfit(proof_type: object, hooks: Collection[str]) -> str | None:
     if not isinstance(proof_type, ProofType):
         return f"its hook proof_type returned {_shown(proof_type)}, not a ProofType"
     if proof_type.api_version != API_VERSION:
-        return (
-            f"it is written for API version {proof_type.api_version} and this is version "
-            f"{API_VERSION}: install a version of the plugin that fits"
-        )
+        return _other_version(proof_type.api_version)
     classes: tuple[tuple[str, object], ...] = (
         ("parameters", proof_type.parameters),
         ("result", proof_type.result),
@@ -476,23 +569,52 @@ def _unfit(proof_type: object, hooks: Collection[str]) -> str | None:
     return None
 
 
+def _unfit_seal(seal_type: object, hooks: Collection[str]) -> str | None:
+    if not isinstance(seal_type, SealType):
+        return f"its hook seal_type returned {_shown(seal_type)}, not a SealType"
+    if seal_type.api_version != API_VERSION:
+        return _other_version(seal_type.api_version)
+    if seal_type.kind == SIGNATURE:
+        return f"{SIGNATURE} is the framework's own kind of seal"
+    if not OF_ONE_SEAL.issubset(hooks):
+        missing = ", ".join(sorted(OF_ONE_SEAL.difference(hooks)))
+        return f"it registers the kind of seal {seal_type.kind} and does not implement {missing}"
+    return None
+
+
+def _other_version(api_version: int) -> str:
+    return (
+        f"it is written for API version {api_version} and this is version {API_VERSION}: install "
+        "a version of the plugin that fits"
+    )
+
+
 def _refuse_doubles(loaded: Sequence[Plugin]) -> list[Plugin]:
     owners: defaultdict[str, list[str]] = defaultdict(list)
     for plugin in loaded:
-        if plugin.proof_type and not plugin.failure:
-            owners[plugin.proof_type.name].append(
-                f"{plugin.candidate.name} ({plugin.candidate.distribution})"
+        for registered in _registered(plugin):
+            owners[registered].append(f"{plugin.candidate.name} ({plugin.candidate.distribution})")
+    return [attrs.evolve(p, failure=p.failure or _doubled(p, owners)) for p in loaded]
+
+
+def _registered(plugin: Plugin) -> list[str]:
+    """Return the words for what a plugin registered and nobody else may."""
+    words: list[str] = []
+    if plugin.proof_type and not plugin.failure:
+        words.append(f"the proof type {plugin.proof_type.name}")
+    if plugin.seal_type and not plugin.failure:
+        words.append(f"the kind of seal {plugin.seal_type.kind}")
+    return words
+
+
+def _doubled(plugin: Plugin, owners: Mapping[str, Sequence[str]]) -> str | None:
+    for registered in _registered(plugin):
+        if len(owners[registered]) > 1:
+            return (
+                f"{registered} is registered by {' and '.join(owners[registered])}: uninstall or "
+                "disable all but one"
             )
-    return [
-        attrs.evolve(
-            plugin,
-            failure=f"the proof type {plugin.proof_type.name} is registered by "
-            f"{' and '.join(owners[plugin.proof_type.name])}: uninstall or disable all but one",
-        )
-        if plugin.proof_type and len(owners[plugin.proof_type.name]) > 1
-        else plugin
-        for plugin in loaded
-    ]
+    return None
 
 
 def _callers_of(

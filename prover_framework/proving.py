@@ -1,72 +1,104 @@
-"""From a stored job to its result, and from a stored result to a verdict.
-
-The worker and whoever checks results prepare a computation in the same way: parameters, inputs,
-seed. What differs is what the compute process is asked.
-"""
+"""From a stored job to its result with a receipt, unsealed or sealed."""
 
 from typing import Any, cast
 
-import attrs
 from attrs import frozen
 
-from prover_framework.commitments import derive_seed, fees_hash
+from prover_framework.commitments import (
+    SEED_DERIVATION,
+    derive_seed,
+    fees_hash,
+    hash_words,
+    parameters_beside_range,
+    range_of,
+    with_range,
+)
 from prover_framework.compute.frames import Task
 from prover_framework.compute.slot import Slot
-from prover_framework.errors import RequestError
-from prover_framework.jsontext import Json, parse_json
-from prover_framework.model import HourlySeries, Inputs, Limits, Verdict
+from prover_framework.jsontext import Json, dump_json, parse_json
+from prover_framework.model import BlockRange, HourlySeries, Inputs, TimeRange
 from prover_framework.plugins import Plugins, ProofHooks
+from prover_framework.receipts.documents import dump_content
+from prover_framework.receipts.keys import now
+from prover_framework.receipts.model import Provenance, Receipt, Seal, SeriesFacts, Statement
+from prover_framework.receipts.packages import machine
+from prover_framework.receipts.seals import Subject, seals_of
 from prover_framework.settings import Settings
 from prover_framework.store.headers import HeaderStore
 from prover_framework.store.jobs import StoredJob
-from prover_framework.wire import structure, unstructure
+from prover_framework.wire import structure
 
-EVIDENCE = "evidence"
+
+@frozen
+class Proof:
+    """What a job comes to.
+
+    Args:
+        result: The plugin's result, as JSON text.
+        receipt: The receipt that states it, as JSON text, without its seals.
+        seals: The receipt's seals.
+    """
+
+    result: str
+    receipt: str
+    seals: tuple[Seal, ...]
 
 
 @frozen(kw_only=True)
-class Evidence:
-    """What a result was made from, so that others can check it; stored with the result.
+class Question:
+    """What one computation is about, in canonical form: equal questions have equal answers.
 
     Args:
-        version: Version of the proof type's method.
-        chain_id: Id of the chain.
-        simulated: Whether the chain is a simulation; such a number settles nothing.
-        series_kind: ``blocks``, or ``hourly`` for a fee file with one row for each hour.
-        first_hour: Unix timestamp at which the first hour used begins.
-        last_hour: Unix timestamp at which the last hour used begins.
-        hours: How many hours were used.
-        first_block: Number of the first block used.
-        last_block: Number of the last block used.
-        blocks: How many blocks were used.
-        fees_hash: The on-chain store's hash of the hourly fees, eight big-endian u32.
-        seed: The derived seed, in hex.
+        hooks: The proof type's hooks.
+        hours: The range that was asked for, in whole hours; none where there is no range.
+        parameters: The parameters beside it, in their JSON form.
+        series: The hourly base fees.
     """
 
-    version: str
-    chain_id: int
-    simulated: bool
-    series_kind: str
-    first_hour: int
-    last_hour: int
-    hours: int
-    first_block: int
-    last_block: int
-    blocks: int
-    fees_hash: tuple[int, ...]
-    seed: str
+    hooks: ProofHooks
+    hours: TimeRange | None
+    parameters: dict[str, Json]
+    series: HourlySeries
+
+    @property
+    def seed(self) -> bytes:
+        """The seed of the computation."""
+        return derive_seed(
+            proof_type=self.hooks.proof_type.name,
+            version=self.hooks.proof_type.version,
+            chain_id=self.series.chain_id,
+            first_hour=self.series.first_hour,
+            last_hour=self.series.last_hour,
+            series_hash=fees_hash(self.series.felts()),
+            parameters=self.parameters,
+        )
+
+    def task(self, memory_bytes: int, claimed: dict[str, Json] | None = None) -> Task:
+        """Return what a compute process is asked: for an answer, or whether one is right."""
+        return Task(
+            module=self.hooks.candidate.module,
+            # Seconds within the outer hours have no part in the statement, so that no plugin may
+            # see them.
+            parameters=with_range(self.parameters, self.hours),
+            inputs=Inputs(hourly_base_fee=self.series),
+            seed=self.seed.hex(),
+            memory_bytes=memory_bytes,
+            claimed=claimed,
+            package_digest=self.hooks.package_digest,
+        )
 
 
 class Proving:
-    """Loads what a job needs and has it computed, or a result of it checked, in a slot."""
+    """Loads what a job needs, has it computed in a slot, and writes the receipt."""
 
     def __init__(self, settings: Settings, plugins: Plugins, headers: HeaderStore) -> None:
         self._settings = settings
         self._plugins = plugins
         self._headers = headers
+        self._seals = seals_of(settings, plugins)
 
-    async def prove(self, slot: Slot, job: StoredJob) -> Json:
-        """Compute a job's result; return its JSON form, with the evidence.
+    async def prove(self, slot: Slot, job: StoredJob) -> Proof:
+        """Compute a job's result; return it with its receipt, sealed by all that can.
 
         Raises:
             DataNotYet: The chain has not reached the end of the job's range.
@@ -75,82 +107,67 @@ class Proving:
             PluginError: The proof type is not installed, or one of its hooks misbehaves.
             RequestError: The stored parameters do not fit the plugin's class.
         """
-        task, evidence, seconds = await self._prepare(job)
-        result = await slot.run(task, seconds=seconds)
-        return cast(Json, {**result, EVIDENCE: unstructure(evidence)})
-
-    async def check(self, slot: Slot, job: StoredJob) -> Verdict:
-        """Check a job's stored result against this database's headers and a new computation.
-
-        Raises:
-            DataNotYet: The chain that is here has not reached the end of the job's range.
-            ProofError: The headers that are here do not allow the proof.
-            ComputeError: The check failed to run to its end.
-            PluginError: The proof type is not installed, or one of its hooks misbehaves.
-            RequestError: The stored parameters do not fit the plugin's class.
-        """
-        if job.result is None:
-            return Verdict(accepted=False, reason=f"there is no result: the job is {job.state}")
-        stored = parse_json(job.result.encode())
-        if not isinstance(stored, dict):
-            return Verdict(accepted=False, reason="the stored result is not an object")
-        task, evidence, seconds = await self._prepare(job)
-        if different := _differences(stored.pop(EVIDENCE, None), evidence):
-            return Verdict(accepted=False, reason=different)
-        verdict = await slot.run(attrs.evolve(task, claimed=stored), seconds=seconds)
-        return structure(cast(Json, verdict), Verdict)
-
-    async def _prepare(self, job: StoredJob) -> tuple[Task, Evidence, float]:
         hooks = self._plugins.for_type(job.proof_type)
-        proof_type = hooks.proof_type
-        form = cast(dict[str, Any], parse_json(job.parameters.encode()))
-        parameters = structure(form, proof_type.parameters)
-        series = await self._headers.hourly_series(hooks.inputs(parameters).hourly_base_fee)
-        series_hash = fees_hash(series.felts())
-        seed = derive_seed(proof_type.name, proof_type.version, parameters, series, series_hash)
-        limits = self._limits(hooks)
-        task = Task(
-            module=hooks.candidate.module,
-            parameters=form,
-            inputs=Inputs(hourly_base_fee=series),
-            seed=seed.hex(),
-            memory_bytes=limits.memory_bytes,
+        parameters = structure(parse_json(job.parameters.encode()), hooks.proof_type.parameters)
+        hours, beside = range_of(parameters), parameters_beside_range(parameters)
+        needs = hooks.inputs(structure(with_range(beside, hours), hooks.proof_type.parameters))
+        series, blocks = await self._headers.series_and_blocks(needs.hourly_base_fee)
+        question = Question(hooks=hooks, hours=hours, parameters=beside, series=series)
+        limits = self._settings.limits(hooks.proof_type.limits)
+        task = question.task(limits.memory_bytes)
+        result = cast(dict[str, Json], await slot.run(task, seconds=limits.seconds))
+        receipt = Receipt(
+            statement=statement_of(question, result),
+            provenance=_provenance(question, blocks),
         )
-        return task, _evidence(proof_type.version, series, series_hash, seed), limits.seconds
-
-    def _limits(self, hooks: ProofHooks) -> Limits:
-        own = hooks.proof_type.limits
-        memory = self._settings.compute_memory_mb
-        return Limits(
-            seconds=self._settings.compute_seconds or own.seconds,
-            memory_bytes=own.memory_bytes if memory is None else memory * 2**20,
-        )
+        content = dump_content(receipt)
+        seals = await self._seals.seal(Subject(receipt, slot, task.inputs))
+        return Proof(dump_json(result), content, seals)
 
 
-def _evidence(version: str, series: HourlySeries, series_hash: bytes, seed: bytes) -> Evidence:
-    return Evidence(
-        version=version,
-        chain_id=series.chain_id,
-        simulated=series.simulated,
-        series_kind=series.kind.value,
-        first_hour=series.first_hour,
-        last_hour=series.last_hour,
-        hours=len(series),
-        first_block=series.first_block,
-        last_block=series.last_block,
-        blocks=sum(series.counts),
-        fees_hash=tuple(int.from_bytes(series_hash[i : i + 4]) for i in range(0, 32, 4)),
-        seed=seed.hex(),
+def statement_of(question: Question, result: dict[str, Json]) -> Statement:
+    """Return what is claimed by answering a question with a result."""
+    proof_type = question.hooks.proof_type
+    return Statement(
+        proof_type=proof_type.name,
+        method_version=proof_type.version,
+        plugin_digest=question.hooks.package_digest,
+        chain_id=question.series.chain_id,
+        simulated=question.series.simulated,
+        range=question.hours,
+        parameters=cast(dict[str, Any], question.parameters),
+        series=series_facts(question.series),
+        seed=question.seed.hex(),
+        seed_derivation=SEED_DERIVATION,
+        generator=proof_type.generator,
+        result=cast(dict[str, Any], result),
     )
 
 
-def _differences(stored: Json, ours: Evidence) -> str | None:
-    try:
-        theirs = structure(stored, Evidence, EVIDENCE)
-    except RequestError as error:
-        return f"the stored evidence can not be read: {error}"
-    for field in attrs.fields(Evidence):
-        claimed, here = getattr(theirs, field.name), getattr(ours, field.name)
-        if claimed != here:
-            return f"its {EVIDENCE} says {field.name} {claimed}, and here it is {here}"
-    return None
+def series_facts(series: HourlySeries) -> SeriesFacts:
+    """Return what a statement says of the hourly base fees."""
+    felts = series.felts()
+    return SeriesFacts(
+        kind=series.kind,
+        first_hour=series.first_hour,
+        last_hour=series.last_hour,
+        hours=len(series),
+        fees_hash=hash_words(fees_hash(felts)),
+        felts_sum=hex(sum(felts)),
+    )
+
+
+def _provenance(question: Question, blocks: BlockRange) -> Provenance:
+    series = question.series
+    return Provenance(
+        first_block=blocks.first_block,
+        last_block=blocks.last_block,
+        blocks=sum(series.counts),
+        first_block_hash=blocks.first_hash,
+        last_block_hash=blocks.last_hash,
+        verified=blocks.verified,
+        source=blocks.source,
+        software=question.hooks.software,
+        machine=machine(),
+        made_at=now(),
+    )

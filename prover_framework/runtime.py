@@ -15,11 +15,13 @@ from prover_framework.probe import find_deadly
 from prover_framework.queues.base import DeadLetters, Queue
 from prover_framework.queues.embedded import EmbeddedQueue
 from prover_framework.queues.embedded_dead import EmbeddedDeadLetters
+from prover_framework.receipts.desk import ReceiptDesk
 from prover_framework.service import ProvingService
 from prover_framework.settings import Settings
 from prover_framework.store.database import Database
 from prover_framework.store.headers import HeaderStore
 from prover_framework.store.jobs import JobStore
+from prover_framework.store.receipts import ReceiptStore
 
 
 @frozen
@@ -33,6 +35,7 @@ class Runtime:
     headers: HeaderStore
     queue: Queue
     service: ProvingService
+    receipts: ReceiptDesk
 
 
 def load_plugins(settings: Settings) -> Plugins:
@@ -84,17 +87,21 @@ async def open_runtime(settings: Settings, plugins: Plugins) -> AsyncIterator[Ru
             observers.tell if plugins.observers else None,
         )
         async with _open_queue(settings, database) as queue:
+            headers = HeaderStore(database)
+            receipts = ReceiptDesk(settings, plugins, jobs, ReceiptStore(database), headers)
             try:
                 yield Runtime(
                     settings=settings,
                     plugins=plugins,
                     database=database,
                     jobs=jobs,
-                    headers=HeaderStore(database),
+                    headers=headers,
                     queue=queue,
                     service=ProvingService(plugins, jobs, queue),
+                    receipts=receipts,
                 )
             finally:
+                await receipts.close()
                 await jobs.drain()
 
 

@@ -20,6 +20,7 @@ from prover_framework.jsontext import Json, parse_json
 from prover_framework.model import GroupRequest, JobRequest
 from prover_framework.plugins import Plugins
 from prover_framework.queues.base import Outgoing, Queue
+from prover_framework.receipts.evidence import EVIDENCE, evidence_of
 from prover_framework.store.jobs import JobStore, NewGroup, NewJob, StoredJob
 from prover_framework.wire import (
     JobMessage,
@@ -29,6 +30,7 @@ from prover_framework.wire import (
     parse_group_request,
     requested_job,
     structure,
+    unstructure,
 )
 
 
@@ -251,8 +253,18 @@ def _job_view(job: StoredJob) -> JobView:
         finished_at=None if job.finished_at is None else iso_utc(job.finished_at),
         not_before=iso_utc(job.not_before) if resting else None,
         error=error,
-        result=None if job.result is None else parse_json(job.result.encode()),
+        result=_shown_result(job),
     )
+
+
+def _shown_result(job: StoredJob) -> Json:
+    """Return the plugin's result, and what the receipt says it was made from."""
+    if job.result is None:
+        return None
+    result = parse_json(job.result.encode())
+    if job.receipt is None or not isinstance(result, dict):
+        return result
+    return {**result, EVIDENCE: unstructure(evidence_of(job.receipt))}
 
 
 def _outgoing(job: StoredJob) -> Outgoing:

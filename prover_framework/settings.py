@@ -14,7 +14,7 @@ from dotenv import dotenv_values
 
 from prover_framework.errors import SettingsError
 from prover_framework.jsontext import quote
-from prover_framework.model import DEFAULT_QUEUE
+from prover_framework.model import DEFAULT_QUEUE, Limits
 
 T = TypeVar("T")
 
@@ -276,6 +276,19 @@ class Settings:
         12.0,
         [gt(0), le(MAX_SECONDS)],
     )
+    key_dir: Path | None = _setting(
+        "PROVER_KEY_DIR",
+        "Directory of the keys that sign receipts; unset means keys in the data directory.",
+        Path,
+        None,
+    )
+    trusted_keys: tuple[str, ...] = _setting(
+        "PROVER_TRUSTED_KEYS",
+        "Public keys that a signature counts under when a receipt is verified: 64 hex digits or "
+        "a file, with commas.",
+        _names,
+        (),
+    )
     plugins: tuple[str, ...] | None = _setting(
         "PROVER_PLUGINS",
         "Names of the plugins to load, with commas; unset means all that are installed.",
@@ -327,6 +340,19 @@ class Settings:
             raise SettingsError(
                 f"queue {name!r} has no URL (known: {known}); PROVER_QUEUE_URLS gives it one"
             )
+
+    def limits(self, own: Limits) -> Limits:
+        """Return what one computation may use: what is set here, or what the plugin asks for."""
+        memory = self.compute_memory_mb
+        return Limits(
+            seconds=self.compute_seconds or own.seconds,
+            memory_bytes=own.memory_bytes if memory is None else memory * 2**20,
+        )
+
+    @property
+    def key_path(self) -> Path:
+        """Where the keys that sign receipts are."""
+        return self.key_dir or self.data_dir / "keys"
 
     @property
     def sqlite_path(self) -> Path:

@@ -26,11 +26,11 @@ from prover_framework.errors import (
     RequestError,
     StoreError,
 )
-from prover_framework.jsontext import Json, dump_json
 from prover_framework.model import DEFAULT_QUEUE
 from prover_framework.plugins import Plugins
-from prover_framework.proving import Proving
+from prover_framework.proving import Proof, Proving
 from prover_framework.queues.base import Queue, Received
+from prover_framework.receipts.desk import ReceiptDesk, stored_seals
 from prover_framework.service import ProvingService
 from prover_framework.settings import Settings
 from prover_framework.store.headers import HeaderStore
@@ -79,7 +79,7 @@ class _Held:
 
     lease: Lease
     message: Received
-    computing: "asyncio.Task[Json]"
+    computing: "asyncio.Task[Proof]"
     lost: bool = False
 
 
@@ -95,6 +95,7 @@ class Worker:
         queue: Queue,
         *,
         queue_name: str = DEFAULT_QUEUE,
+        receipts: ReceiptDesk | None = None,
     ) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._settings = settings
@@ -103,6 +104,7 @@ class Worker:
         self._headers = headers
         self._queue = queue
         self._queue_name = queue_name
+        self._receipts = receipts
         self._service = ProvingService(plugins, jobs, queue)
         self._proving = Proving(settings, plugins, headers)
         self._slots = [Slot() for _ in range(settings.worker_slots)]
@@ -195,6 +197,7 @@ class Worker:
             self._free.put_nowait(slot)
         if computed is not None:
             await self._settle_in_the_end(*computed)
+            await self._compose(computed[1])
 
     async def _compute(self, slot: Slot, message: Received) -> tuple[_Held, StoredJob] | None:
         """Take the job of a message and wait for its computation; None if it is not to be had."""
@@ -274,7 +277,8 @@ class Worker:
             await self._let_go(held, job)
             return
         try:
-            await self._jobs.succeed(lease, dump_json(held.computing.result()))
+            proof = held.computing.result()
+            await self._jobs.succeed(lease, proof.result, proof.receipt, stored_seals(proof.seals))
             log.info("%s %s: succeeded", job.group_id, job.proof_type)
         except DataNotYet as error:
             await self._jobs.wait(
@@ -311,6 +315,15 @@ class Worker:
             if await self._retry(held, job, Failure(INTERNAL_ERROR, what)):
                 return
         await self._queue.delete(held.message)
+
+    async def _compose(self, job: StoredJob) -> None:
+        """Make the receipt of a group whose last job this was; it is made when read otherwise."""
+        if self._receipts is None:
+            return
+        try:
+            await self._receipts.note_end(job.group_id)
+        except (ProverError, OSError) as error:
+            log.error("%s: its receipt is not made yet: %s", job.group_id, error)
 
     async def _let_go(self, held: _Held, job: StoredJob, *, rest_seconds: float = 0.0) -> None:
         """Give back a job that was not computed, unless it is not ours any more."""

@@ -12,9 +12,19 @@ from attrs import evolve, field, frozen
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prover_framework.commitments import batch_digest, derive_seed, fees_hash
+from prover_framework.commitments import (
+    batch_digest,
+    derive_seed,
+    fees_hash,
+    hash_from_words,
+    hash_words,
+    parameters_beside_range,
+    range_of,
+    with_range,
+)
+from prover_framework.errors import EmptyRange
 from prover_framework.felt import MAX_FELT, felt_from_float
-from prover_framework.model import HourlySeries, RangeParameters, SeriesKind
+from prover_framework.model import HourlySeries, RangeParameters, SeriesKind, TimeRange
 
 # Computed by the Cairo contract of the on-chain store, from equal felts.
 FELT = 0x6322CF2B00000000000000000000000000000000
@@ -30,16 +40,12 @@ MAX_INT = 2**63 - 1
 FIRST_HOUR = 472_222 * HOUR
 
 
-def words(digest: bytes) -> tuple[int, ...]:
-    return tuple(int.from_bytes(digest[i : i + 4]) for i in range(0, 32, 4))
-
-
 def test_a_batch_has_the_contracts_digest() -> None:
-    assert words(batch_digest([FELT] * 180)) == DIGEST_OF_180
+    assert hash_words(batch_digest([FELT] * 180)) == DIGEST_OF_180
 
 
 def test_eight_months_have_the_contracts_hash() -> None:
-    assert words(fees_hash([FELT] * 5760)) == HASH_OF_5760
+    assert hash_words(fees_hash([FELT] * 5760)) == HASH_OF_5760
 
 
 def test_one_batch_is_hashed_twice_too() -> None:
@@ -57,6 +63,12 @@ def test_words_are_least_significant_first_and_written_big_endian() -> None:
     written = b"".join(word.to_bytes(4) for word in range(1, 9))
     assert felt <= MAX_FELT
     assert batch_digest([felt]) == sha256(written).digest()
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_a_hash_and_its_words_are_one(digest: bytes) -> None:
+    assert len(hash_words(digest)) == 8
+    assert hash_from_words(hash_words(digest)) == digest
 
 
 @given(st.lists(st.integers(0, MAX_FELT), min_size=2, max_size=8, unique=True))
@@ -79,7 +91,7 @@ def test_the_golden_hours_have_the_golden_hash() -> None:
     expected = json.loads((Path(folder) / "expected.json").read_text())
     (golden,) = (value for key, value in expected.items() if key.startswith("fees hash"))
     assert len(felts) == 2184
-    assert words(fees_hash(felts)) == tuple(golden)
+    assert hash_words(fees_hash(felts)) == tuple(golden)
 
 
 @frozen(kw_only=True)
@@ -109,8 +121,15 @@ def seed(
     series: HourlySeries = SERIES,
     series_hash: bytes | None = None,
 ) -> str:
-    own_hash = fees_hash(series.felts())
-    return derive_seed(proof_type, version, parameters, series, series_hash or own_hash).hex()
+    return derive_seed(
+        proof_type=proof_type,
+        version=version,
+        chain_id=series.chain_id,
+        first_hour=series.first_hour,
+        last_hour=series.last_hour,
+        series_hash=series_hash or fees_hash(series.felts()),
+        parameters=parameters_beside_range(parameters),
+    ).hex()
 
 
 def test_a_seed_is_the_hash_of_a_canonical_statement() -> None:
@@ -220,3 +239,22 @@ def test_integers_of_any_size_have_seeds_of_their_own(one: int, other: int) -> N
 @given(chain_id=st.integers(1, 2**63 - 1), hour=st.integers(0, 2**50).map(lambda n: n * HOUR))
 def test_every_chain_and_hour_has_a_seed(chain_id: int, hour: int) -> None:
     assert len(seed(series=evolve(SERIES, chain_id=chain_id, first_hour=hour))) == 64
+
+
+def test_parameters_are_their_whole_hours_and_the_rest() -> None:
+    hours = range_of(PARAMETERS)
+    assert hours == TimeRange(FIRST_HOUR, FIRST_HOUR + 2 * HOUR)
+    rest = parameters_beside_range(PARAMETERS)
+    assert rest == {"window_hours": 720, "weight": 0.5}
+    assert with_range(rest, hours) == {
+        **rest,
+        "start_timestamp": FIRST_HOUR,
+        "end_timestamp": FIRST_HOUR + 2 * HOUR,
+    }
+    assert range_of(Unranged(1)) is None
+    assert with_range({"start_timestamp": 1}, None) == {"start_timestamp": 1}
+
+
+def test_a_range_without_a_whole_hour_is_none() -> None:
+    with pytest.raises(EmptyRange):
+        range_of(Windowed(start_timestamp=5, end_timestamp=6))

@@ -47,6 +47,8 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
         "must begin with postgres://",
     ),
     "PROVER_FOLLOW_SECONDS": ("1", 1.0, "0", "must be > 0"),
+    "PROVER_KEY_DIR": ("/tmp/keys", Path("/tmp/keys"), None, ""),
+    "PROVER_TRUSTED_KEYS": ("ab, cd.json", ("ab", "cd.json"), None, ""),
     "PROVER_PLUGINS": ("twap, max_return", ("twap", "max_return"), None, ""),
     "PROVER_PLUGINS_DISABLED": ("twap,", ("twap",), None, ""),
     "PROVER_PLUGINS_STRICT": ("Yes", True, "maybe", "must be true or false"),

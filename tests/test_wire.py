@@ -93,7 +93,7 @@ def problems(value: Json, cls: type[Any], where: str = "") -> list[str]:
         (tuple[int, ...], ()),
         (tuple[int, str, bool], (1, "a", False)),
         (list[str], ["a"]),
-        (Sequence[int], (1,)),
+        (Sequence[int], (1, 2)),
         (frozenset[int], frozenset({1, 2})),
         (AbstractSet[int], frozenset({1})),
         (dict[str, int], {"a": 1}),

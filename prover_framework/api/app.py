@@ -11,6 +11,7 @@ from sanic.exceptions import PayloadTooLarge as SanicPayloadTooLarge
 from sanic.handlers import ErrorHandler
 from sanic.response import HTTPResponse
 
+from prover_framework.api.receipts import READ, add_receipt_routes
 from prover_framework.errors import (
     GroupConflict,
     GroupNotFound,
@@ -18,11 +19,15 @@ from prover_framework.errors import (
     Problem,
     ProofError,
     ProverError,
+    ReceiptMissing,
+    ReceiptNotYet,
     RequestError,
     StoreError,
     UnsupportedMediaType,
+    VerifierBusy,
 )
 from prover_framework.jsontext import Json, quote
+from prover_framework.receipts.desk import ReceiptDesk
 from prover_framework.service import ProvingService
 from prover_framework.wire import GROUP_ID, unstructure
 
@@ -30,8 +35,6 @@ log = logging.getLogger(__name__)
 
 # Far above any request for proofs, far below what a server should read from a stranger.
 MAX_BODY_BYTES = 64 * 1024
-
-READ = ("GET", "HEAD")
 
 DISPATCHED = "All jobs dispatched successfully"
 
@@ -41,12 +44,15 @@ STATUS_OF_ERROR: tuple[tuple[type[ProverError], int], ...] = (
     (RequestError, 400),
     (GroupNotFound, 404),
     (GroupConflict, 409),
+    (ReceiptNotYet, 409),
+    (ReceiptMissing, 404),
     (ProofError, 400),
     (StoreError, 503),
+    (VerifierBusy, 503),
 )
 
 
-def make_app(service: ProvingService) -> "Sanic[Any, Any]":
+def make_app(service: ProvingService, receipts: ReceiptDesk | None = None) -> "Sanic[Any, Any]":
     """Make the application. It must be unregistered when it is no longer used."""
     # Sanic keeps a register of names for its own process manager, which is not used here.
     app: Sanic[Any, Any] = Sanic(
@@ -65,6 +71,8 @@ def make_app(service: ProvingService) -> "Sanic[Any, Any]":
     app.add_route(_status, "/api/job/<group_id>", methods=READ, unquote=True)
     app.add_route(_proof_types, "/api/proof-types", methods=READ)
     app.add_route(_health, "/health", methods=READ)
+    if receipts is not None:
+        add_receipt_routes(app, receipts)
     return app
 
 
@@ -150,6 +158,8 @@ class _Errors(ErrorHandler):
         match exception:
             case RequestError():
                 return _error(_status_of(exception), str(exception), exception.group_id)
+            case GroupNotFound():
+                return _error(404, str(exception), exception.group_id)
             case ProverError():
                 return _error(_status_of(exception), str(exception), None)
             case SanicPayloadTooLarge() if request.method == "NONE":

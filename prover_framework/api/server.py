@@ -10,6 +10,7 @@ from sanic.server import AsyncioServer
 
 from prover_framework.api.app import make_app
 from prover_framework.errors import SettingsError
+from prover_framework.receipts.desk import ReceiptDesk
 from prover_framework.service import ProvingService
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ async def serve(
     port: int,
     stopping: asyncio.Event,
     on_ready: Callable[[str], None] | None = None,
+    *,
+    receipts: ReceiptDesk | None = None,
 ) -> None:
     """Serve until ``stopping`` is set, then answer what is under way and close.
 
@@ -35,12 +38,13 @@ async def serve(
         port: Port to listen on; 0 takes a free one.
         stopping: Ends the serving.
         on_ready: Told the base URL once requests are answered.
+        receipts: What the handlers of receipts call; without it there are none of these.
 
     Raises:
         SettingsError: The address can not be listened on.
     """
     listener = _listen(host, port)
-    app = make_app(service)
+    app = make_app(service, receipts)
     try:
         server = await app.create_server(sock=listener, return_asyncio_server=True)
         if server is None:

@@ -5,12 +5,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
 
+from prover_framework.plugins import Plugins
+from prover_framework.runtime import Runtime, open_runtime
 from prover_framework.settings import Settings, aws_variables, load_settings
 
 T = TypeVar("T")
@@ -73,6 +75,16 @@ async def until_signalled(work: Coroutine[Any, Any, None]) -> bool:
         for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
     return stopped
+
+
+def with_runtime(plugins: Plugins, use: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
+    """Run asynchronous work with all parts of the service open."""
+
+    async def work() -> T:
+        async with open_runtime(settings(), plugins) as runtime:
+            return await use(runtime)
+
+    return run(work())
 
 
 def start_logging(level: str) -> None:

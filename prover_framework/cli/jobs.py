@@ -2,10 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import click
 from rich.console import Group
@@ -13,18 +13,13 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
-from prover_framework.cli.common import console, progress_console, run, settings
+from prover_framework.cli.common import console, progress_console, settings, with_runtime
 from prover_framework.cli.parameters import Given, ParametersCommand, given
-from prover_framework.compute.slot import Slot
-from prover_framework.errors import ProverError, RequestError
+from prover_framework.errors import RequestError
 from prover_framework.jobs import FINAL, JobState
 from prover_framework.jsontext import Json, dump_json
-from prover_framework.model import Verdict
-from prover_framework.plugins import Plugins
-from prover_framework.proving import Proving
-from prover_framework.runtime import Runtime, load_plugins, open_runtime
+from prover_framework.runtime import Runtime, load_plugins
 from prover_framework.service import Acceptance, GroupView, JobView
-from prover_framework.store.jobs import StoredJob
 from prover_framework.wire import GROUP_ID_KEY, unstructure
 
 T = TypeVar("T")
@@ -89,7 +84,7 @@ def submit(
         return await _accepted(runtime, await runtime.service.submit(request), wait=wait)
 
     try:
-        group = _with_runtime(wanted.plugins, send)
+        group = with_runtime(wanted.plugins, send)
     except RequestError as error:
         raise click.UsageError("\n  ".join(map(str, error.problems))) from None
     _show(group, as_json=as_json)
@@ -112,7 +107,7 @@ def status(group_id: str, *, wait: bool, as_json: bool) -> None:
             return await _watch(runtime, group_id)
         return await runtime.service.status(group_id)
 
-    group = _with_runtime(load_plugins(settings()), read)
+    group = with_runtime(load_plugins(settings()), read)
     _show(group, as_json=as_json)
     if wait:
         _require_success(group)
@@ -138,7 +133,7 @@ def list_(state: str | None, limit: int, *, as_json: bool) -> None:
     async def read(runtime: Runtime) -> list[GroupView]:
         return await runtime.service.list(state=JobState(state) if state else None, limit=limit)
 
-    groups = _with_runtime(load_plugins(settings()), read)
+    groups = with_runtime(load_plugins(settings()), read)
     if as_json:
         click.echo(dump_json(unstructure(groups)))
         return
@@ -175,7 +170,7 @@ def cancel(group_id: str, *, as_json: bool) -> None:
     async def call_off(runtime: Runtime) -> GroupView:
         return await runtime.service.cancel(group_id)
 
-    _show(_with_runtime(load_plugins(settings()), call_off), as_json=as_json)
+    _show(with_runtime(load_plugins(settings()), call_off), as_json=as_json)
 
 
 @click.command()
@@ -191,7 +186,7 @@ def redrive(group_id: str, *, wait: bool, as_json: bool) -> None:
     async def send(runtime: Runtime) -> GroupView:
         return await _accepted(runtime, await runtime.service.redrive(group_id), wait=wait)
 
-    group = _with_runtime(load_plugins(settings()), send)
+    group = with_runtime(load_plugins(settings()), send)
     _show(group, as_json=as_json)
     if wait:
         _require_success(group)
@@ -200,51 +195,6 @@ def redrive(group_id: str, *, wait: bool, as_json: bool) -> None:
 def _require_success(group: GroupView) -> None:
     if group.status is not JobState.SUCCEEDED:
         raise click.exceptions.Exit(1)
-
-
-@click.command()
-@click.argument("group_id")
-def verify(group_id: str) -> None:
-    """Check the stored results of the group GROUP_ID.
-
-    Each is checked against the headers in this database and against a new computation. The exit
-    status is 0 only when every job of the group has a result and all are accepted.
-    """
-
-    async def check(runtime: Runtime) -> list[tuple[str, Verdict]]:
-        proving = Proving(runtime.settings, runtime.plugins, runtime.headers)
-        slot = Slot()
-        try:
-            return [
-                (job.proof_type, await _verdict(proving, slot, job))
-                for job in await runtime.jobs.group(group_id)
-            ]
-        finally:
-            await slot.kill()
-
-    verdicts = _with_runtime(load_plugins(settings()), check)
-    table = Table("proof", "verdict", Column("reason", overflow="fold"))
-    for name, verdict in verdicts:
-        word = Text("accepted", "green") if verdict.accepted else Text("refused", "red")
-        table.add_row(name, word, Text(verdict.reason))
-    console().print(table)
-    if not all(verdict.accepted for _, verdict in verdicts):
-        raise click.exceptions.Exit(1)
-
-
-async def _verdict(proving: Proving, slot: Slot, job: StoredJob) -> Verdict:
-    try:
-        return await proving.check(slot, job)
-    except ProverError as error:
-        return Verdict(accepted=False, reason=f"it can not be checked here: {error}")
-
-
-def _with_runtime(plugins: Plugins, use: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
-    async def work() -> T:
-        async with open_runtime(settings(), plugins) as runtime:
-            return await use(runtime)
-
-    return run(work())
 
 
 def _document(wanted: Given, group_id: str | None, ranges: Sequence[str]) -> dict[str, Json]:
@@ -360,4 +310,4 @@ def _number(job: JobView) -> str:
     return f"{value:,.6f}" if isinstance(value, float) else str(value)
 
 
-COMMANDS = (submit, status, list_, cancel, redrive, verify)
+COMMANDS = (submit, status, list_, cancel, redrive)

@@ -4,7 +4,16 @@ import sys
 
 import click
 
-from prover_framework.cli import dead, headers, jobs, new_plugin, processes, queue, system
+from prover_framework.cli import (
+    dead,
+    headers,
+    jobs,
+    new_plugin,
+    processes,
+    queue,
+    receipts,
+    system,
+)
 from prover_framework.errors import ProverError
 
 EXIT_FAILED = 1
@@ -20,7 +29,7 @@ def prover() -> None:
     """
 
 
-for module in (processes, jobs, headers, queue, dead, system, new_plugin):
+for module in (processes, jobs, receipts, headers, queue, dead, system, new_plugin):
     for command in module.COMMANDS:
         prover.add_command(command)
 

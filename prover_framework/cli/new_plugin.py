@@ -12,7 +12,7 @@ from string import Template
 import click
 from attrs import frozen
 
-from prover_framework.proving import EVIDENCE
+from prover_framework.receipts.evidence import EVIDENCE
 from prover_framework.wire import GROUP_ID_KEY
 
 CORE = "prover-framework"

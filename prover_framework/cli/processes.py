@@ -79,7 +79,15 @@ async def _serve_until_signalled(chosen: Settings, *, api: bool, queue: str | No
         try:
             async with asyncio.TaskGroup() as tasks:
                 if api:
-                    tasks.create_task(serve(runtime.service, chosen.host, chosen.port, stopping))
+                    tasks.create_task(
+                        serve(
+                            runtime.service,
+                            chosen.host,
+                            chosen.port,
+                            stopping,
+                            receipts=runtime.receipts,
+                        )
+                    )
                 if worker:
                     tasks.create_task(worker.run())
         except* ProverError as group:
@@ -95,6 +103,7 @@ def _worker(runtime: Runtime, queue: str) -> Worker:
         runtime.headers,
         runtime.queue,
         queue_name=queue,
+        receipts=runtime.receipts,
     )
 
 

@@ -11,23 +11,43 @@ import threading
 from typing import Any
 
 import attrs
+from attrs import frozen
 
-from prover_framework.compute.frames import LENGTH, Reply, Task
+from prover_framework.compute.frames import (
+    LENGTH,
+    AnyTask,
+    Artefacts,
+    ComposeTask,
+    Reply,
+    Request,
+    Sealed,
+    SealTask,
+    Task,
+)
 from prover_framework.compute.keeper import adopt_orphans, end_children, end_with_parent
 from prover_framework.errors import (
     ComputeOutOfMemory,
     ComputeRaised,
+    PluginError,
     ProofError,
     RequestError,
     ResultInvalid,
 )
 from prover_framework.jsontext import dump_json, parse_json
 from prover_framework.model import Verdict
-from prover_framework.plugins import Candidate, ProofHooks, load
+from prover_framework.plugins import Candidate, Plugins, ProofHooks, Sealer, load
+from prover_framework.receipts.documents import receipt_from
+from prover_framework.receipts.packages import package_digest
 from prover_framework.wire import structure, unstructure
 
 # An exception can carry anything; a log line and a column should not.
 MESSAGE_LIMIT = 2000
+
+
+@frozen
+class _Loaded:
+    plugins: Plugins
+    package_digest: str
 
 
 def serve(descriptor: int, keeper: int) -> None:
@@ -43,7 +63,7 @@ def serve(descriptor: int, keeper: int) -> None:
     end_with_parent(signal.SIGKILL, keeper)
     adopt_orphans()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    loaded: dict[str, ProofHooks] = {}
+    loaded: dict[str, _Loaded] = {}
     while (text := _read_frame(connection)) is not None:
         reply = _perform(text, loaded)
         end_children()
@@ -70,18 +90,29 @@ def _read_exactly(connection: socket.socket, size: int) -> bytes | None:
     return bytes(parts)
 
 
-def _perform(text: bytes, loaded: dict[str, ProofHooks]) -> Reply:
+def _perform(text: bytes, loaded: dict[str, _Loaded]) -> Reply:
     try:
-        task = structure(parse_json(text), Task)
+        request = structure(parse_json(text), Request)
+        task = request.proof or request.compose or request.seal
+        if task is None:
+            return _error(ComputeRaised.code, "the frame asks for nothing")
         _limit_memory(task.memory_bytes)
-        if task.module not in loaded:
-            loaded[task.module] = _load(task.module)
-        return Reply(result=_compute(task, loaded[task.module]))
+        plugin = _plugin(task, loaded)
+        match task:
+            case Task():
+                (hooks,) = plugin.hooks.values()
+                return Reply(result=_compute(task, hooks))
+            case ComposeTask():
+                (composer,) = plugin.composers
+                return Reply(result=_form(Artefacts(composer.compose(task.group))))
+            case SealTask():
+                (sealer,) = plugin.sealers.values()
+                return Reply(result=_seal(task, sealer))
     except ProofError as error:
         return _error(error.code, str(error), permanent=True)
     except MemoryError:
         return _error(ComputeOutOfMemory.code, "the computation needed more memory than its limit")
-    except (ResultInvalid, ComputeRaised) as error:
+    except (ResultInvalid, ComputeRaised, PluginError) as error:
         return _error(error.code, str(error))
     except Exception as error:
         return _error(ComputeRaised.code, f"{type(error).__name__}: {error}")
@@ -116,6 +147,13 @@ def _compute(task: Task, hooks: ProofHooks) -> dict[str, Any]:
     return _form(result)
 
 
+def _seal(task: SealTask, sealer: Sealer) -> dict[str, Any]:
+    receipt, digest = receipt_from(task.receipt), bytes.fromhex(task.digest)
+    if task.claimed is not None:
+        return _form(sealer.check(receipt, digest, task.claimed))
+    return _form(Sealed(sealer.make(receipt, digest, task.inputs)))
+
+
 def _form(result: object) -> dict[str, Any]:
     """Return the JSON form of a result, which has to survive the way to JSON and back."""
     form = unstructure(result)
@@ -129,8 +167,15 @@ def _form(result: object) -> dict[str, Any]:
     return form
 
 
-def _load(module: str) -> ProofHooks:
-    """Load one plugin; its name is of no interest here."""
-    plugins = load([Candidate(module, module, module, "")], strict=True)
-    (hooks,) = plugins.hooks.values()
-    return hooks
+def _plugin(task: AnyTask, loaded: dict[str, _Loaded]) -> Plugins:
+    """Load the plugin of a task, once; its name is of no interest here."""
+    module = task.module
+    if module not in loaded:
+        plugins = load([Candidate(module, module, module, "")], strict=True)
+        loaded[module] = _Loaded(plugins, package_digest(module).hex())
+    # The process that asks may be older than the files that were loaded here.
+    if task.package_digest not in (None, loaded[module].package_digest):
+        raise PluginError(
+            f"the files of {module} have changed since this service was started: restart it"
+        )
+    return loaded[module].plugins

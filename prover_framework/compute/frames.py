@@ -5,11 +5,12 @@ would run whatever it says.
 """
 
 import struct
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import frozen
 
 from prover_framework.model import Inputs
+from prover_framework.receipts.model import Artefact, GroupReceipts
 
 LENGTH = struct.Struct(">I")
 
@@ -19,7 +20,7 @@ MAX_FRAME_BYTES = 64 * 2**20
 
 @frozen(kw_only=True)
 class Task:
-    """What a compute process is asked to do.
+    """A result that a compute process is asked to compute, or to judge.
 
     Args:
         module: Import path of the plugin's module.
@@ -28,6 +29,7 @@ class Task:
         seed: The derived seed, in hex.
         memory_bytes: Limit of the address space.
         claimed: JSON form of a result that is to be judged; None to compute one.
+        package_digest: What the digest of the plugin's files has to be, in hex.
     """
 
     module: str
@@ -36,6 +38,73 @@ class Task:
     seed: str
     memory_bytes: int
     claimed: dict[str, Any] | None = None
+    package_digest: str | None = None
+
+
+@frozen(kw_only=True)
+class ComposeTask:
+    """A group whose receipts a plugin is asked to compose.
+
+    Args:
+        module: Import path of the plugin's module.
+        group: The receipts of the group.
+        memory_bytes: Limit of the address space.
+        package_digest: What the digest of the plugin's files has to be, in hex.
+    """
+
+    module: str
+    group: GroupReceipts
+    memory_bytes: int
+    package_digest: str | None = None
+
+
+@frozen(kw_only=True)
+class SealTask:
+    """A seal that a plugin is asked to make, or to judge.
+
+    Args:
+        module: Import path of the plugin's module.
+        receipt: JSON form of the receipt.
+        digest: Digest of the receipt, in hex.
+        memory_bytes: Limit of the address space.
+        inputs: The data of a receipt that was just made.
+        claimed: The seal that is to be judged; None to make one.
+        package_digest: What the digest of the plugin's files has to be, in hex.
+    """
+
+    module: str
+    receipt: dict[str, Any]
+    digest: str
+    memory_bytes: int
+    inputs: Inputs | None = None
+    claimed: dict[str, Any] | None = None
+    package_digest: str | None = None
+
+
+AnyTask: TypeAlias = Task | ComposeTask | SealTask
+
+
+@frozen(kw_only=True)
+class Request:
+    """The frame to a compute process: one of its members is there."""
+
+    proof: Task | None = None
+    compose: ComposeTask | None = None
+    seal: SealTask | None = None
+
+
+@frozen
+class Artefacts:
+    """What a `ComposeTask` comes to."""
+
+    artefacts: tuple[Artefact, ...]
+
+
+@frozen
+class Sealed:
+    """What a `SealTask` comes to that makes a seal; None where the kind does not apply."""
+
+    seal: dict[str, Any] | None
 
 
 @frozen(kw_only=True)
@@ -43,7 +112,7 @@ class Reply:
     """What came of a task: a result, or an error by its code.
 
     Args:
-        result: JSON form of the plugin's result, or of the verdict on a claimed one.
+        result: JSON form of the plugin's result or of a verdict, of `Artefacts` or `Sealed`.
         error_code: Code of a `prover_framework.errors.JobError`.
         error_message: Message of that error.
         permanent: Whether the error is a `prover_framework.errors.ProofError`.

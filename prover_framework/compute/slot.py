@@ -16,7 +16,16 @@ from contextlib import suppress
 from attrs import frozen
 
 from prover_framework.compute import keeper
-from prover_framework.compute.frames import LENGTH, MAX_FRAME_BYTES, Reply, Task
+from prover_framework.compute.frames import (
+    LENGTH,
+    MAX_FRAME_BYTES,
+    AnyTask,
+    ComposeTask,
+    Reply,
+    Request,
+    SealTask,
+    Task,
+)
 from prover_framework.errors import (
     ComputeCrashed,
     ComputeError,
@@ -92,8 +101,8 @@ class Slot:
         if self._running is None:
             self._running = await _spawn()
 
-    async def run(self, task: Task, *, seconds: float) -> dict[str, object]:
-        """Compute a task; return the JSON form of its result.
+    async def run(self, task: AnyTask, *, seconds: float) -> dict[str, object]:
+        """Have a task done; return the JSON form of its result.
 
         Cancelling the call kills the process.
 
@@ -143,11 +152,11 @@ class Slot:
         with suppress(OSError):
             await running.writer.wait_closed()
 
-    async def _exchange(self, task: Task) -> Reply:
+    async def _exchange(self, task: AnyTask) -> Reply:
         running = self._running
         if running is None:
             raise ComputeCrashed("the compute process did not start")
-        frame = dump_json(unstructure(task)).encode()
+        frame = dump_json(unstructure(_request(task))).encode()
         talk = asyncio.create_task(_talk(running, LENGTH.pack(len(frame)) + frame))
         death = asyncio.create_task(running.process.wait())
         try:
@@ -168,6 +177,16 @@ class Slot:
             return structure(parse_json(text), Reply)
         except RequestError as error:
             raise ResultInvalid(f"the compute process sent no valid reply: {error}") from None
+
+
+def _request(task: AnyTask) -> Request:
+    match task:
+        case Task():
+            return Request(proof=task)
+        case ComposeTask():
+            return Request(compose=task)
+        case SealTask():
+            return Request(seal=task)
 
 
 async def _talk(running: _Running, frame: bytes) -> bytes:

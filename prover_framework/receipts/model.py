@@ -12,20 +12,42 @@ Everything here is frozen; the JSON forms follow from the field names.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from attrs import field, frozen
-from attrs.validators import deep_iterable, ge, le, matches_re, max_len, min_len
+from attrs import Attribute, field, frozen
+from attrs.validators import deep_iterable, ge, le, matches_re, max_len, min_len, optional
 
-from prover_framework.model import SeriesKind, TimeRange
+from prover_framework.jobs import JobState
+from prover_framework.model import HOUR_SECONDS, KIND_NAME, PROOF_TYPE_NAME, SeriesKind, TimeRange
+from prover_framework.wire import GROUP_ID
 
-# Names of kinds go into columns and messages.
-NAME = r"[a-z][a-z0-9_-]{0,62}"
+# What names an entry point, and can be shown.
+PLUGIN_NAME = r"[A-Za-z0-9_.-]{1,128}"
 
 SHA256_HEX = r"[0-9a-f]{64}"
 BLOCK_HASH = r"0x[0-9a-f]{64}"
 
 FEES_HASH_WORDS = 8
+
+
+def _whole_hour(_: object, __: "Attribute[int]", value: int) -> None:
+    if value < 0 or value % HOUR_SECONDS:
+        raise ValueError(f"must be a whole hour, got {value}")
+
+
+def _whole_hours(_: object, __: "Attribute[TimeRange | None]", value: TimeRange | None) -> None:
+    if value is not None and not (
+        value.start_timestamp == value.first_hour >= 0
+        and value.end_timestamp == value.end_hour
+        and value.hours
+    ):
+        raise ValueError(f"must be whole hours, got {value.start_timestamp}..{value.end_timestamp}")
+
+
+def _hours_between(instance: "SeriesFacts", _: "Attribute[int]", value: int) -> None:
+    between = (instance.last_hour - instance.first_hour) // HOUR_SECONDS + 1
+    if not 1 <= value == between:
+        raise ValueError(f"must be the {between} from first_hour to last_hour, got {value}")
 
 
 @frozen(kw_only=True)
@@ -42,9 +64,9 @@ class SeriesFacts:
     """
 
     kind: SeriesKind
-    first_hour: int
-    last_hour: int
-    hours: int
+    first_hour: int = field(validator=_whole_hour)
+    last_hour: int = field(validator=_whole_hour)
+    hours: int = field(validator=_hours_between)
     fees_hash: tuple[int, ...] = field(
         validator=[
             min_len(FEES_HASH_WORDS),
@@ -78,12 +100,12 @@ class Statement:
             number.
     """
 
-    proof_type: str
+    proof_type: str = field(validator=matches_re(PROOF_TYPE_NAME))
     method_version: str
     plugin_digest: str = field(validator=matches_re(SHA256_HEX))
     chain_id: int
     simulated: bool
-    range: TimeRange | None
+    range: TimeRange | None = field(validator=_whole_hours)
     parameters: dict[str, Any]
     series: SeriesFacts
     seed: str = field(validator=matches_re(SHA256_HEX))
@@ -102,8 +124,8 @@ class Provenance:
         blocks: How many blocks were used.
         first_block_hash: Hash of the first block, where the source had it.
         last_block_hash: Hash of the last block, where the source had it.
-        verified_blocks: How many of the blocks were checked where this was made: hash, parent
-            hash and base fee.
+        verified: Whether all of the blocks were checked where this was made: hash, parent hash
+            and base fee.
         source: What the headers were last taken from, for people.
         software: Versions of what computed the result, by name.
         machine: Kind of the machine that computed it.
@@ -113,9 +135,9 @@ class Provenance:
     first_block: int
     last_block: int
     blocks: int
-    first_block_hash: str | None
-    last_block_hash: str | None
-    verified_blocks: int
+    first_block_hash: str | None = field(validator=optional(matches_re(BLOCK_HASH)))
+    last_block_hash: str | None = field(validator=optional(matches_re(BLOCK_HASH)))
+    verified: bool
     source: str
     software: dict[str, str]
     machine: str
@@ -131,7 +153,7 @@ class Seal:
         document: What that kind of seal consists of, in its JSON form.
     """
 
-    kind: str = field(validator=matches_re(NAME))
+    kind: str = field(validator=matches_re(KIND_NAME))
     document: dict[str, Any]
 
 
@@ -142,6 +164,21 @@ class Receipt:
     statement: Statement
     provenance: Provenance
     seals: tuple[Seal, ...] = ()
+
+
+@frozen(kw_only=True)
+class Member:
+    """One job of a group.
+
+    Args:
+        proof_type: What it was to prove.
+        state: How it ended.
+        digest: Digest of its receipt, in hex; none when it did not succeed.
+    """
+
+    proof_type: str = field(validator=matches_re(PROOF_TYPE_NAME))
+    state: JobState
+    digest: str | None = field(validator=optional(matches_re(SHA256_HEX)))
 
 
 @frozen(kw_only=True)
@@ -172,7 +209,67 @@ class Artefact:
         data: The same as bytes, in lower-case hex.
     """
 
-    kind: str = field(validator=matches_re(NAME))
+    kind: str = field(validator=matches_re(KIND_NAME))
     version: str
     content: dict[str, Any]
     data: str = field(validator=matches_re(r"(?:[0-9a-f]{2})*"))
+
+
+@frozen(kw_only=True)
+class Composed:
+    """What one plugin made of a group's receipts.
+
+    Args:
+        plugin: Name of the plugin.
+        plugin_digest: Digest of the files of its package, in hex.
+        artefacts: What it made.
+        refusal: Code of the reason why it made nothing; none when it did not refuse.
+        message: The reason, for people; empty when it did not refuse.
+    """
+
+    plugin: str = field(validator=matches_re(PLUGIN_NAME))
+    plugin_digest: str = field(validator=matches_re(SHA256_HEX))
+    artefacts: tuple[Artefact, ...]
+    refusal: str | None
+    message: str
+
+
+@frozen(kw_only=True)
+class ComposedStatement:
+    """What is claimed of a group.
+
+    Args:
+        group_id: The group.
+        members: Its jobs, in the order of the request.
+        composed: What each plugin that composes made of their receipts, in the order of names.
+    """
+
+    group_id: str = field(validator=matches_re(GROUP_ID))
+    members: tuple[Member, ...]
+    composed: tuple[Composed, ...]
+
+
+@frozen(kw_only=True)
+class ComposedProvenance:
+    """How a composed receipt came about.
+
+    Args:
+        software: Versions of what composed it, by name.
+        made_at: When, in ISO 8601, UTC.
+    """
+
+    software: dict[str, str]
+    made_at: str
+
+
+@frozen(kw_only=True)
+class ComposedReceipt:
+    """The receipt of a group, with those that it binds."""
+
+    statement: ComposedStatement
+    provenance: ComposedProvenance
+    receipts: tuple[Receipt, ...]
+    seals: tuple[Seal, ...] = ()
+
+
+AnyReceipt: TypeAlias = Receipt | ComposedReceipt

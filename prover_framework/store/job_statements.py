@@ -13,7 +13,7 @@ MAX_UNANSWERED_DOUBLINGS = 6
 FIELDS = (
     *("id", "group_id", "proof_type", "parameters", "queue", "state"),
     *("sends", "attempts", "failures", "losses", "not_before", "data_deadline"),
-    *("lease_until", "worker", "error_code", "error_message", "result"),
+    *("lease_until", "worker", "error_code", "error_message", "result", "receipt"),
     *("created_at", "queued_at", "started_at", "finished_at"),
 )
 
@@ -89,11 +89,17 @@ RETURNING lease_token
 
 SUCCEED = """
 UPDATE job SET
-    state = 'succeeded', result = outcome, finished_at = NOW_MS,
+    state = 'succeeded', result = outcome, receipt = evidence, finished_at = NOW_MS,
     lease_token = NULL, lease_until = NULL
-FROM ROWS(?) AS success(job_id TEXT, token TEXT, outcome TEXT)
+FROM ROWS(?) AS success(job_id TEXT, token TEXT, outcome TEXT, evidence TEXT)
 WHERE id = job_id AND id = ANY(?)
     AND state = 'running' AND lease_token = token AND lease_until > NOW_MS
+"""
+
+INSERT_SEALS = """
+INSERT INTO seal (job_id, kind, document, created_at)
+SELECT made.job_id, made.kind, made.document, NOW_MS
+FROM ROWS(?) AS made(job_id TEXT, kind TEXT, document TEXT)
 """
 
 # What every write under a lease requires.

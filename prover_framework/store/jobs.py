@@ -32,6 +32,7 @@ from prover_framework.store.job_statements import (
     HELD,
     INSERT_GROUPS,
     INSERT_JOB,
+    INSERT_SEALS,
     JOB_OF_TYPE,
     JOBS_BY_ID,
     JOBS_OF_GROUPS,
@@ -101,6 +102,7 @@ class StoredJob:
     error_code: str | None
     error_message: str | None
     result: str | None = field(repr=False)
+    receipt: str | None = field(repr=False)
     created_at: int
     queued_at: int | None
     started_at: int | None
@@ -200,16 +202,33 @@ class _Wish:
 
 
 @frozen
+class StoredSeal:
+    """A seal of a receipt: its kind, and its document as JSON text."""
+
+    kind: str
+    document: str
+
+
+@frozen
 class _Success:
     lease: Lease
     result: str
+    receipt: str | None
+    seals: Sequence[StoredSeal]
 
     def row(self) -> dict[str, object]:
         return {
             "job_id": self.lease.job_id,
             "token": self.lease.token,
             "outcome": self.result,
+            "evidence": self.receipt,
         }
+
+    def seal_rows(self) -> list[dict[str, object]]:
+        return [
+            {"job_id": self.lease.job_id, "kind": seal.kind, "document": seal.document}
+            for seal in self.seals
+        ]
 
 
 class _Changes:
@@ -424,13 +443,25 @@ class JobStore:
 
     # Outcomes
 
-    async def succeed(self, lease: Lease, result: str) -> None:
-        """Store the result, as JSON text.
+    async def succeed(
+        self,
+        lease: Lease,
+        result: str,
+        receipt: str | None = None,
+        seals: Sequence[StoredSeal] = (),
+    ) -> None:
+        """Store the result, its receipt and the seals of that, all together or nothing.
+
+        Args:
+            lease: The lease the computation ran under.
+            result: The result, as JSON text.
+            receipt: The receipt without its seals, as JSON text.
+            seals: Its seals, at most one of each kind.
 
         Raises:
             LeaseLost: The lease was no longer held; nothing was stored.
         """
-        if not await self._succeed(_Success(lease, result)):
+        if not await self._succeed(_Success(lease, result, receipt, seals)):
             raise _lost(lease)
 
     async def _succeed_all(self, successes: Sequence[_Success]) -> list[bool]:
@@ -438,11 +469,25 @@ class JobStore:
         if len(set(ids)) < len(ids):
             # Two leases of one job, of which one is lost: what is returned could not tell which.
             return [done for one in successes for done in await self._succeed_all([one])]
-        stored = await self._change(
-            ids, SUCCEED, [rows_value([success.row() for success in successes]), ids]
-        )
-        ended = {row["id"] for row in stored}
-        return [success.lease.job_id in ended for success in successes]
+        values = [rows_value([success.row() for success in successes]), ids]
+        if not any(success.seals for success in successes):
+            stored = await self._change(ids, SUCCEED, values)
+            ended = {row["id"] for row in stored}
+            return [success.lease.job_id in ended for success in successes]
+        async with self._changing() as (connection, changes):
+            before = await changes.before(ids)
+            stored = await connection.fetch(f"{SUCCEED} RETURNING {COLUMNS}", values)
+            ended = {row["id"] for row in stored}
+            done = [success.lease.job_id in ended for success in successes]
+            seals = [
+                row
+                for success, stored_now in zip(successes, done, strict=True)
+                if stored_now
+                for row in success.seal_rows()
+            ]
+            await connection.fetch(INSERT_SEALS, [rows_value(seals)])
+            await changes.note(before)
+            return done
 
     async def fail(self, lease: Lease, failure: Failure) -> None:
         """End a job with an error that no retry can help.
@@ -673,6 +718,7 @@ def _new(group_id: str, job: NewJob, now: int) -> StoredJob:
         error_code=None,
         error_message=None,
         result=None,
+        receipt=None,
         created_at=now,
         queued_at=None,
         started_at=None,

@@ -15,12 +15,13 @@ import attrs
 from attrs import field, frozen
 
 from prover_framework.api.server import serve
-from prover_framework.compute.slot import Slot
 from prover_framework.jobs import FINAL
 from prover_framework.jsontext import dump_json
-from prover_framework.model import HourlySeries, Verdict
+from prover_framework.model import HourlySeries
 from prover_framework.plugins import Candidate, load
-from prover_framework.proving import Proving
+from prover_framework.receipts.checks import Report
+from prover_framework.receipts.documents import dump_receipt
+from prover_framework.receipts.model import ComposedReceipt
 from prover_framework.runtime import Runtime, open_runtime
 from prover_framework.service import GroupView
 from prover_framework.settings import Settings
@@ -80,9 +81,13 @@ class Box:
         group_id = f"box-{next(self._numbers)}"
         return self.submit({GROUP_ID_KEY: group_id, name: unstructure(parameters)})
 
-    def verify(self, group_id: str) -> dict[str, Verdict]:
-        """Check the stored results of a group; return the verdicts by proof type."""
+    def verify(self, group_id: str) -> Report:
+        """Check the receipt of a group with what the service has."""
         return self._call(self._verify(group_id))
+
+    def receipt(self, group_id: str) -> ComposedReceipt:
+        """Return the receipt of a group, with those of its proofs."""
+        return self._call(self._runtime.receipts.of_group(group_id))
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         # The ORM finds its database through the context in which the service runs.
@@ -99,17 +104,9 @@ class Box:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
         return group
 
-    async def _verify(self, group_id: str) -> dict[str, Verdict]:
-        runtime = self._runtime
-        proving = Proving(runtime.settings, runtime.plugins, runtime.headers)
-        slot = Slot()
-        try:
-            return {
-                job.proof_type: await proving.check(slot, job)
-                for job in await runtime.jobs.group(group_id)
-            }
-        finally:
-            await slot.kill()
+    async def _verify(self, group_id: str) -> Report:
+        receipt = await self._runtime.receipts.of_group(group_id)
+        return await self._runtime.receipts.verify(dump_receipt(receipt))
 
 
 @contextmanager
@@ -166,7 +163,14 @@ class _Started:
 
 async def _serve(runtime: Runtime, started: "Future[_Started]") -> None:
     loop, context, stopping = asyncio.get_running_loop(), copy_context(), asyncio.Event()
-    worker = Worker(runtime.settings, runtime.plugins, runtime.jobs, runtime.headers, runtime.queue)
+    worker = Worker(
+        runtime.settings,
+        runtime.plugins,
+        runtime.jobs,
+        runtime.headers,
+        runtime.queue,
+        receipts=runtime.receipts,
+    )
 
     def stop() -> None:
         worker.stop()
@@ -180,4 +184,6 @@ async def _serve(runtime: Runtime, started: "Future[_Started]") -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(worker.run())
         host, port = runtime.settings.host, runtime.settings.port
-        tasks.create_task(serve(runtime.service, host, port, stopping, tell))
+        tasks.create_task(
+            serve(runtime.service, host, port, stopping, tell, receipts=runtime.receipts)
+        )

@@ -2,32 +2,29 @@
 
 import asyncio
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import attrs
 
-from prover_framework.commitments import derive_seed, fees_hash
+from prover_framework.commitments import parameters_beside_range, range_of
 from prover_framework.compute.frames import Task
 from prover_framework.compute.slot import Slot
 from prover_framework.jsontext import Json
-from prover_framework.model import HourlySeries, Inputs, Verdict
+from prover_framework.model import HourlySeries, Verdict
 from prover_framework.plugins import ProofHooks
-from prover_framework.wire import structure, unstructure
+from prover_framework.proving import Question
+from prover_framework.wire import structure
 
 
 def task_for(proof: ProofHooks, parameters: object, series: HourlySeries) -> Task:
     """Make what a worker would ask a compute process to do, with the seed that it would derive."""
-    proof_type = proof.proof_type
-    seed = derive_seed(
-        proof_type.name, proof_type.version, parameters, series, fees_hash(series.felts())
+    question = Question(
+        hooks=proof,
+        hours=range_of(parameters),
+        parameters=parameters_beside_range(parameters),
+        series=series,
     )
-    return Task(
-        module=proof.candidate.module,
-        parameters=cast(dict[str, Any], unstructure(parameters)),
-        inputs=Inputs(hourly_base_fee=series),
-        seed=seed.hex(),
-        memory_bytes=proof_type.limits.memory_bytes,
-    )
+    return question.task(proof.proof_type.limits.memory_bytes)
 
 
 class ComputeProcess:

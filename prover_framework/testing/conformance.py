@@ -33,7 +33,8 @@ from prover_framework.model import (
     RangeParameters,
 )
 from prover_framework.plugins import Candidate, ProofHooks, installed, load
-from prover_framework.proving import EVIDENCE
+from prover_framework.receipts.checks import Outcome
+from prover_framework.receipts.evidence import EVIDENCE
 from prover_framework.schema import schema_of
 from prover_framework.testing.box import service_in_a_box
 from prover_framework.testing.compute import ComputeProcess, task_for
@@ -343,9 +344,10 @@ class ProofTypeConformance:
             (job,) = group.jobs
             if job.status is not JobState.SUCCEEDED:
                 _fail(f"the job is {job.status}: {job.error}")
-            verdict = box.verify(group.job_group_id)[name]
-        if not verdict.accepted:
-            _fail(f"the service refuses its own result: {verdict.reason}")
+            report = box.verify(group.job_group_id)
+        if not report.accepted:
+            (why, *_) = (c.reason for c in report.checks if c.outcome is not Outcome.PASSED)
+            _fail(f"the service refuses its own receipt: {why}")
 
 
 def _fail(why: str) -> NoReturn:

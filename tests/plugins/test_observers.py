@@ -116,6 +116,7 @@ def transition(number: int, *, result: str | None = None) -> Transition:
         error_code=None,
         error_message=None,
         result=result,
+        receipt=None,
         created_at=0,
         queued_at=0,
         started_at=0,

@@ -466,7 +466,7 @@ def test_a_mistake_of_the_framework_ends_its_job_too(
 ) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.submit("g")
-        monkeypatch.setattr(bench.headers, "hourly_series", refusing(KeyError("oops"), 9))
+        monkeypatch.setattr(bench.headers, "series_and_blocks", refusing(KeyError("oops"), 9))
         async with bench.worker():
             job = await bench.ends("g")
             await bench.queue_is_empty()

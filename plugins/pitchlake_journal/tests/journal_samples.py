@@ -96,7 +96,9 @@ MAX_RETURN = statement("max_return", 0.4885042293692916, 2160, window_hours=720)
 
 def moved(made: Statement, **changes: Any) -> Statement:
     """Return a statement with other facts of its series."""
-    return evolve(made, series=evolve(made.series, **changes))
+    first, last = (changes.get(n, getattr(made.series, n)) for n in ("first_hour", "last_hour"))
+    hours = (last - first) // HOUR_SECONDS + 1
+    return evolve(made, series=evolve(made.series, **{**changes, "hours": hours}))
 
 
 def telling(made: Statement, number: object) -> Statement:
@@ -114,7 +116,7 @@ def receipt(made: Statement) -> Receipt:
             blocks=7,
             first_block_hash=None,
             last_block_hash=None,
-            verified_blocks=0,
+            verified=False,
             source="a test",
             software={"python": "3.11.0"},
             machine="x86_64",

@@ -274,8 +274,9 @@ def test_receipts_that_do_not_agree_are_refused_with_the_reason(
 
 
 def test_what_no_service_states_is_refused_as_well() -> None:
+    end = (2**63 // HOUR_SECONDS + 1) * HOUR_SECONDS
     far = [
-        moved(made, first_hour=2**63 - DAY, last_hour=2**63, fees_hash=(1,) * 8)
+        moved(made, first_hour=end - DAY, last_hour=end, fees_hash=(1,) * 8)
         for made in (TWAP, RESERVE_PRICE, MAX_RETURN)
     ]
     with pytest.raises(errors.JournalRefused, match=r"not fit into a journal: .*end_timestamp"):

@@ -18,6 +18,8 @@ from prover_framework import (
 )
 from prover_framework.testing import ProofTypeConformance, simulated_series
 
+JUMPS = ("a", "phi", "mu_j", "sigma_sq", "sigma_sq_j", "jump_probability")
+
 FIRST_HOUR = 1_700_000_000 - 1_700_000_000 % 3600
 SEED = bytes(range(32))
 
@@ -52,6 +54,7 @@ def test_it_registers_under_the_name_of_its_result() -> None:
     proof_type = plugin.proof_type()
     assert (proof_type.name, proof_type.title) == ("reserve_price", "Reserve Price")
     assert proof_type.required
+    assert proof_type.generator == "philox4x64-10/ndtri-1"
     assert proof_type.name in {field.name for field in attrs.fields(proof_type.result)}
 
 
@@ -100,25 +103,59 @@ def test_its_own_result_is_accepted(inputs: Inputs, result: plugin.ReservePriceR
     assert plugin.verify(inputs, SEED, result).accepted
 
 
+def with_calibration(
+    inputs: Inputs, result: plugin.ReservePriceResult, **changes: Any
+) -> plugin.ReservePriceResult:
+    """Return what an honest computation gives from a calibration that was not searched."""
+    moved = attrs.evolve(result.calibration, **changes)
+    jumps = tuple(getattr(moved, name) for name in JUMPS)
+    own = plugin._price(inputs.hourly_base_fee, SEED)
+    return plugin._result(plugin._price(inputs.hourly_base_fee, SEED, own, jumps))
+
+
 def test_a_calibration_that_is_off_in_its_last_digits_is_accepted(
     inputs: Inputs, result: plugin.ReservePriceResult
 ) -> None:
-    moved = attrs.evolve(result.calibration, a=result.calibration.a * (1 + 1e-9))
-    fees = inputs.hourly_base_fee
-    elsewhere = plugin._price(
-        fees,
-        SEED,
-        (
-            moved.a,
-            moved.phi,
-            moved.mu_j,
-            moved.sigma_sq,
-            moved.sigma_sq_j,
-            moved.jump_probability,
-        ),
-    )
+    elsewhere = with_calibration(inputs, result, a=result.calibration.a * (1 + 1e-9))
     assert elsewhere.reserve_price != result.reserve_price
     assert plugin.verify(inputs, SEED, elsewhere).accepted
+
+
+@pytest.mark.parametrize("name", JUMPS)
+def test_a_calibration_leaves_no_room_to_choose_a_price(
+    inputs: Inputs, result: plugin.ReservePriceResult, name: str
+) -> None:
+    """The reference accepts any gradient up to 0.05; what follows from it is consistent."""
+    value = getattr(result.calibration, name)
+    step = 1e-3 * abs(value)
+    while True:
+        try:
+            picked = with_calibration(inputs, result, **{name: value + step})
+        except ProofError:
+            step /= 2
+        else:
+            break
+    assert max(map(abs, picked.calibration.projected_gradient)) <= 0.05
+    verdict = plugin.verify(inputs, SEED, picked)
+    assert not verdict.accepted
+    assert "projected_gradient" in verdict.reason
+    # Nor would a shorter step help: as far as it is accepted, the price is the same.
+    while not plugin.verify(inputs, SEED, picked).accepted:
+        step /= 10
+        picked = with_calibration(inputs, result, **{name: value + step})
+    assert picked.reserve_price == pytest.approx(result.reserve_price, rel=plugin.SEARCH_TOLERANCE)
+
+
+def test_a_price_that_another_search_does_not_come_to_is_refused(
+    inputs: Inputs, result: plugin.ReservePriceResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where the gradient vanishes for all that can be seen."""
+    picked = with_calibration(inputs, result, a=result.calibration.a + 2e-8)
+    assert abs(picked.reserve_price / result.reserve_price - 1) > plugin.SEARCH_TOLERANCE
+    monkeypatch.setattr(plugin, "SEARCH_GRADIENT", 0.05)
+    verdict = plugin.verify(inputs, SEED, picked)
+    assert not verdict.accepted
+    assert "by that of a search here it is" in verdict.reason
 
 
 @pytest.mark.parametrize(
@@ -147,7 +184,7 @@ def test_a_changed_number_is_refused_by_name(
     assert name in verdict.reason
 
 
-def test_another_felt_season_generator_or_calibration_is_refused(
+def test_another_felt_season_or_calibration_is_refused(
     inputs: Inputs, result: plugin.ReservePriceResult
 ) -> None:
     calibration = attrs.evolve(result.calibration, phi=result.calibration.phi * 0.99)
@@ -157,7 +194,6 @@ def test_another_felt_season_generator_or_calibration_is_refused(
         (attrs.evolve(result, reserve_price_felt="0x" + "0" * 64), "reserve_price_felt"),
         (attrs.evolve(result, season=(*result.season[:-1], 9.0)), "season[11]"),
         (attrs.evolve(result, season=result.season[:-1]), "number of season coefficients"),
-        (attrs.evolve(result, generator="dice"), "generator"),
         (attrs.evolve(result, calibration=calibration), "gradient"),
         (attrs.evolve(result, calibration=flatter), "projected_gradient"),
         (attrs.evolve(result, calibration=shorter), "projected_gradient"),

@@ -37,12 +37,22 @@ MAX_RELATIVE_ERROR = 0.005
 # Ethereum mainnet; the last takes a second, and what is not accurate then is a price near zero.
 PATHS = (256, 1024, 4096, 16384, 65536)
 
+# Names the generator and the rules of `prover_reserve_price.randomness`.
+GENERATOR = "philox4x64-10/ndtri-1"
+
 # How far two machines may be apart in what follows from the same calibration.
 TOLERANCE = 1e-9
 
 # How far apart they may be in the gradient there: its terms are large and cancel, so that it is
 # known by its absolute error alone. A calibration is accepted up to 0.05.
 GRADIENT_TOLERANCE = 1e-6
+
+# How far apart the prices may be to which the searches of two machines lead. Both end where the
+# gradient is below 1e-8 (10,000 times what is accepted here); prices were seen to differ by 1e-14,
+# and the eighth digit of a calibration by another processor. What is left to choose for somebody
+# who picks a calibration on purpose is this fraction of the price.
+SEARCH_TOLERANCE = 1e-7
+SEARCH_GRADIENT = 1e-4
 
 
 @frozen(kw_only=True)
@@ -80,7 +90,6 @@ class ReservePriceResult:
         reserve_price_felt: The floor of that double times 2^128, as the chain writes it.
         standard_error: Standard error of the price, in wei.
         paths: Number of simulated paths.
-        generator: Name of the random number generator that the seed went into.
         hours: Number of hours of the series.
         strike: Mean base fee of the last 7 days, in wei.
         cap: Price above which the payoff grows no further, in wei.
@@ -95,7 +104,6 @@ class ReservePriceResult:
     reserve_price_felt: str
     standard_error: float
     paths: int
-    generator: str
     hours: int
     strike: float
     cap: float
@@ -116,6 +124,7 @@ def proof_type() -> ProofType[RangeParameters, ReservePriceResult]:
         parameters=RangeParameters,
         result=ReservePriceResult,
         required=True,
+        generator=GENERATOR,
     )
 
 
@@ -133,21 +142,25 @@ def inputs(parameters: RangeParameters) -> DataNeeds:
 @hookimpl
 def compute(inputs: Inputs, seed: bytes) -> ReservePriceResult:
     """Price the call on the range's hours."""
-    return _price(inputs.hourly_base_fee, seed)
+    return _result(_price(inputs.hourly_base_fee, seed))
 
 
 @hookimpl
 def verify(inputs: Inputs, seed: bytes, claimed: ReservePriceResult) -> Verdict:
-    """Check the claimed calibration by its gradient, and compute again what follows from it.
+    """Check the claimed calibration, and compute again what follows from it.
 
     The last digits of a calibration depend on the processor's instructions, so another machine's
-    search need not end at the same digits; seed and draws are the same everywhere.
+    search need not end at the same digits; seed and draws are the same everywhere. What a search
+    here comes to leaves whoever claims another calibration no room: its gradient has to vanish,
+    its likelihood to be the same, and its price as good as the same.
     """
-    calibration = claimed.calibration
+    series, calibration = inputs.hourly_base_fee, claimed.calibration
     try:
-        again = _price(
-            inputs.hourly_base_fee,
+        own = _price(series, seed)
+        price = _price(
+            series,
             seed,
+            own,
             (
                 calibration.a,
                 calibration.phi,
@@ -159,7 +172,8 @@ def verify(inputs: Inputs, seed: bytes, claimed: ReservePriceResult) -> Verdict:
         )
     except ProofError as error:
         return Verdict(accepted=False, reason=str(error))
-    for name in ("paths", "generator", "hours"):
+    again = _result(price)
+    for name in ("paths", "hours"):
         if getattr(again, name) != getattr(claimed, name):
             return _differs(name, getattr(claimed, name), getattr(again, name))
     if claimed.reserve_price_felt != felt_hex(felt_from_float(claimed.reserve_price)):
@@ -173,10 +187,31 @@ def verify(inputs: Inputs, seed: bytes, claimed: ReservePriceResult) -> Verdict:
         for theirs, ours in zip(calibration.projected_gradient, gradient, strict=True)
     ):
         return _differs("projected_gradient", calibration.projected_gradient, gradient)
+    return _compare_searches(price, own)
+
+
+def _compare_searches(claimed: "ReservePrice", own: "ReservePrice") -> Verdict:
+    """Compare the price of a claimed calibration with that of the verifier's own search."""
+    steep, our_steep = (
+        max(map(abs, price.calibration.projected_gradient)) for price in (claimed, own)
+    )
+    if steep > max(SEARCH_GRADIENT, 10 * our_steep):
+        return Verdict(
+            accepted=False,
+            reason=f"the calibration's projected_gradient is up to {steep:.3g}, and a search here "
+            f"comes to {our_steep:.3g}: it was not searched to its end",
+        )
+    if not isclose(claimed.price_wei, own.price_wei, rel_tol=SEARCH_TOLERANCE):
+        return Verdict(
+            accepted=False,
+            reason=f"reserve_price is claimed as {claimed.price_wei} by its calibration, and by "
+            f"that of a search here it is {own.price_wei}",
+        )
     return Verdict(
         accepted=True,
-        reason="the calibration is a minimum, and all that follows from it was computed again "
-        f"with the same result, to {TOLERANCE:g}",
+        reason="the calibration is a minimum and prices as one that was searched here, to "
+        f"{SEARCH_TOLERANCE:g}; all that follows from it was computed again with the same result, "
+        f"to {TOLERANCE:g}",
     )
 
 
@@ -209,14 +244,18 @@ def _differs(name: str, claimed: object, again: object) -> Verdict:
 
 
 def _price(
-    series: HourlySeries, seed: bytes, jumps: tuple[float, ...] | None = None
-) -> ReservePriceResult:
+    series: HourlySeries,
+    seed: bytes,
+    own: "ReservePrice | None" = None,
+    jumps: tuple[float, ...] | None = None,
+) -> "ReservePrice":
     """Price a series with as many paths as the standard error needs.
 
     Args:
         series: The hourly fees.
         seed: 32 bytes that all randomness is derived from.
-        jumps: A calibration to be checked and used instead of searching for one.
+        own: A price of the same series by a search of one's own.
+        jumps: A calibration to be checked against that search, and used instead of it.
 
     Raises:
         ProofError: These fees have no reserve price, or the calibration is none.
@@ -225,13 +264,20 @@ def _price(
     from prover_reserve_price.pricing import reserve_price
 
     fees = series.means_wei()
+    found = None if own is None else own.calibration
     parameters = None if jumps is None else JumpParameters(*jumps)
-    price = reserve_price(fees, seed, paths=PATHS[0], parameters=parameters)
+    price = reserve_price(fees, seed, paths=PATHS[0], parameters=parameters, found=found)
     for paths in PATHS[1:]:
         if price.standard_error_wei <= MAX_RELATIVE_ERROR * price.price_wei:
             break
-        price = reserve_price(fees, seed, paths=paths, parameters=price.calibration.parameters)
-    return _result(price)
+        price = reserve_price(
+            fees,
+            seed,
+            paths=paths,
+            parameters=price.calibration.parameters,
+            found=found or price.calibration,
+        )
+    return price
 
 
 def _result(price: "ReservePrice") -> ReservePriceResult:
@@ -242,7 +288,6 @@ def _result(price: "ReservePrice") -> ReservePriceResult:
         reserve_price_felt=felt_hex(felt_from_float(price.price_wei)),
         standard_error=price.standard_error_wei,
         paths=price.paths,
-        generator=price.generator,
         hours=price.hours,
         strike=price.strike_wei,
         cap=price.cap_wei,

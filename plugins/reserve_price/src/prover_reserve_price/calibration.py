@@ -101,11 +101,14 @@ def calibrate(residual: FloatArray) -> Calibration:
     raise refusals[0]
 
 
-def check_calibration(residual: FloatArray, parameters: JumpParameters) -> Calibration:
+def check_calibration(
+    residual: FloatArray, parameters: JumpParameters, found: Calibration | None = None
+) -> Calibration:
     """Accept given parameters, such as those of a receipt.
 
     The gradient alone would also accept a model without jumps, where lambda is zero and nothing
-    pulls it up; so the parameters must besides be about as likely as what a search finds here.
+    pulls it up; so the parameters must besides be about as likely as what a search finds here, or
+    has `found` before.
 
     Raises:
         FlatSeriesError: the residual does not move.
@@ -113,7 +116,7 @@ def check_calibration(residual: FloatArray, parameters: JumpParameters) -> Calib
         BetterCalibrationError: they are at a minimum, but there is a lower one.
     """
     given = _accept(JumpLikelihood(residual), _Box.of(residual), parameters)
-    found = calibrate(residual)
+    found = found or calibrate(residual)
     excess = given.negative_log_likelihood - found.negative_log_likelihood
     if excess > LIKELIHOOD_TOLERANCE:
         raise BetterCalibrationError(excess, LIKELIHOOD_TOLERANCE)

@@ -16,7 +16,6 @@ from prover_reserve_price import MIN_HOURS
 from prover_reserve_price.calibration import Calibration, calibrate, check_calibration
 from prover_reserve_price.errors import FlatSeriesError, InvalidFeeError, SeriesTooShortError
 from prover_reserve_price.jump_model import JumpParameters
-from prover_reserve_price.randomness import GENERATOR
 from prover_reserve_price.season import FloatArray, Season, Trend, decompose
 from prover_reserve_price.simulation import (
     SIMULATED_HOURS,
@@ -42,8 +41,6 @@ class ReservePrice:
     """Standard deviation of the simulation's error in `price_wei`."""
     paths: int
     """Simulated paths, in antithetic pairs."""
-    generator: str
-    """Which random numbers, see `prover_reserve_price.randomness`."""
     hours: int
     """Length of the series."""
     strike_wei: float
@@ -65,12 +62,14 @@ def reserve_price(
     *,
     paths: int = DEFAULT_PATHS,
     parameters: JumpParameters | None = None,
+    found: Calibration | None = None,
 ) -> ReservePrice:
     """Price the capped call on a series of hourly mean base fees in wei, oldest first.
 
     `seed` is a SHA-256 digest; the same fees, seed and paths give the same digits. Whoever verifies
     a price passes the `parameters` of its calibration: they are checked by gradient and likelihood
-    and used as they are, so that the last digits of somebody else's search do not matter.
+    and used as they are, so that the last digits of somebody else's search do not matter. What a
+    search has `found` for the same fees already need not be searched again.
 
     Raises:
         SeriesTooShortError: fewer than 336 hours.
@@ -84,9 +83,10 @@ def reserve_price(
     strike, volatility = _strike_and_volatility(fees)
     parts = decompose(np.log(fees))
     residual = parts.residual
-    calibration = (
-        calibrate(residual) if parameters is None else check_calibration(residual, parameters)
-    )
+    if parameters is None:
+        calibration = calibrate(residual)
+    else:
+        calibration = check_calibration(residual, parameters, found)
 
     last_hour = fees.size - 1
     week = last_hour + np.arange(SIMULATED_HOURS - WEEK_HOURS, SIMULATED_HOURS)
@@ -103,7 +103,6 @@ def reserve_price(
         price_wei=estimate.price_wei,
         standard_error_wei=estimate.standard_error_wei,
         paths=estimate.paths,
-        generator=GENERATOR,
         hours=fees.size,
         strike_wei=strike,
         cap_wei=law.cap_wei,

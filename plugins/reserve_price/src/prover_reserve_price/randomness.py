@@ -24,9 +24,6 @@ from prover_reserve_price.season import FloatArray
 
 Words = npt.NDArray[np.uint64]
 
-# Names the generator and the version of the rules above. It belongs in a receipt.
-GENERATOR = "philox4x64-10/ndtri-1"
-
 # A seed is a SHA-256 digest. Philox has a key of 128 bits, so it uses the first half.
 SEED_BYTES = 32
 _KEY_BYTES = 16

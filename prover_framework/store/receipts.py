@@ -1,0 +1,105 @@
+"""Seals and composed receipts in the database; a proof's receipt stands in the row of its job."""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from prover_framework.coalesce import Coalescer
+from prover_framework.store.database import Database
+from prover_framework.store.engine import rows_value
+from prover_framework.store.jobs import StoredSeal
+
+SEALS = "SELECT job_id, kind, document FROM seal WHERE job_id = ANY(?) ORDER BY id"
+
+UNENDED = """
+SELECT COUNT(*) AS jobs FROM job
+WHERE group_id = ? AND state IN ('pending', 'queued', 'running', 'waiting')
+"""
+
+COMPOSED = "SELECT receipt FROM job_group WHERE id = ?"
+
+# One that somebody else has stored meanwhile stays.
+KEEP = """
+UPDATE job_group SET receipt = document
+FROM ROWS(?) AS made(group_id TEXT, document TEXT, instead_of TEXT)
+WHERE id = group_id AND id = ANY(?)
+    AND (receipt IS NULL AND instead_of IS NULL OR receipt = instead_of)
+"""
+
+
+@frozen
+class _Composed:
+    group_id: str
+    document: str
+    instead_of: str | None
+
+    def row(self) -> dict[str, object]:
+        return {
+            "group_id": self.group_id,
+            "document": self.document,
+            "instead_of": self.instead_of,
+        }
+
+
+class ReceiptStore:
+    """Reads seals and composed receipts, and keeps one composed receipt for each group."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._keep: Coalescer[_Composed, None] = Coalescer(self._keep_all)
+
+    async def drain(self) -> None:
+        """Wait until all that was handed in is committed."""
+        await self._keep.drain()
+
+    async def seals(self, job_ids: Sequence[str]) -> dict[str, tuple[StoredSeal, ...]]:
+        """Return the seals of jobs' receipts by job id, the oldest first.
+
+        Raises:
+            StoreError: The database can not be read.
+        """
+        found: dict[str, tuple[StoredSeal, ...]] = dict.fromkeys(job_ids, ())
+        for row in await self._database.read(SEALS, [list(job_ids)]) if job_ids else ():
+            found[row["job_id"]] += (StoredSeal(row["kind"], row["document"]),)
+        return found
+
+    async def has_ended(self, group_id: str) -> bool:
+        """Tell whether every job of a group has ended.
+
+        Raises:
+            StoreError: The database can not be read.
+        """
+        (row,) = await self._database.read(UNENDED, [group_id])
+        return not row["jobs"]
+
+    async def composed(self, group_id: str) -> str | None:
+        """Return the composed receipt of a group, as JSON text, if there is one.
+
+        Raises:
+            StoreError: The database can not be read.
+        """
+        for row in await self._database.read(COMPOSED, [group_id]):
+            text: str | None = row["receipt"]
+            return text
+        return None
+
+    async def keep(self, group_id: str, text: str, *, instead_of: str | None = None) -> None:
+        """Store the composed receipt of a group, if nobody else has meanwhile.
+
+        Args:
+            group_id: The group.
+            text: Its receipt, as JSON text.
+            instead_of: The receipt that it takes the place of, if any.
+
+        Raises:
+            StoreError: The database refused.
+        """
+        await self._keep(_Composed(group_id, text, instead_of))
+
+    async def _keep_all(self, wishes: Sequence[_Composed]) -> list[None]:
+        # Of two wishes for one group the first counts, as it would if they came one by one.
+        first = {wish.group_id: wish for wish in reversed(wishes)}
+        await self._database.write(
+            KEEP, [rows_value([wish.row() for wish in first.values()]), list(first)]
+        )
+        return [None] * len(wishes)

@@ -1,0 +1,170 @@
+"""Headers are only as good as the block that the verifier trusts: anybody can link others."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from receipt_bench import END, ReceiptBench, receipt_bench, rows, told
+
+from prover_framework.chain.headers import Header, StoredHeader
+from prover_framework.chain.simulated import BLOCKS_PER_HOUR, made_whole, simulate
+from prover_framework.receipts.checks import Check, CheckName, Outcome, Report
+
+HOURS = 4
+FIRST_HOUR = END - HOURS * 3600
+FIRST_NUMBER = 18_000_000
+
+# What is asked for: the hours without the outer ones, so that the chain goes on before and after.
+FIRST_USED, LAST_USED = BLOCKS_PER_HOUR, 3 * BLOCKS_PER_HOUR - 1
+PROOFS = {"twap": {"start_timestamp": FIRST_HOUR + 3600, "end_timestamp": END - 3600}}
+
+
+def chain(seed: int) -> list[StoredHeader]:
+    """Return whole headers that are linked and obey EIP-1559: somebody's chain."""
+    light = simulate(FIRST_HOUR, HOURS, first_number=FIRST_NUMBER, seed=seed)
+    return list(made_whole(light))
+
+
+REAL, FABRICATED = chain(1), chain(2)
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReceiptBench]:
+    """Those who follow the real chain."""
+    directory = tmp_path_factory.mktemp("honest")
+    with receipt_bench(directory, headers=REAL, plugins=["twap"], proofs=PROOFS) as bench:
+        yield bench
+
+
+@pytest.fixture(scope="module")
+def dishonest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReceiptBench]:
+    """Somebody who has made a chain of his own, and a receipt over it."""
+    directory = tmp_path_factory.mktemp("dishonest")
+    with receipt_bench(directory, headers=FABRICATED, plugins=["twap"], proofs=PROOFS) as bench:
+        yield bench
+
+
+def row(report: Report, check: CheckName) -> Check:
+    [found] = [row for row in report.checks if row.check is check]
+    return found
+
+
+def block_hash(stored: StoredHeader) -> str:
+    assert stored.header.block_hash is not None
+    return stored.header.block_hash
+
+
+@pytest.mark.parametrize("place", [LAST_USED, -1], ids=["the last", "a later one"])
+def test_hours_that_lead_to_a_trusted_block_are_the_chains(
+    honest: ReceiptBench, place: int
+) -> None:
+    report = honest.verify(honest.group, trusted_hash=block_hash(REAL[place]))
+    assert report.accepted, told(report)
+    found = row(report, CheckName.CHAIN)
+    assert (found.outcome, found.asked) == (Outcome.PASSED, True)
+    assert (
+        f"blocks {FIRST_NUMBER + FIRST_USED} to {REAL[place].header.number} are linked"
+        in found.reason
+    )
+    assert "the headers are linked to the trusted block" in report.strength
+    assert report.strength.endswith("On trust: the plugins that are installed here; the trusted "
+                                    "block.")  # fmt: skip
+
+
+def test_a_fabricated_chain_is_not_the_verifiers(
+    honest: ReceiptBench, dishonest: ReceiptBench
+) -> None:
+    """It links and obeys EIP-1559, the result follows from it, and its maker has signed it."""
+    own = dishonest.verify(dishonest.group, trusted_hash=block_hash(FABRICATED[-1]))
+    assert own.accepted, "to himself it is as good as can be"
+    report = honest.verify(dishonest.group, pinned=dishonest.verifier.pinned)
+    assert not report.accepted
+    assert "series.fees_hash: it is stated as" in told(report)
+    assert {check.check for check in rows(report)} == {CheckName.SERIES, CheckName.BLOCKS}
+
+
+def test_a_fabricated_chain_does_not_lead_to_a_real_block(
+    dishonest: ReceiptBench,
+) -> None:
+    """A verifier who takes the maker's headers, too, has a block that he trusts."""
+    report = dishonest.verify(dishonest.group, trusted_hash=block_hash(REAL[-1]))
+    assert not report.accepted
+    found = row(report, CheckName.CHAIN)
+    assert found.outcome is Outcome.NOT_POSSIBLE
+    assert "has no block of the trusted hash from block 18000300 on" in found.reason
+    assert "the headers are linked" not in report.strength
+    assert "that the verifier's headers are the chain's" in report.strength
+
+
+def test_a_block_before_the_end_says_nothing_of_what_follows(honest: ReceiptBench) -> None:
+    report = honest.verify(honest.group, trusted_hash=block_hash(REAL[LAST_USED - 1]))
+    assert not report.accepted
+    assert f"the trusted block is {FIRST_NUMBER + LAST_USED - 1}" in told(report)
+    assert "name a later one" in told(report)
+
+
+def test_without_a_trusted_block_nothing_is_followed(honest: ReceiptBench) -> None:
+    report = honest.verify(honest.group)
+    assert report.accepted
+    assert row(report, CheckName.CHAIN).outcome is Outcome.NOT_POSSIBLE
+    assert not honest.verify(honest.group, CheckName.CHAIN).accepted
+
+
+def test_a_stored_header_that_was_altered_is_named(honest: ReceiptBench) -> None:
+    database = honest.runtime.database
+    number = FIRST_NUMBER + FIRST_USED + 17
+    change = "UPDATE block_header SET base_fee_wei = base_fee_wei + ? WHERE number = ?"
+    honest.run(database.write(change, [1, number]))
+    try:
+        report = honest.verify(honest.group, trusted_hash=block_hash(REAL[-1]))
+    finally:
+        honest.run(database.write(change, [-1, number]))
+    assert not report.accepted
+    assert row(report, CheckName.CHAIN).outcome is Outcome.FAILED
+    assert str(number) in row(report, CheckName.CHAIN).reason
+
+
+def test_headers_without_their_bytes_can_not_be_followed(honest: ReceiptBench) -> None:
+    database = honest.runtime.database
+    number = FIRST_NUMBER + FIRST_USED + 17
+    (raw,) = honest.run(database.read("SELECT rlp FROM raw_header WHERE number = ?", [number]))
+    honest.run(database.write("DELETE FROM raw_header WHERE number = ?", [number]))
+    try:
+        report = honest.verify(honest.group, trusted_hash=block_hash(REAL[-1]))
+    finally:
+        honest.run(
+            database.write("INSERT INTO raw_header (number, rlp) VALUES (?, ?)", [number, raw[0]])
+        )
+    assert row(report, CheckName.CHAIN).outcome is Outcome.NOT_POSSIBLE
+    assert f"block {number} is not stored whole" in told(report)
+
+
+def test_a_receipt_over_whole_headers_names_their_hashes(honest: ReceiptBench) -> None:
+    provenance = honest.document("twap")["provenance"]
+    assert provenance["first_block_hash"] == block_hash(REAL[FIRST_USED])
+    assert provenance["last_block_hash"] == block_hash(REAL[LAST_USED])
+    document = honest.document("twap")
+    document["provenance"]["last_block_hash"] = block_hash(FABRICATED[0])
+    report = honest.verify(honest.sign(document))
+    assert not report.accepted
+    assert "last_block_hash: it is stated as" in told(report)
+
+
+def test_the_same_headers_give_the_same_statement_whatever_engine_or_source(
+    honest: ReceiptBench, tmp_path: Path, database_url: str
+) -> None:
+    """Whole headers or a file of fees, one database or another: what is claimed is the same."""
+    light = [stored.header for stored in REAL]
+    fees = [Header(h.number, h.timestamp, h.base_fee_wei) for h in light]
+    with receipt_bench(
+        tmp_path, headers=fees, plugins=["twap"], proofs=PROOFS, database_url=database_url
+    ) as other:
+        theirs, ours = other.document("twap"), honest.document("twap")
+        assert theirs["statement"] == ours["statement"]
+        assert theirs["provenance"]["first_block_hash"] is None
+        assert (theirs["provenance"]["verified"], ours["provenance"]["verified"]) == (False, True)
+        # Each is checked with what the other has.
+        assert honest.verify(other.group, pinned=other.verifier.pinned).accepted
+        report = other.verify(honest.group, pinned=honest.verifier.pinned)
+        assert report.accepted
+        assert "no hash to compare first_block_hash with" in told(report)

@@ -1,0 +1,262 @@
+"""The form of a receipt: one text for one content, and a clear refusal of everything else."""
+
+import json
+import math
+import pathlib
+import time
+from typing import Any
+
+import jsonschema
+import pytest
+import receipt_samples
+import rfc8785
+from hypothesis import given
+from hypothesis import strategies as st
+from receipt_bench import ReceiptBench, told
+
+from prover_framework.errors import NoExactForm, ReceiptError
+from prover_framework.receipts.canonical import canonical, digest_of
+from prover_framework.receipts.documents import (
+    MAX_DEPTH,
+    MAX_RECEIPT_BYTES,
+    content_of,
+    digest,
+    document_of,
+    dump_content,
+    dump_receipt,
+    read_content,
+    read_receipt,
+)
+from prover_framework.receipts.model import Receipt, Seal
+from prover_framework.receipts.schemas import FILES, schema_text
+from prover_framework.receipts.verification import MAX_HOURS, MAX_MEMBERS
+
+SEAL = Seal("wax", {"colour": "red"})
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def sample(**changes: Any) -> Receipt:
+    return receipt_samples.receipt(**changes)
+
+
+# One content, one text
+
+
+@given(json_values.filter(lambda value: _unicode(value)))
+def test_a_canonical_text_says_what_it_was_made_from(value: Any) -> None:
+    text = canonical(value)
+    assert text == rfc8785.dumps(value)
+    assert canonical(json.loads(text, parse_int=_number)) == text
+
+
+def _number(digits: str) -> int | float:
+    return int(digits) if abs(int(digits)) < 2**53 else float(digits)
+
+
+def _unicode(value: Any) -> bool:
+    return "\\ud" not in json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({"a": [1, {"b": 2**53}]}, r"a\[1\]\.b is an integer beyond 2\^53 - 1"),
+        ({"a": -(2**60)}, "a is an integer beyond"),
+        ({"a": math.nan}, "a is nan, which is no JSON number"),
+        ({"a": [math.inf]}, r"a\[0\] is inf"),
+        ({"a": "\ud800"}, "a is '.*ud800', which is not Unicode"),
+        ({"\ud800": 1}, "a key of the object is"),
+    ],
+)
+def test_what_has_no_canonical_text_is_named(value: Any, said: str) -> None:
+    with pytest.raises(NoExactForm, match=said):
+        canonical(value)
+
+
+def test_a_digest_is_what_the_documentation_says() -> None:
+    from hashlib import sha256
+
+    receipt = sample()
+    text = json.dumps(content_of(receipt), sort_keys=True, separators=(",", ":"))
+    assert digest(receipt) == sha256(b"prover-framework/digest/1\0" + text.encode()).digest()
+    assert digest(receipt) == digest_of(content_of(receipt))
+
+
+def test_digests_do_not_change_from_release_to_release() -> None:
+    # Every seal that was ever made stands for these digits.
+    assert digest(sample()).hex() == (
+        "3a6cc74bd80b09bad077139f24bf5c9f12c98a038cf5fd75bb73d4aa32d61436"
+    )
+
+
+def test_seals_do_not_move_the_digest() -> None:
+    sealed = Receipt(statement=sample().statement, provenance=sample().provenance, seals=(SEAL,))
+    assert digest(sealed) == digest(sample())
+    assert dump_receipt(sealed) != dump_receipt(sample())
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_floats_of_any_size_come_back(number: float) -> None:
+    receipt = sample(result={"seconds": number})
+    again = read_receipt(dump_receipt(receipt))
+    assert digest(again) == digest(receipt)
+    assert isinstance(again, Receipt)
+    assert again.statement.result["seconds"] == number
+
+
+def test_what_is_stored_comes_back_with_its_seals() -> None:
+    receipt = sample(result={"seconds": 1e300, "text": "é"})
+    again = read_content(dump_content(receipt), (SEAL,))
+    assert (again.statement, again.provenance) == (receipt.statement, receipt.provenance)
+    assert again.seals == (SEAL,)
+
+
+def test_a_result_that_is_too_large_has_no_receipt() -> None:
+    with pytest.raises(NoExactForm, match="the result is too large"):
+        dump_content(sample(result={"seconds": "x" * MAX_RECEIPT_BYTES}))
+
+
+def test_the_order_and_the_spaces_of_a_text_do_not_matter() -> None:
+    document = document_of(sample())
+    spaced = json.dumps(dict(reversed(document.items())), indent=3).encode()
+    assert read_receipt(spaced) == sample()
+
+
+# Everything else
+
+
+def changed(path: str, value: Any) -> bytes:
+    document: Any = json.loads(dump_receipt(sample()))
+    *parents, last = path.split(".")
+    place = document
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "the receipt is not JSON"),
+        (b"\xff", "the receipt is not UTF-8"),
+        (b"[]", "a receipt is an object, and this is an array"),
+        (b"{}", "format: is null, and this version reads prover-framework/receipt/1 and"),
+        (b'{"format": "prover-framework/receipt/2"}', "format: is the string 'prover-framework/re"),
+        (b'{"format": "prover-framework/receipt/1"}', "statement: is required; provenance: is req"),
+        (b'{"a": NaN}', "NaN is not a JSON number"),
+        (b'{"a": 1e999}', "is too large"),
+        (b'{"a": 1, "a": 2}', "'a' appears twice"),
+        (b'{"a": 9007199254740993}', "'a' is the integer 9007199254740993, which JSON numbers can"),
+        (b'{"a": ' + b"9" * 400 + b"}", "JSON numbers can not hold exactly"),
+        (b"[" * 100_000, "nested too deep"),
+        (b'{"a":' * 40 + b"1" + b"}" * 40, f"nested deeper than {MAX_DEPTH} levels"),
+        (b" " * (10 * 2**20), "10,485,760 bytes; no receipt has more than 2,097,152"),
+        (changed("statement.chain_id", 1.5), "statement.chain_id: must be an integer"),
+        (changed("statement.chain_id", value=True), "statement.chain_id: must be an integer"),
+        (changed("statement.simulated", 0), "statement.simulated: must be true or false"),
+        (changed("statement.proof_type", "T W"), "statement.proof_type: must match"),
+        (changed("statement.series.first_hour", 7), "first_hour: must be a whole hour, got 7"),
+        (changed("statement.series.hours", 3), "statement.series.hours: must be the 2 from"),
+        (changed("statement.series.fees_hash", [1]), "statement.series.fees_hash: "),
+        (changed("statement.series.kind", "daily"), "statement.series.kind: must be one of"),
+        (changed("statement.range", {}), "statement.range.start_timestamp: is required"),
+        (changed("statement.result", []), "statement.result: must be an object"),
+        (changed("statement.added", 1), "'added': is unknown"),
+        (changed("provenance.first_block_hash", "0x1"), "provenance.first_block_hash: must match"),
+        (changed("seals", [{}]), "seals[0].kind: is required"),
+        (changed("seals", [{"kind": 5}]), "seals[0].kind: must be a string"),
+        (changed("seals", [{"kind": "A"}]), "seals[0].kind: must match"),
+        (changed("seals", [{"kind": "a"}, {"kind": "a"}]), "seals: there are two of one kind"),
+        (changed("seals", 5), "seals: must be an array"),
+    ],
+)
+def test_what_is_no_receipt_is_refused_with_the_reason(body: bytes, said: str) -> None:
+    with pytest.raises(ReceiptError) as refused:
+        read_receipt(body)
+    assert said in str(refused.value)
+    assert len(str(refused.value)) < 10_000
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_refused_or_read(body: bytes) -> None:
+    with pytest.raises(ReceiptError):
+        read_receipt(body)
+
+
+@given(json_values)
+def test_any_json_is_refused_or_read(value: Any) -> None:
+    with pytest.raises(ReceiptError):
+        read_receipt(json.dumps(value).encode())
+
+
+def test_hostile_receipts_are_refused_before_any_work(bench: ReceiptBench) -> None:
+    far = bench.document("twap")
+    series, hours = far["statement"]["series"], MAX_HOURS + 1
+    series["hours"], series["last_hour"] = hours, series["first_hour"] + (hours - 1) * 3600
+    crowd = bench.document()
+    crowd["receipts"] *= MAX_MEMBERS
+    deep = b'{"a":' * 50_000
+    cases = (
+        (json.dumps(far).encode(), f"series.hours: {hours:,} are more than are checked"),
+        (json.dumps(crowd).encode(), f"are more than a group has ({MAX_MEMBERS})"),
+        (deep, "nested too deep"),
+        (b"x" * 10 * 2**20, "no receipt has more than"),
+        (bench.group.replace(b"1440", b"NaN", 1), "NaN is not a JSON number"),
+    )
+    for body, said in cases:
+        began = time.process_time()
+        report = bench.verify(body)
+        assert time.process_time() - began < 1.0
+        assert not report.accepted
+        [row] = report.checks
+        assert said in row.reason
+        assert report.strength == "Worth nothing: the check form failed."
+
+
+def test_what_a_stranger_wrote_is_shown_in_plain_ascii_and_short(bench: ReceiptBench) -> None:
+    document = bench.document("twap")
+    nasty = "\x1b[2J\u202e" + "x" * 100_000
+    document["statement"] |= {"method_version": nasty, "generator": nasty, "seed_derivation": nasty}
+    shown = told(bench.verify(document))
+    assert shown.isascii()
+    assert "\x1b" not in shown
+    assert len(shown) < 5_000
+
+
+# The schema in the repository
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_schema_files_are_those_of_the_types(name: str) -> None:
+    from prover_framework.receipts import schemas
+
+    folder = schemas.__spec__.origin
+    assert folder is not None
+    written = (pathlib.Path(folder).parent / name).read_text()
+    assert written == schema_text(FILES[name]), "make schemas"
+
+
+@pytest.mark.parametrize("proof_type", ["twap", "max_return", "reserve_price", None])
+def test_receipts_obey_the_schema(bench: ReceiptBench, proof_type: str | None) -> None:
+    name = "composed-receipt-1.schema.json" if proof_type is None else "receipt-1.schema.json"
+    schema = json.loads(schema_text(FILES[name]))
+    checker = jsonschema.Draft202012Validator(schema)
+    checker.check_schema(schema)
+    document = bench.document(proof_type)
+    checker.validate(document)
+    del document["seals"][0]["signature"]
+    assert not checker.is_valid(document)
+    document["seals"] = [{"kind": "wax", "colour": "red"}]
+    checker.validate(document)
+    document["statement"]["added"] = 1
+    assert not checker.is_valid(document)
