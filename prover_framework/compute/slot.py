@@ -48,9 +48,20 @@ ONE_THREAD = {
     "VECLIB_MAXIMUM_THREADS": "1",
 }
 
-# What a plugin needs to know of the environment is what Python needs; credentials of the service
-# are not for it.
-PASSED_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV")
+# What a plugin needs to know of the environment is what Python needs, and what tells numerical
+# libraries about the processor where they find out wrongly; credentials of the service are not for
+# it.
+PASSED_VARIABLES = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+    "NPY_DISABLE_CPU_FEATURES",
+    "OPENBLAS_CORETYPE",
+)
 
 # A process that has died can have sent its reply before; reading that takes no time.
 LAST_WORDS_SECONDS = 1.0

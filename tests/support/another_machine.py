@@ -4,21 +4,32 @@ The tests start this file as a program, with the interpreter and the environment
 reads one JSON document and writes another, both of the classes below.
 """
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import scipy
 from attrs import field, frozen
+from receipt_bench import ReceiptBench, receipt_bench
 
-from prover_framework import HOUR_SECONDS, HourlySeries, Inputs, Verdict, plugins
+from prover_framework import HourlySeries
+from prover_framework.compute.slot import Slot
 from prover_framework.jsontext import Json, dump_json, parse_json
-from prover_framework.testing.compute import task_for
+from prover_framework.plugins import installed, load
+from prover_framework.receipts.checks import Report
+from prover_framework.receipts.verification import Verifier
+from prover_framework.runtime import open_runtime
+from prover_framework.settings import Settings
+from prover_framework.store.headers import ChainFacts
+from prover_framework.testing import headers_of
 from prover_framework.wire import structure, unstructure
 
 T = TypeVar("T")
@@ -29,19 +40,8 @@ SECONDS = 100
 # What chooses the instructions of numpy and of its linear algebra.
 CHOOSING = ("NPY_DISABLE_CPU_FEATURES", "OPENBLAS_CORETYPE")
 
-# What all machines make; other proof types may be installed beside them.
-PROOFS = ("max_return", "reserve_price", "twap")
-
 # Counters of the stream whose draws are compared, and words of each: some thousand normals.
 DRAWN = (16, 700)
-
-
-@frozen(kw_only=True)
-class Proof:
-    """A computed proof; the result is in its JSON form."""
-
-    seed: str
-    result: dict[str, Any]
 
 
 @frozen(kw_only=True)
@@ -52,34 +52,35 @@ class Made:
         numpy: Version of numpy.
         scipy: Version of scipy.
         features: Features of the processor that numpy makes use of, beyond the least.
-        draws: Digest of draws from the seed of the proof that draws.
-        proofs: By proof type.
+        draws: Digest of draws from the seed of the reserve price.
+        receipt: The receipt of a group of the three proofs, in its JSON form.
     """
 
     numpy: str
     scipy: str
     features: list[str]
     draws: str
-    proofs: dict[str, Proof]
+    receipt: dict[str, Any]
+
+    def proof(self, name: str) -> dict[str, Any]:
+        """Return the receipt of one proof."""
+        receipts: list[dict[str, Any]] = self.receipt["receipts"]
+        return next(r for r in receipts if r["statement"]["proof_type"] == name)
 
 
 @frozen
 class Question:
-    """Hours, and what was made of them, under names; None if it is asked to make something."""
+    """Hours, and receipts of them under names; None where they are to be made."""
 
     series: HourlySeries
-    claimed: dict[str, Made] | None = None
-
-
-# By the name of what is judged, and by proof type.
-Verdicts = dict[str, dict[str, Verdict]]
+    claimed: dict[str, dict[str, Any]] | None = None
 
 
 @frozen
 class Judged:
-    """What a machine says to what others made."""
+    """What a machine says to receipts, by their names."""
 
-    verdicts: Verdicts
+    reports: dict[str, Report]
 
 
 @frozen
@@ -90,12 +91,12 @@ class Machine:
     settings: Mapping[str, str] = field(factory=dict)
 
     def make(self, series: HourlySeries) -> Made:
-        """Return what it makes of some hours, which are its proofs' whole range."""
+        """Return what it makes of some hours."""
         return self._run(Question(series), Made)
 
-    def judge(self, series: HourlySeries, claimed: dict[str, Made]) -> Verdicts:
-        """Return what it says to what others made of some hours."""
-        return self._run(Question(series, claimed), Judged).verdicts
+    def judge(self, series: HourlySeries, claimed: dict[str, dict[str, Any]]) -> dict[str, Report]:
+        """Return what it says to receipts, where these are the hours of its headers."""
+        return self._run(Question(series, claimed), Judged).reports
 
     def _run(self, question: Question, answer: type[T]) -> T:
         inherited = {k: v for k, v in os.environ.items() if k not in CHOOSING}
@@ -117,56 +118,54 @@ def processor_features() -> list[str]:
 
 
 def _make(series: HourlySeries) -> Made:
-    proofs = {}
-    for name, proof, parameters in _proofs_over(series):
-        task = task_for(proof, parameters, series)
-        result = proof.compute(parameters, task.inputs, bytes.fromhex(task.seed))
-        proofs[name] = Proof(seed=task.seed, result=cast(dict[str, Any], unstructure(result)))
-    return Made(
-        numpy=np.__version__,
-        scipy=scipy.__version__,
-        features=processor_features(),
-        draws=_draws(bytes.fromhex(proofs["reserve_price"].seed)),
-        proofs=proofs,
-    )
-
-
-def _judge(series: HourlySeries, claimed: dict[str, Made]) -> Judged:
-    verdicts: Verdicts = {name: {} for name in claimed}
-    for name, proof, parameters in _proofs_over(series):
-        seed = bytes.fromhex(task_for(proof, parameters, series).seed)
-        for maker, made in claimed.items():
-            result = structure(made.proofs[name].result, proof.proof_type.result)
-            verdicts[maker][name] = proof.verify(parameters, Inputs(series), seed, result)
-    return Judged(verdicts)
-
-
-def _proofs_over(series: HourlySeries) -> Iterator[tuple[str, plugins.ProofHooks, Any]]:
-    """Yield the proofs with parameters whose range is that of the hours."""
-    loaded = plugins.load(plugins.installed(), strict=True)
-    for name in PROOFS:
-        proof = loaded.for_type(name)
-        yield (
-            name,
-            proof,
-            proof.proof_type.parameters(
-                start_timestamp=series.first_hour, end_timestamp=series.last_hour + HOUR_SECONDS
-            ),
+    with (
+        TemporaryDirectory(prefix="prover-machine-") as directory,
+        receipt_bench(Path(directory), headers=headers_of(series)) as bench,
+    ):
+        return Made(
+            numpy=np.__version__,
+            scipy=scipy.__version__,
+            features=processor_features(),
+            draws=_draws(bench),
+            receipt=bench.document(),
         )
 
 
-def _draws(seed: bytes) -> str:
+def _draws(bench: ReceiptBench) -> str:
     from prover_reserve_price import randomness
 
+    seed = bytes.fromhex(bench.document("reserve_price")["statement"]["seed"])
     words = randomness.words(randomness.key_from_seed(seed), 0, *DRAWN)
     drawn = (words, randomness.normals(words), randomness.events(words, 0.1))
     return sha256(b"".join(array.tobytes() for array in drawn)).hexdigest()
 
 
+async def _judge(series: HourlySeries, claimed: dict[str, dict[str, Any]]) -> Judged:
+    plugins = load(installed(), strict=True)
+    with TemporaryDirectory(prefix="prover-machine-") as directory:
+        settings = Settings(data_dir=Path(directory))
+        async with open_runtime(settings, plugins) as runtime:
+            await runtime.headers.import_headers(
+                headers_of(series),
+                ChainFacts(series.chain_id, simulated=series.simulated, source="a test"),
+            )
+            verifier = Verifier(settings=settings, plugins=plugins, headers=runtime.headers)
+            slot = Slot()
+            try:
+                return Judged(
+                    {
+                        name: await verifier.verify(json.dumps(receipt).encode(), slot=slot)
+                        for name, receipt in claimed.items()
+                    }
+                )
+            finally:
+                await slot.kill()
+
+
 def _answer(question: Question) -> Json:
     if question.claimed is None:
         return unstructure(_make(question.series))
-    return unstructure(_judge(question.series, question.claimed))
+    return unstructure(asyncio.run(_judge(question.series, question.claimed)))
 
 
 if __name__ == "__main__":
