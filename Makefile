@@ -114,6 +114,7 @@ $(VERSIONS)-%/.ready: plugins/reserve_price/pyproject.toml | $(VENV)/.dev
 	paths='import sysconfig; print(sysconfig.get_path("purelib"))'; \
 	  echo "import site; site.addsitedir('$$($(BIN)/python -c "$$paths")')" \
 	  > "$$($(@D)/bin/python -c "$$paths")/shared.pth"
+	@touch $@
 
 $(PEERS)/.ready: benchmarks/peers-requirements.txt
 	$(PYTHON) -m venv --clear $(PEERS)
