@@ -31,9 +31,11 @@ class DeadBench:
         await self.queue.send([outgoing(text, queue=queue) for text in texts])
         left = set(texts)
         while left:
-            for message in await receive(self.queue, name=queue, wait_seconds=1):
-                await self.queue.bury(message, f"no sense in {message.body}")
-                left.remove(message.body)
+            taken = await receive(self.queue, name=queue, wait_seconds=1)
+            await asyncio.gather(
+                *(self.queue.bury(message, f"no sense in {message.body}") for message in taken)
+            )
+            left -= {message.body for message in taken}
 
     async def seen(self, *, queue: str = "default", limit: int = 100) -> list[Letter]:
         """Return the dead letters as another process sees them."""

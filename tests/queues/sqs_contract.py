@@ -13,10 +13,10 @@ from sqs_server import SqsEmulator
 from test_contract import Bench, QueueContract, bodies, outgoing, receive
 
 from prover_framework.queues import sqs_dead
-from prover_framework.queues.sqs import REASON_ATTRIBUTE, SqsQueue, open_queue
+from prover_framework.queues.sqs import REASON_ATTRIBUTE, SqsQueue
 from prover_framework.queues.sqs_admin import create_queue
 from prover_framework.queues.sqs_client import open_client
-from prover_framework.queues.sqs_dead import open_dead_letters
+from prover_framework.queues.sqs_dead import SqsDeadLetters
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -26,6 +26,9 @@ NAMES = itertools.count()
 
 # SQS's longest poll, for waits that something else has to end.
 LONG_SECONDS = 20.0
+
+# Making a client costs more than most tests: each has two, for all that they do.
+CONNECTIONS = 32
 
 # Ends a poll that nobody waits for any more.
 WAKE_UP = "wake up"
@@ -103,7 +106,7 @@ class SqsContract(QueueContract, DeadLettersContract):
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[Bench]:
-        async with open_client(2) as client:
+        async with open_client(CONNECTIONS) as client, open_client(CONNECTIONS) as another:
             default, dead_url = await new_queue(client, dead_letters=True, fifo=self.fifo)
             large, _ = await new_queue(client, fifo=self.fifo)
             urls = {"default": default, "large": large}
@@ -118,27 +121,25 @@ class SqsContract(QueueContract, DeadLettersContract):
                     for letter in await take_raw(client, dead_url)
                 ]
 
-            # Some tests have several receives wait at a time.
-            async with open_queue(urls, polls=4) as queue, open_queue(urls, polls=4) as other:
-                yield Bench(queue, other, time_passes, dead)
-                await _end_polls(queue, other)
+            queue, other = SqsQueue(client, urls), SqsQueue(another, urls)
+            yield Bench(queue, other, time_passes, dead)
+            await _end_polls(queue, other)
+            await queue.close()
+            await other.close()
 
     def open_dead(self, directory: Path) -> AbstractAsyncContextManager[DeadBench]:  # noqa: ARG002
         return self._open_dead()
 
     @asynccontextmanager
     async def _open_dead(self) -> AsyncIterator[DeadBench]:
-        async with open_client(2) as client:
+        async with open_client(CONNECTIONS) as client, open_client(CONNECTIONS) as another:
             urls = {
                 name: (await new_queue(client, dead_letters=True, fifo=self.fifo))[0]
                 for name in ("default", "large")
             }
-        async with (
-            open_queue(urls) as queue,
-            open_dead_letters(urls) as dead,
-            open_dead_letters(urls) as other,
-        ):
-            yield DeadBench(queue, dead, other)
+            queue = SqsQueue(client, urls)
+            yield DeadBench(queue, SqsDeadLetters(client, urls), SqsDeadLetters(another, urls))
+            await queue.close()
 
     def test_letters_that_somebody_holds_are_invisible_to_others(self, tmp_path: Path) -> None:
         async def scenario(bench: DeadBench) -> None:
