@@ -47,6 +47,9 @@ LONG_AFTER_SECONDS = 10**6
 
 S = JobState
 
+# The rules that write under a lease.
+WRITES = ("extend", "give_back", "succeed", "fail", "retry", "wait")
+
 
 @define
 class Model:
@@ -108,12 +111,12 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     def _hear(self, transitions: Sequence[Transition]) -> None:
         for transition in transitions:
-            if self.looking:
-                # Whoever is told may look: the change is committed.
-                state = "SELECT state FROM job WHERE id = ?"
-                (seen,) = self.looking.execute(state, [transition.job.id]).fetchone()
-                assert seen == transition.job.state
             self.told.setdefault(transition.job.id, []).append(transition)
+        if self.looking:
+            # Whoever is told may look: the change is committed.
+            for job_id, state in {t.job.id: t.job.state for t in transitions}.items():
+                query = "SELECT state FROM job WHERE id = ?"
+                assert self.looking.execute(query, [job_id]).fetchone() == (state,)
 
     # Accepting
 
@@ -196,7 +199,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         return multiple(*(answer.lease for answer in taken))
 
     @rule(lease=leases, seconds=st.sampled_from([1.0, 10.0]))
-    def extend(self, lease: Lease, seconds: float) -> None:
+    def extend(self, lease: Lease, seconds: float = 1.0) -> None:
         lost = self.runner.run(self.store.extend([lease], lease_seconds=seconds))
         model = self._holder(lease)
         assert lost == ([] if model else [lease])
@@ -223,7 +226,7 @@ class JobStoreMachine(RuleBasedStateMachine):
             model.move(S.FAILED)
 
     @rule(lease=leases, jitter=st.sampled_from([0.0, 0.75]))
-    def retry(self, lease: Lease, jitter: float) -> None:
+    def retry(self, lease: Lease, jitter: float = 0.0) -> None:
         failure = Failure("compute_raised", "why")
         if model := self._write(lease, self.store.retry(lease, failure, jitter=jitter)):
             model.failures += 1
@@ -318,12 +321,42 @@ class JobStoreMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
-    @rule(lease=leases, milliseconds=st.integers(-1, 1))
-    def time_passes_to_the_edge(self, lease: Lease, milliseconds: int) -> None:
-        """Let time pass until just before, at or after the end of a lease or of a job's rest."""
-        model = self.models[lease.job_id]
-        edge = model.until if model.state is S.RUNNING else model.not_before
+    @rule(
+        target=leases,
+        pick=st.integers(0, 9),
+        milliseconds=st.integers(-1, 1),
+        write=st.sampled_from(WRITES),
+    )
+    def write_at_the_edge(self, pick: int, milliseconds: int, write: str) -> Any:
+        """Let time pass until just before, at or after the end of a job's lease, and write."""
+        model = self._running(pick)
+        assert model.lease
+        lease = model.lease
+        self.clock.ms = max(self.now, model.until + milliseconds)
+        getattr(self, write)(lease)
+        return lease
+
+    def _running(self, pick: int) -> Model:
+        """Return a job that a worker has; it is taken, and submitted, if there is none."""
+        running = [model for model in self.models.values() if model.lease]
+        if not running:
+            now = [
+                m for m in self.models.values() if m.state in TAKEABLE and m.not_before <= self.now
+            ]
+            if not now:
+                self._submit(1, 0)
+                now = list(self.models.values())[-1:]
+            self.take(now[pick % len(now)].id, 1, 10.0)
+            running = [model for model in self.models.values() if model.lease]
+        return running[pick % len(running)]
+
+    @rule(job_id=jobs, milliseconds=st.integers(-1, 1))
+    def sweep_at_the_edge(self, job_id: str, milliseconds: int) -> None:
+        """Let time pass until just before, at or after the end of a lease or a rest, and sweep."""
+        model = self.models[job_id]
+        edge = model.until if model.lease else model.not_before
         self.clock.ms = max(self.now, edge + milliseconds)
+        self.sweep()
 
     def _group(self, job_id: str) -> list[Model]:
         group = self.models[job_id].group
