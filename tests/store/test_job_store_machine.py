@@ -498,7 +498,7 @@ def test_any_order_of_events_keeps_every_job(database_url: str) -> None:
     run_state_machine_as_test(
         JobStoreMachine,
         settings=settings(
-            max_examples=60,
+            max_examples=40,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,
