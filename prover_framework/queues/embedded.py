@@ -10,6 +10,7 @@ from prover_framework.coalesce import Coalescer
 from prover_framework.errors import StoreError
 from prover_framework.queues.base import Outgoing, Received, SendFailure
 from prover_framework.store.database import Database
+from prover_framework.store.engine import storable
 from prover_framework.store.models import DeadLetter, QueueMessage
 
 # How often a waiting receive asks whether another process has committed something. The question
@@ -102,7 +103,7 @@ class EmbeddedQueue:
                 await DeadLetter.create(
                     queue=message.queue,
                     body=message.body,
-                    reason=reason,
+                    reason=storable(reason),
                     died_at=now,
                     using_db=connection,
                 )

@@ -140,3 +140,8 @@ class Engine(Protocol):
 def rows_value(values: Sequence[Mapping[str, object]]) -> str:
     """Return rows in the form that ``ROWS(?)`` takes."""
     return json.dumps(values)
+
+
+def storable(text: str) -> str:
+    """Return a text as both engines can keep it: without NUL, and Unicode throughout."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

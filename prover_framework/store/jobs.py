@@ -17,7 +17,7 @@ from prover_framework.coalesce import Coalescer
 from prover_framework.errors import GroupNotFound, LeaseLost
 from prover_framework.jobs import FINAL, JobState, RetryPolicy
 from prover_framework.store.database import Database
-from prover_framework.store.engine import Connection, Row, rows_value
+from prover_framework.store.engine import Connection, Row, rows_value, storable
 from prover_framework.store.job_statements import (
     ADOPT,
     CANCEL,
@@ -495,7 +495,7 @@ class JobStore:
         Raises:
             LeaseLost: The lease was no longer held; nothing was stored.
         """
-        await self._end_lease(lease, FAIL, failure.code, _storable(failure.message))
+        await self._end_lease(lease, FAIL, failure.code, storable(failure.message))
 
     async def retry(self, lease: Lease, failure: Failure, *, jitter: float) -> float | None:
         """Count a failed computation, and queue the job again while its budget lasts.
@@ -663,7 +663,7 @@ class JobStore:
                 job.attempts,
                 job.failures,
                 job.error_code,
-                _storable(job.error_message or ""),
+                storable(job.error_message or ""),
                 job.data_deadline,
                 job.not_before,
                 due_at,
@@ -688,11 +688,6 @@ def _states(rows: Sequence[Row]) -> dict[str, JobState]:
 
 def _expired(job: StoredJob, now: int) -> bool:
     return job.state is JobState.RUNNING and job.lease_until is not None and job.lease_until <= now
-
-
-def _storable(text: str) -> str:
-    """Return a text as both engines can keep it: without NUL, and Unicode throughout."""
-    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
 def _lost(lease: Lease) -> LeaseLost:

@@ -72,6 +72,18 @@ class DeadLettersContract:
 
         self.run_dead(tmp_path, scenario)
 
+    def test_a_reason_may_quote_anything(self, tmp_path: Path) -> None:
+        async def scenario(bench: DeadBench) -> None:
+            await bench.queue.send([outgoing("a")])
+            (message,) = await receive(bench.queue, wait_seconds=5)
+            await bench.queue.bury(message, "no \x00 nor \ud800 in \u00e4 \U0001f600")
+            (letter,) = await bench.seen()
+            assert letter.reason is not None
+            assert letter.reason.startswith("no \ufffd nor ")
+            assert letter.reason.endswith(" in \u00e4 \U0001f600")
+
+        self.run_dead(tmp_path, scenario)
+
     def test_looking_changes_nothing(self, tmp_path: Path) -> None:
         async def scenario(bench: DeadBench) -> None:
             await bench.die(*map(str, range(25)))
