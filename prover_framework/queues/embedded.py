@@ -1,4 +1,9 @@
-"""A queue that is a table in the embedded database: nothing to install, nothing to configure."""
+"""A queue that is a table in the same database: nothing to install, nothing to configure.
+
+Receivers that wait are woken by what their own process sends. What other processes send they find
+by looking: on SQLite 25 ms later at the most, on PostgreSQL, which keeps no mark of changes, and
+for messages that become visible by time alone, a quarter of a second later.
+"""
 
 import asyncio
 import secrets
@@ -149,9 +154,12 @@ class EmbeddedQueue:
                 return []
         async with self._database.transaction() as connection:
             now = await self._database.now_ms(connection)
+            # Of two receivers each takes what the other has not locked. SQLite locks no rows: there
+            # nobody else writes meanwhile.
             rows = (
                 await QueueMessage.filter(queue=queue, visible_at__lte=now)
                 .using_db(connection)
+                .select_for_update(skip_locked=True)
                 .order_by("visible_at", "id")
                 .limit(limit)
             )

@@ -277,18 +277,20 @@ class QueueContract:
 
 
 class TestEmbedded(QueueContract):
-    """The queue that is a table, on a clock that the test owns."""
+    """The queue that is a table, on each engine, on a clock that the test owns."""
+
+    @pytest.fixture(autouse=True)
+    def database(self, database_url: str) -> None:
+        self.url = database_url
 
     @asynccontextmanager
-    async def _open(self, directory: Path) -> AsyncIterator[Bench]:
-        path = directory / "prover.sqlite3"
-        clock = ManualClock()
+    async def _open(self) -> AsyncIterator[Bench]:
+        url, clock = self.url, ManualClock()
 
         async def time_passes(seconds: float) -> None:
             clock.ms += round(seconds * 1000)
 
-        async with Database(path, clock=clock) as database, Database(path, clock=clock) as another:
-            await database.migrate()
+        async with Database(url, clock=clock) as database, Database(url, clock=clock) as another:
             queue, other = EmbeddedQueue(database), EmbeddedQueue(another)
 
             async def dead() -> list[tuple[str, str]]:
@@ -300,8 +302,8 @@ class TestEmbedded(QueueContract):
             await queue.close()
             await other.close()
 
-    def open(self, directory: Path) -> AbstractAsyncContextManager[Bench]:
-        return self._open(directory)
+    def open(self, directory: Path) -> AbstractAsyncContextManager[Bench]:  # noqa: ARG002
+        return self._open()
 
     def test_messages_come_in_the_order_of_sending(self, tmp_path: Path) -> None:
         async def scenario(bench: Bench) -> None:
@@ -309,6 +311,19 @@ class TestEmbedded(QueueContract):
                 await bench.queue.send([outgoing(f"{n:02}") for n in range(start, start + 10)])
             got = [m.body for _ in range(6) for m in await receive(bench.queue, limit=5)]
             assert got == [f"{n:02}" for n in range(30)]
+
+        self.run(tmp_path, scenario)
+
+    def test_receivers_that_look_at_once_share_what_there_is(self, tmp_path: Path) -> None:
+        async def scenario(bench: Bench) -> None:
+            await bench.queue.send([outgoing(f"{n:02}") for n in range(40)])
+            got: list[Received] = []
+            while len(got) < 40:
+                parts = await asyncio.gather(
+                    *(receive(queue, limit=3) for queue in (bench.queue, bench.other) * 4)
+                )
+                got.extend(message for part in parts for message in part)
+            assert bodies(got) == [f"{n:02}" for n in range(40)], "none of them came twice"
 
         self.run(tmp_path, scenario)
 
