@@ -52,6 +52,9 @@ from typing import ClassVar, Self
 
 from attrs import frozen
 
+# What a plugin raises or returns may be of any size; what is told of it is one short line.
+MAX_LINE_LENGTH = 500
+
 
 class ProverError(Exception):
     """Something the framework can explain."""
@@ -381,3 +384,20 @@ class ResultInvalid(ComputeError):
     """The plugin returned something that is not its declared result."""
 
     code = "result_invalid"
+
+
+def told(error: BaseException) -> str:
+    """Tell somebody else's exception in one short line, even one whose text can not be had."""
+    try:
+        # Validators of attrs hand on their field and value beside the message.
+        validated = isinstance(error, ValueError) and len(error.args) > 1
+        text = str(error.args[0]) if validated else str(error)
+    except Exception:
+        text = "(its text can not be shown)"
+    return one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
+def one_line(text: str) -> str:
+    """Put somebody else's text into one line of bounded length."""
+    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]}..."

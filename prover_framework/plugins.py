@@ -18,7 +18,7 @@ import pluggy
 from attrs import field, frozen
 
 from prover_framework import hookspecs
-from prover_framework.errors import PluginError, Problem, ProofError
+from prover_framework.errors import PluginError, Problem, ProofError, one_line, told
 from prover_framework.jobs import JobChange
 from prover_framework.model import (
     API_VERSION,
@@ -47,9 +47,6 @@ OF_ONE_SEAL = frozenset({"make_seal", "check_seal"})
 
 # The kind of seal that the framework makes itself.
 SIGNATURE = "ed25519"
-
-# What a plugin raises or returns may be of any size; the reason shown for it is one short line.
-MAX_REASON_LENGTH = 500
 
 
 @frozen
@@ -111,6 +108,10 @@ class _Hooks:
         """Versions of the plugin's distribution and of what it depends on, by name."""
         return software_of(self.candidate.distribution)
 
+    def implements(self, hook: str) -> bool:
+        """Whether the plugin has a hook; what has not been implemented is not the plugin's code."""
+        return bool(self._callers[hook].get_hookimpls())
+
     def _call(self, hook: str, **arguments: object) -> object:
         try:
             return self._callers[hook](**arguments)
@@ -119,7 +120,7 @@ class _Hooks:
         except BaseException as error:
             # A hook that calls sys.exit() may not end the service. Nobody else's wish is caught
             # here: hooks return at once, and in a service signals arrive in the event loop.
-            raise self._misbehaved(hook, f"raised {_told(error)}") from error
+            raise self._misbehaved(hook, f"raised {told(error)}") from error
 
     def _misbehaved(self, hook: str, how: str) -> PluginError:
         return PluginError(f"plugin {self.candidate.name}: its hook {hook} {how}")
@@ -269,7 +270,7 @@ class Observer(_Hooks):
         try:
             answers = self._call("job_changed", change=change)
         except ProofError as error:
-            raise self._misbehaved("job_changed", f"raised {_told(error)}") from error
+            raise self._misbehaved("job_changed", f"raised {told(error)}") from error
         if answers:
             raise self._misbehaved("job_changed", f"returned {_shown(answers)}, not None")
 
@@ -507,7 +508,7 @@ def _survive(work: Callable[[], T]) -> T:
     except BaseException as error:
         if interrupted.is_set():
             raise
-        raise _Failed(_told(error)) from None
+        raise _Failed(told(error)) from None
     finally:
         if watching and signal.getsignal(signal.SIGINT) is note:
             signal.signal(signal.SIGINT, previous)
@@ -523,27 +524,11 @@ def _where(claimed: object, again: object) -> str:
     return ""
 
 
-def _told(error: BaseException) -> str:
-    """Tell an exception in one line, even one whose text can not be had."""
-    try:
-        # Validators of attrs hand on their field and value beside the message.
-        validated = isinstance(error, ValueError) and len(error.args) > 1
-        text = str(error.args[0]) if validated else str(error)
-    except Exception:
-        text = "(its text can not be shown)"
-    return _line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
-
-
 def _shown(value: object) -> str:
     try:
-        return _line(repr(value))
+        return one_line(repr(value))
     except Exception:
         return f"a {type(value).__name__}"
-
-
-def _line(text: str) -> str:
-    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
-    return line if len(line) <= MAX_REASON_LENGTH else f"{line[:MAX_REASON_LENGTH]}..."
 
 
 def _unfit(proof_type: object, hooks: Collection[str]) -> str | None:
@@ -561,7 +546,7 @@ def _unfit(proof_type: object, hooks: Collection[str]) -> str | None:
         try:
             require_form(cls)
         except TypeError as error:
-            return f"its {what} class can not be read from JSON: {_line(str(error))}"
+            return f"its {what} class can not be read from JSON: {one_line(str(error))}"
     if proof_type.name == GROUP_ID_KEY:
         return f"{GROUP_ID_KEY} is no name for a proof type: requests have the group's id there"
     if "compute" not in hooks:

@@ -4,6 +4,7 @@ from typing import Any, cast
 
 from attrs import frozen
 
+from prover_framework.asking import inputs_of
 from prover_framework.commitments import (
     SEED_DERIVATION,
     derive_seed,
@@ -76,6 +77,7 @@ class Question:
     def task(self, memory_bytes: int, claimed: dict[str, Json] | None = None) -> Task:
         """Return what a compute process is asked: for an answer, or whether one is right."""
         return Task(
+            plugin=self.hooks.candidate.name,
             module=self.hooks.candidate.module,
             # Seconds within the outer hours have no part in the statement, so that no plugin may
             # see them.
@@ -108,12 +110,13 @@ class Proving:
             RequestError: The stored parameters do not fit the plugin's class.
         """
         hooks = self._plugins.for_type(job.proof_type)
+        limits = self._settings.limits(hooks.proof_type.limits)
         parameters = structure(parse_json(job.parameters.encode()), hooks.proof_type.parameters)
         hours, beside = range_of(parameters), parameters_beside_range(parameters)
-        needs = hooks.inputs(structure(with_range(beside, hours), hooks.proof_type.parameters))
+        form = with_range(beside, hours)
+        needs = await inputs_of(slot, hooks, form, limits.memory_bytes)
         series, blocks = await self._headers.series_and_blocks(needs.hourly_base_fee)
         question = Question(hooks=hooks, hours=hours, parameters=beside, series=series)
-        limits = self._settings.limits(hooks.proof_type.limits)
         task = question.task(limits.memory_bytes)
         result = cast(dict[str, Json], await slot.run(task, seconds=limits.seconds))
         receipt = Receipt(

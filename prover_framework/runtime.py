@@ -88,6 +88,7 @@ async def open_runtime(settings: Settings, plugins: Plugins) -> AsyncIterator[Ru
         )
         async with _open_queue(settings, database) as queue:
             headers = HeaderStore(database)
+            service = ProvingService(plugins, jobs, queue)
             receipts = ReceiptDesk(settings, plugins, jobs, ReceiptStore(database), headers)
             try:
                 yield Runtime(
@@ -97,10 +98,11 @@ async def open_runtime(settings: Settings, plugins: Plugins) -> AsyncIterator[Ru
                     jobs=jobs,
                     headers=headers,
                     queue=queue,
-                    service=ProvingService(plugins, jobs, queue),
+                    service=service,
                     receipts=receipts,
                 )
             finally:
+                await service.close()
                 await receipts.close()
                 await jobs.drain()
 

@@ -7,17 +7,12 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
+from prover_framework.asking import Asking
 from prover_framework.catalogue import Catalogue, catalogue
-from prover_framework.errors import (
-    GroupConflict,
-    MessageError,
-    PluginError,
-    Problem,
-    RequestError,
-)
+from prover_framework.errors import GroupConflict, MessageError, PluginError, RequestError
 from prover_framework.jobs import JobState, group_state
 from prover_framework.jsontext import Json, parse_json
-from prover_framework.model import GroupRequest, JobRequest
+from prover_framework.model import Dispatch, GroupRequest, JobRequest
 from prover_framework.plugins import Plugins
 from prover_framework.queues.base import Outgoing, Queue
 from prover_framework.receipts.evidence import EVIDENCE, evidence_of
@@ -80,6 +75,11 @@ class ProvingService:
         self._plugins = plugins
         self._jobs = jobs
         self._queue = queue
+        self._asking = Asking(plugins)
+
+    async def close(self) -> None:
+        """End the processes that plugins were asked in."""
+        await self._asking.close()
 
     def parse(self, body: bytes) -> GroupRequest:
         """Read a request for a group of proofs and check its form.
@@ -87,30 +87,29 @@ class ProvingService:
         Raises:
             RequestError: Every problem of it.
         """
-        request = parse_group_request(body, self._plugins.proof_types)
-        problems: list[Problem] = []
-        for job in request.jobs:
-            problems.extend(self._plugins.for_type(job.proof_type).validate(job.parameters))
-        if problems:
-            raise RequestError(capped(problems), request.group_id)
-        return request
+        return parse_group_request(body, self._plugins.proof_types)
 
     async def submit(self, request: GroupRequest) -> Acceptance:
-        """Store a group and send its messages.
+        """Have a group's parameters validated, store it and send its messages.
 
         The group id makes this idempotent: the same request again sends only what is not yet
         sent.
 
         Raises:
+            RequestError: Plugins find problems; nothing was stored.
+            ProofError: A plugin refuses its job; nothing was stored.
+            PluginError: A plugin could not say whether there are problems, or where its job goes;
+                nothing was stored.
             GroupConflict: The group exists and asked for something else.
-            PluginError: A plugin could not say where its job goes; nothing was stored.
         """
-        submitted = await self._jobs.submit(
-            NewGroup(
-                request.group_id,
-                tuple(self._new_job(job, place) for place, job in enumerate(request.jobs)),
-            )
-        )
+        problems = [problem for job in request.jobs for problem in await self._asking.validate(job)]
+        if problems:
+            raise RequestError(capped(problems), request.group_id)
+        jobs = [
+            _new_job(job, await self._asking.dispatch(job), place)
+            for place, job in enumerate(request.jobs)
+        ]
+        submitted = await self._jobs.submit(NewGroup(request.group_id, tuple(jobs)))
         if not submitted.created and not self._same(request.jobs, submitted.jobs):
             raise GroupConflict(request.group_id)
         return await self._send_pending(request.group_id, submitted.jobs)
@@ -153,7 +152,7 @@ class ProvingService:
         """
         wanted = requested_job(message, self._plugins.proof_types)
         try:
-            problems = self._plugins.for_type(wanted.proof_type).validate(wanted.parameters)
+            problems = await self._asking.validate(wanted)
         except PluginError as error:
             raise MessageError(str(error)) from None
         if problems:
@@ -205,16 +204,6 @@ class ProvingService:
         )
         return Acceptance(group_id, unsent)
 
-    def _new_job(self, job: JobRequest, place: int) -> NewJob:
-        choice = self._plugins.for_type(job.proof_type).dispatch(job)
-        return NewJob(
-            id=_new_id(place),
-            proof_type=job.proof_type,
-            parameters=dump_parameters(job.parameters),
-            queue=choice.queue,
-            delay_seconds=choice.delay_seconds,
-        )
-
     def _same(self, wanted: Sequence[JobRequest], stored: Sequence[StoredJob]) -> bool:
         """Compare as the plugins read it now: a parameter they have gained has its default."""
         try:
@@ -227,6 +216,16 @@ class ProvingService:
             }
         except (PluginError, RequestError):
             return False
+
+
+def _new_job(job: JobRequest, choice: Dispatch, place: int) -> NewJob:
+    return NewJob(
+        id=_new_id(place),
+        proof_type=job.proof_type,
+        parameters=dump_parameters(job.parameters),
+        queue=choice.queue,
+        delay_seconds=choice.delay_seconds,
+    )
 
 
 def view(jobs: Sequence[StoredJob]) -> GroupView:

@@ -16,7 +16,7 @@ import attrs
 import cattrs
 from attrs import frozen
 
-from prover_framework.errors import MessageError, Problem, RequestError
+from prover_framework.errors import MessageError, PluginError, Problem, RequestError, told
 from prover_framework.jsontext import Json, describe, dump_json, parse_json, quote
 from prover_framework.model import GroupRequest, JobRequest, ProofType
 
@@ -89,6 +89,7 @@ def parse_group_request(
 
     Raises:
         RequestError: All problems of the body; its ``group_id`` is set where the body has one.
+        PluginError: A class of parameters misbehaved.
     """
     document = parse_json(body)
     if not isinstance(document, dict):
@@ -113,6 +114,11 @@ def parse_group_request(
             jobs.append(JobRequest(key, structure(value, proof_type.parameters, key)))
         except RequestError as error:
             problems.extend(error.problems)
+        except (Exception, SystemExit) as error:
+            # What a class does when it is made is the plugin's code.
+            raise PluginError(
+                f"proof type {key}: making its parameters raised {told(error)}"
+            ) from error
     for name, proof_type in sorted(proof_types.items()):
         if proof_type.required and name not in document:
             problems.append(Problem(name, "is required"))

@@ -485,10 +485,10 @@ def test_a_refusal_of_a_job_is_passed_on_as_it_is(write: Write) -> None:
 def test_a_refusal_while_a_request_is_checked_is_a_problem_of_the_request(write: Write) -> None:
     source = "@hookimpl\ndef validate(parameters):\n    raise EmptyRange('nothing in it')\n"
     loaded = load([write("seconds", COMPUTE + source)])
-    service = ProvingService(loaded, None, None)  # type: ignore[arg-type] # parsing needs none
+    service = ProvingService(loaded, None, None)  # type: ignore[arg-type] # it stores nothing
     body = b'{"job_group_id": "g", "seconds": {"start_timestamp": 1, "end_timestamp": 2}}'
     with pytest.raises(RequestError) as caught:
-        service.parse(body)
+        asyncio.run(service.submit(service.parse(body)))
     assert caught.value.problems == (Problem("seconds", "nothing in it"),)
     assert caught.value.group_id == "g"
 

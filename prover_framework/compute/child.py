@@ -17,7 +17,10 @@ from prover_framework.compute.frames import (
     LENGTH,
     AnyTask,
     Artefacts,
+    Asked,
+    AskTask,
     ComposeTask,
+    Problems,
     Reply,
     Request,
     Sealed,
@@ -32,9 +35,10 @@ from prover_framework.errors import (
     ProofError,
     RequestError,
     ResultInvalid,
+    told,
 )
 from prover_framework.jsontext import dump_json, parse_json
-from prover_framework.model import Verdict
+from prover_framework.model import DataNeeds, Dispatch, JobRequest, Verdict
 from prover_framework.plugins import Candidate, Plugins, ProofHooks, Sealer, load
 from prover_framework.receipts.documents import receipt_from
 from prover_framework.receipts.packages import package_digest
@@ -93,15 +97,18 @@ def _read_exactly(connection: socket.socket, size: int) -> bytes | None:
 def _perform(text: bytes, loaded: dict[str, _Loaded]) -> Reply:
     try:
         request = structure(parse_json(text), Request)
-        task = request.proof or request.compose or request.seal
+        task = request.proof or request.ask or request.compose or request.seal
         if task is None:
-            return _error(ComputeRaised.code, "the frame asks for nothing")
+            return _error(ComputeRaised.code, "was not called: the frame asks for nothing")
         _limit_memory(task.memory_bytes)
         plugin = _plugin(task, loaded)
         match task:
             case Task():
                 (hooks,) = plugin.hooks.values()
                 return Reply(result=_compute(task, hooks))
+            case AskTask():
+                (hooks,) = plugin.hooks.values()
+                return Reply(result=_form(_answer(task, hooks)))
             case ComposeTask():
                 (composer,) = plugin.composers
                 return Reply(result=_form(Artefacts(composer.compose(task.group))))
@@ -111,11 +118,11 @@ def _perform(text: bytes, loaded: dict[str, _Loaded]) -> Reply:
     except ProofError as error:
         return _error(error.code, str(error), permanent=True)
     except MemoryError:
-        return _error(ComputeOutOfMemory.code, "the computation needed more memory than its limit")
-    except (ResultInvalid, ComputeRaised, PluginError) as error:
+        return _error(ComputeOutOfMemory.code, "needed more memory than its limit")
+    except (ResultInvalid, PluginError) as error:
         return _error(error.code, str(error))
     except Exception as error:
-        return _error(ComputeRaised.code, f"{type(error).__name__}: {error}")
+        return _error(ComputeRaised.code, f"raised {told(error)}")
 
 
 def _error(code: str, message: str, *, permanent: bool = False) -> Reply:
@@ -141,10 +148,19 @@ def _compute(task: Task, hooks: ProofHooks) -> dict[str, Any]:
         return _form(hooks.verify(parameters, task.inputs, seed, claimed))
     result = hooks.compute(parameters, task.inputs, seed)
     if not isinstance(result, proof_type.result):
-        raise ResultInvalid(
-            f"compute returned {type(result).__name__}, not {proof_type.result.__name__}"
-        )
+        raise ResultInvalid(f"returned {type(result).__name__}, not {proof_type.result.__name__}")
     return _form(result)
+
+
+def _answer(task: AskTask, hooks: ProofHooks) -> Problems | DataNeeds | Dispatch:
+    parameters = structure(task.parameters, hooks.proof_type.parameters)
+    match task.question:
+        case Asked.VALIDATE:
+            return Problems(tuple(hooks.validate(parameters)))
+        case Asked.INPUTS:
+            return hooks.inputs(parameters)
+        case Asked.DISPATCH:
+            return hooks.dispatch(JobRequest(hooks.proof_type.name, parameters))
 
 
 def _seal(task: SealTask, sealer: Sealer) -> dict[str, Any]:
@@ -159,19 +175,19 @@ def _form(result: object) -> dict[str, Any]:
     form = unstructure(result)
     try:
         if structure(parse_json(dump_json(form).encode()), type(result)) != result:
-            raise ResultInvalid("the result is another one after it went through JSON")
+            raise ResultInvalid("returned what is something else after it went through JSON")
     except (ValueError, TypeError, RequestError) as error:
-        raise ResultInvalid(f"the result has no JSON form: {error}") from None
+        raise ResultInvalid(f"returned what has no JSON form: {error}") from None
     if not isinstance(form, dict):
-        raise ResultInvalid("the result's JSON form is not an object")
+        raise ResultInvalid("returned what is no object in JSON")
     return form
 
 
 def _plugin(task: AnyTask, loaded: dict[str, _Loaded]) -> Plugins:
-    """Load the plugin of a task, once; its name is of no interest here."""
+    """Load the plugin of a task, once."""
     module = task.module
     if module not in loaded:
-        plugins = load([Candidate(module, module, module, "")], strict=True)
+        plugins = load([Candidate(task.plugin, module, module, "")], strict=True)
         loaded[module] = _Loaded(plugins, package_digest(module).hex())
     # The process that asks may be older than the files that were loaded here.
     if task.package_digest not in (None, loaded[module].package_digest):

@@ -5,10 +5,12 @@ would run whatever it says.
 """
 
 import struct
+from enum import StrEnum
 from typing import Any, TypeAlias
 
 from attrs import frozen
 
+from prover_framework.errors import Problem
 from prover_framework.model import Inputs
 from prover_framework.receipts.model import Artefact, GroupReceipts
 
@@ -23,7 +25,8 @@ class Task:
     """A result that a compute process is asked to compute, or to judge.
 
     Args:
-        module: Import path of the plugin's module.
+        plugin: Name of the plugin.
+        module: Import path of its module.
         parameters: The job's parameters as JSON.
         inputs: The data.
         seed: The derived seed, in hex.
@@ -32,6 +35,7 @@ class Task:
         package_digest: What the digest of the plugin's files has to be, in hex.
     """
 
+    plugin: str
     module: str
     parameters: dict[str, Any]
     inputs: Inputs
@@ -40,22 +44,68 @@ class Task:
     claimed: dict[str, Any] | None = None
     package_digest: str | None = None
 
+    @property
+    def hook(self) -> str:
+        """Name of the hook that it is about."""
+        return "compute" if self.claimed is None else "verify"
+
+
+class Asked(StrEnum):
+    """What a plugin is asked about parameters, by the hook that answers."""
+
+    VALIDATE = "validate"
+    INPUTS = "inputs"
+    DISPATCH = "dispatch"
+
+
+@frozen(kw_only=True)
+class AskTask:
+    """Parameters that a plugin is asked about, before there is any data.
+
+    Args:
+        plugin: Name of the plugin.
+        module: Import path of its module.
+        question: What it is asked.
+        parameters: The parameters as JSON.
+        memory_bytes: Limit of the address space.
+        package_digest: What the digest of the plugin's files has to be, in hex.
+    """
+
+    plugin: str
+    module: str
+    question: Asked
+    parameters: dict[str, Any]
+    memory_bytes: int
+    package_digest: str | None = None
+
+    @property
+    def hook(self) -> str:
+        """Name of the hook that it is about."""
+        return self.question.value
+
 
 @frozen(kw_only=True)
 class ComposeTask:
     """A group whose receipts a plugin is asked to compose.
 
     Args:
-        module: Import path of the plugin's module.
+        plugin: Name of the plugin.
+        module: Import path of its module.
         group: The receipts of the group.
         memory_bytes: Limit of the address space.
         package_digest: What the digest of the plugin's files has to be, in hex.
     """
 
+    plugin: str
     module: str
     group: GroupReceipts
     memory_bytes: int
     package_digest: str | None = None
+
+    @property
+    def hook(self) -> str:
+        """Name of the hook that it is about."""
+        return "compose"
 
 
 @frozen(kw_only=True)
@@ -63,7 +113,8 @@ class SealTask:
     """A seal that a plugin is asked to make, or to judge.
 
     Args:
-        module: Import path of the plugin's module.
+        plugin: Name of the plugin.
+        module: Import path of its module.
         receipt: JSON form of the receipt.
         digest: Digest of the receipt, in hex.
         memory_bytes: Limit of the address space.
@@ -72,6 +123,7 @@ class SealTask:
         package_digest: What the digest of the plugin's files has to be, in hex.
     """
 
+    plugin: str
     module: str
     receipt: dict[str, Any]
     digest: str
@@ -80,8 +132,13 @@ class SealTask:
     claimed: dict[str, Any] | None = None
     package_digest: str | None = None
 
+    @property
+    def hook(self) -> str:
+        """Name of the hook that it is about."""
+        return "make_seal" if self.claimed is None else "check_seal"
 
-AnyTask: TypeAlias = Task | ComposeTask | SealTask
+
+AnyTask: TypeAlias = Task | AskTask | ComposeTask | SealTask
 
 
 @frozen(kw_only=True)
@@ -89,8 +146,16 @@ class Request:
     """The frame to a compute process: one of its members is there."""
 
     proof: Task | None = None
+    ask: AskTask | None = None
     compose: ComposeTask | None = None
     seal: SealTask | None = None
+
+
+@frozen
+class Problems:
+    """What an `AskTask` comes to that validates."""
+
+    problems: tuple[Problem, ...]
 
 
 @frozen
@@ -112,9 +177,11 @@ class Reply:
     """What came of a task: a result, or an error by its code.
 
     Args:
-        result: JSON form of the plugin's result or of a verdict, of `Artefacts` or `Sealed`.
+        result: JSON form of the plugin's result or of a verdict, of the answer to an `AskTask`, of
+            `Artefacts` or `Sealed`.
         error_code: Code of a `prover_framework.errors.JobError`.
-        error_message: Message of that error.
+        error_message: Message of that error; that of a `ComputeError` says what the hook did, as
+            the rest of a sentence.
         permanent: Whether the error is a `prover_framework.errors.ProofError`.
         worn: Whether the process is not to be used again: something of the task goes on in it.
     """

@@ -20,6 +20,7 @@ from prover_framework.compute.frames import (
     LENGTH,
     MAX_FRAME_BYTES,
     AnyTask,
+    AskTask,
     ComposeTask,
     Reply,
     Request,
@@ -32,6 +33,7 @@ from prover_framework.errors import (
     ComputeOutOfMemory,
     ComputeRaised,
     ComputeTimeout,
+    PluginError,
     ProofError,
     RequestError,
     ResultInvalid,
@@ -100,6 +102,7 @@ class Slot:
 
     def __init__(self) -> None:
         self._running: _Running | None = None
+        self._tasks_done = 0
 
     async def start(self) -> None:
         """Start the process ahead of its first task, or in place of one that has died.
@@ -128,26 +131,33 @@ class Slot:
         except TimeoutError:
             await self.kill()
             raise ComputeTimeout(
-                f"the computation was ended after its limit of {seconds:g} s"
+                _sentence(task, f"did not return within its limit of {seconds:g} s")
             ) from None
         except BaseException:
             await self.kill()
             raise
+        used = self._tasks_done > 0
+        self._tasks_done += 1
         if reply.worn:
             await self.kill()
         if reply.error_code is None:
             if reply.result is None:
-                raise ResultInvalid("the compute process sent neither a result nor an error")
+                raise ResultInvalid(_sentence(task, "came to neither a result nor an error"))
             return reply.result
         if reply.permanent:
             raise ReportedProofError(reply.error_code, reply.error_message)
         # After an error the process may hold anything, memory above all.
         await self.kill()
-        raise _RAISED.get(reply.error_code, ComputeRaised)(reply.error_message)
+        if used and reply.error_code == ComputeOutOfMemory.code:
+            # It may have been the tasks before that took the memory.
+            return await self.run(task, seconds=seconds)
+        if reply.error_code == PluginError.code:
+            raise ComputeRaised(reply.error_message)
+        raise _RAISED.get(reply.error_code, ComputeRaised)(_sentence(task, reply.error_message))
 
     async def kill(self) -> None:
         """End the process and all it started, at once."""
-        running, self._running = self._running, None
+        running, self._running, self._tasks_done = self._running, None, 0
         if running is None:
             return
         with suppress(ProcessLookupError):
@@ -166,7 +176,7 @@ class Slot:
     async def _exchange(self, task: AnyTask) -> Reply:
         running = self._running
         if running is None:
-            raise ComputeCrashed("the compute process did not start")
+            raise ComputeCrashed(_sentence(task, "was not called: its process did not start"))
         frame = dump_json(unstructure(_request(task))).encode()
         talk = asyncio.create_task(_talk(running, LENGTH.pack(len(frame)) + frame))
         death = asyncio.create_task(running.process.wait())
@@ -176,38 +186,48 @@ class Slot:
             # may not come: whatever the process has forked holds it open.
             await asyncio.wait({talk}, timeout=LAST_WORDS_SECONDS)
             if not talk.done():
-                raise ComputeCrashed(await _obituary(running.process))
-            text = talk.result()
+                raise ComputeCrashed(_sentence(task, await _obituary(running.process)))
+            size, text = talk.result()
         except (asyncio.IncompleteReadError, ConnectionError):
-            raise ComputeCrashed(await _obituary(running.process)) from None
+            raise ComputeCrashed(_sentence(task, await _obituary(running.process))) from None
         finally:
             talk.cancel()
             death.cancel()
             await asyncio.gather(talk, death, return_exceptions=True)
+        if size > MAX_FRAME_BYTES:
+            raise ResultInvalid(
+                _sentence(task, f"returned {size} bytes, more than {MAX_FRAME_BYTES}")
+            )
         try:
             return structure(parse_json(text), Reply)
         except RequestError as error:
-            raise ResultInvalid(f"the compute process sent no valid reply: {error}") from None
+            raise ResultInvalid(_sentence(task, f"spoiled its process's reply: {error}")) from None
 
 
 def _request(task: AnyTask) -> Request:
     match task:
         case Task():
             return Request(proof=task)
+        case AskTask():
+            return Request(ask=task)
         case ComposeTask():
             return Request(compose=task)
         case SealTask():
             return Request(seal=task)
 
 
-async def _talk(running: _Running, frame: bytes) -> bytes:
-    """Send a frame and return the reply's."""
+def _sentence(task: AnyTask, what: str) -> str:
+    return f"plugin {task.plugin}: its hook {task.hook} {what}"
+
+
+async def _talk(running: _Running, frame: bytes) -> tuple[int, bytes]:
+    """Send a frame and return the size and, unless that is too large, the text of the reply's."""
     running.writer.write(frame)
     await running.writer.drain()
     (size,) = LENGTH.unpack(await running.reader.readexactly(LENGTH.size))
     if size > MAX_FRAME_BYTES:
-        raise ResultInvalid(f"the result has {size} bytes, more than {MAX_FRAME_BYTES}")
-    return await running.reader.readexactly(size)
+        return size, b""
+    return size, await running.reader.readexactly(size)
 
 
 async def _spawn() -> _Running:
@@ -263,10 +283,10 @@ async def _obituary(process: Process) -> str:
             await process.wait()
     status = process.returncode
     if status is None:
-        return "the compute process closed its connection"
+        return "closed its process's connection"
     if status < 0:
-        return f"the compute process was ended by {_name_of(-status)}"
-    return f"the compute process exited with status {status}"
+        return f"took its process down: it was ended by {_name_of(-status)}"
+    return f"took its process down: it exited with status {status}"
 
 
 def _name_of(number: int) -> str:

@@ -96,6 +96,7 @@ async def compose_one(
     artefacts: tuple[Artefact, ...] = ()
     try:
         task = ComposeTask(
+            plugin=composer.candidate.name,
             module=composer.candidate.module,
             group=group,
             memory_bytes=limits.memory_bytes,

@@ -203,6 +203,7 @@ class PluginSeals:
 
     def _task(self, subject: Subject) -> SealTask:
         return SealTask(
+            plugin=self._sealer.candidate.name,
             module=self._sealer.candidate.module,
             receipt=cast(dict[str, Any], unstructure(document_of(subject.receipt))),
             digest=subject.digest.hex(),

@@ -315,6 +315,7 @@ def task(
     module: str = "prover_test_lab",
 ) -> Task:
     return Task(
+        plugin="lab",
         module=module,
         parameters={"action": action, "path": str(path or "")},
         inputs=INPUTS,
@@ -413,27 +414,27 @@ def test_a_proof_error_keeps_its_code_and_message(action: str, code: str, messag
 @pytest.mark.parametrize(
     ("action", "error", "message"),
     [
-        ("raise", ComputeRaised, r"KeyError: 'what'"),
-        ("recurse", ComputeRaised, r"RecursionError"),
-        ("other_type", ResultInvalid, r"compute returned OtherResult, not Result"),
-        ("nothing", ResultInvalid, r"compute returned NoneType, not Result"),
-        ("nan", ResultInvalid, r"no JSON form"),
-        ("infinite", ResultInvalid, r"no JSON form"),
-        ("wrong_field", ResultInvalid, r"lab"),
-        ("huge", ResultInvalid, r"bytes, more than"),
-        ("exit", ComputeCrashed, r"exited with status 3"),
-        ("sys_exit", ComputeCrashed, r"exited with status 4"),
-        ("raise_unprintable", ComputeCrashed, r"exited with status 1"),
-        ("segfault", ComputeCrashed, r"ended by SIGSEGV"),
-        ("odd_signal", ComputeCrashed, r"ended by signal 39"),
-        ("eat", ComputeOutOfMemory, r"more memory than its limit"),
+        ("raise", ComputeRaised, r"raised KeyError: 'what'"),
+        ("recurse", ComputeRaised, r"raised RecursionError"),
+        ("raise_unprintable", ComputeRaised, r"raised Unprintable: \(its text can not be shown"),
+        ("other_type", ResultInvalid, r"returned OtherResult, not Result"),
+        ("nothing", ResultInvalid, r"returned NoneType, not Result"),
+        ("nan", ResultInvalid, r"returned what has no JSON form"),
+        ("infinite", ResultInvalid, r"returned what has no JSON form"),
+        ("wrong_field", ResultInvalid, r"returned what has no JSON form: lab"),
+        ("huge", ResultInvalid, r"returned 68157\d+ bytes, more than"),
+        ("exit", ComputeCrashed, r"took its process down: it exited with status 3"),
+        ("sys_exit", ComputeCrashed, r"took its process down: it exited with status 4"),
+        ("segfault", ComputeCrashed, r"took its process down: it was ended by SIGSEGV"),
+        ("odd_signal", ComputeCrashed, r"took its process down: it was ended by signal 39"),
+        ("eat", ComputeOutOfMemory, r"needed more memory than its limit"),
     ],
 )
 def test_a_failure_has_its_name_and_the_slot_recovers(
     action: str, error: type[Exception], message: str
 ) -> None:
     async def scenario(slot: Slot) -> None:
-        with pytest.raises(error, match=message):
+        with pytest.raises(error, match=f"^plugin lab: its hook compute {message}"):
             await compute(slot, task(action, memory_bytes=2 * MEMORY_BYTES))
         assert await works(slot)
 
@@ -444,8 +445,8 @@ def test_a_message_of_any_length_and_content_is_cut() -> None:
     async def scenario(slot: Slot) -> None:
         with pytest.raises(ComputeRaised) as caught:
             await compute(slot, task("raise_much"))
-        assert str(caught.value).startswith("ValueError: xxx")
-        assert len(str(caught.value)) == 2000
+        assert "raised ValueError: xxx" in str(caught.value)
+        assert len(str(caught.value)) < 1000
         str(caught.value).encode()
 
     run(scenario)
@@ -476,7 +477,7 @@ def test_printing_disturbs_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 def test_a_computation_that_overruns_is_ended(action: str, tmp_path: Path) -> None:
     async def scenario(slot: Slot) -> None:
         assert await works(slot)
-        with pytest.raises(ComputeTimeout, match=r"limit of 0\.5 s"):
+        with pytest.raises(ComputeTimeout, match=r"did not return within its limit of 0\.5 s"):
             await compute(slot, task(action, path=tmp_path / "pid"), seconds=0.5)
         assert gone(await written(tmp_path / "pid"))
         assert await works(slot)
@@ -613,7 +614,7 @@ def test_a_process_that_closes_its_connection_is_replaced(
     monkeypatch.setattr(slot_module, "OBITUARY_SECONDS", 0.1)
 
     async def scenario(slot: Slot) -> None:
-        with pytest.raises(ComputeCrashed, match="closed its connection"):
+        with pytest.raises(ComputeCrashed, match="closed its process's connection"):
             await compute(slot, task("deafen"))
         assert await works(slot)
 
