@@ -140,6 +140,7 @@ class Worker:
             await asyncio.gather(*upkeep, return_exceptions=True)
             for slot in self._slots:
                 await slot.kill()
+            await self._service.close()
         log.info("worker %s: stopped", self.name)
 
     # Taking

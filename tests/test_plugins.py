@@ -487,8 +487,15 @@ def test_a_refusal_while_a_request_is_checked_is_a_problem_of_the_request(write:
     loaded = load([write("seconds", COMPUTE + source)])
     service = ProvingService(loaded, None, None)  # type: ignore[arg-type] # it stores nothing
     body = b'{"job_group_id": "g", "seconds": {"start_timestamp": 1, "end_timestamp": 2}}'
+
+    async def submit() -> None:
+        try:
+            await service.submit(service.parse(body))
+        finally:
+            await service.close()
+
     with pytest.raises(RequestError) as caught:
-        asyncio.run(service.submit(service.parse(body)))
+        asyncio.run(submit())
     assert caught.value.problems == (Problem("seconds", "nothing in it"),)
     assert caught.value.group_id == "g"
 

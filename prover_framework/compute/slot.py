@@ -160,16 +160,8 @@ class Slot:
         running, self._running, self._tasks_done = self._running, None, 0
         if running is None:
             return
-        with suppress(ProcessLookupError):
-            running.process.terminate()
         running.writer.close()
-        try:
-            async with asyncio.timeout(KEEPER_SECONDS):
-                await running.process.wait()
-        except TimeoutError:
-            with suppress(ProcessLookupError):
-                running.process.kill()
-            await running.process.wait()
+        await _end(running.process)
         with suppress(OSError):
             await running.writer.wait_closed()
 
@@ -238,11 +230,24 @@ async def _spawn() -> _Running:
             process = await _start_interpreter(theirs.fileno())
         reader, writer = await asyncio.open_connection(sock=ours)
     except BaseException:
-        if process is not None:
-            process.terminate()
         ours.close()
+        if process is not None:
+            await _end(process)
         raise
     return _Running(process, reader, writer)
+
+
+async def _end(process: Process) -> None:
+    """End a keeper with all that it keeps."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+    try:
+        async with asyncio.timeout(KEEPER_SECONDS):
+            await process.wait()
+    except TimeoutError:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 async def _start_interpreter(descriptor: int) -> Process:

@@ -51,6 +51,7 @@ def base_url(installed: Plugins, database_path: Path) -> Iterator[str]:
             await serve(
                 service, "127.0.0.1", 0, stopping, lambda url: started.set_result((url, stop))
             )
+            await service.close()
             await jobs.drain()
             await queue.close()
 

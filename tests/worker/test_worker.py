@@ -265,6 +265,7 @@ def run(
             try:
                 await scenario(bench)
             finally:
+                await bench.service.close()
                 await jobs.drain()
                 await queue.close()
 
@@ -370,7 +371,10 @@ def test_a_plugin_that_raises_uses_up_its_budget(tmp_path: Path) -> None:
             await bench.queue_is_empty()
         assert (job.state, job.attempts, job.failures) == (S.FAILED, 3, 3)
         assert job.error_code == "compute_raised"
-        assert job.error_message == "ValueError: no such luck (failed 3 times, the limit)"
+        assert job.error_message == (
+            "plugin lab: its hook compute raised ValueError: no such luck (failed 3 times, the "
+            "limit)"
+        )
 
     run(tmp_path, scenario)
 
@@ -902,7 +906,7 @@ def test_a_job_whose_data_can_not_be_read_is_given_back_uncounted(
 ) -> None:
     async def scenario(bench: Bench) -> None:
         monkeypatch.setattr(worker_module, "TROUBLE_SECONDS", 0.05)
-        read = HeaderStore.hourly_series
+        read = HeaderStore.series_and_blocks
         troubles = [StoreError("it starts anew")]
 
         async def troubled(*arguments: Any, **named: Any) -> Any:
@@ -910,7 +914,7 @@ def test_a_job_whose_data_can_not_be_read_is_given_back_uncounted(
                 raise troubles.pop()
             return await read(*arguments, **named)
 
-        monkeypatch.setattr(HeaderStore, "hourly_series", troubled)
+        monkeypatch.setattr(HeaderStore, "series_and_blocks", troubled)
         await bench.submit("g")
         async with bench.worker():
             job = await bench.ends("g")
