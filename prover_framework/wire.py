@@ -33,6 +33,9 @@ LONG_NUMBER = re.compile(r"\d{41,}")
 
 MESSAGE_VERSION = 1
 
+# Anything else is no id that we ever made, and perhaps nothing that a database can look for.
+JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
 # What other services on the same queue send, and we with it. Whatever else is in a message of
 # theirs is ignored.
 SHARED_FIELDS = ("job_id", GROUP_ID_KEY, "start_timestamp", "end_timestamp")
@@ -193,9 +196,12 @@ def parse_message(body: str) -> JobMessage:
             known = {field.name for field in attrs.fields(JobMessage)}
         else:
             known = set(SHARED_FIELDS)
-        return structure({k: v for k, v in document.items() if k in known}, JobMessage)
+        message = structure({k: v for k, v in document.items() if k in known}, JobMessage)
     except RequestError as error:
         raise _not_understood(error.problems) from None
+    if message.id is not None and not JOB_ID.fullmatch(message.id):
+        raise MessageError(f"id: must be the unique id of a job, got {describe(message.id)}")
+    return message
 
 
 def requested_job(

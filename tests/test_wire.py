@@ -413,7 +413,7 @@ shared_fields: dict[str, Any] = {
     "end_timestamp": st.none() | st.integers(),
 }
 our_fields: dict[str, Any] = {
-    "id": st.text(st.characters(codec="utf-8")),
+    "id": st.from_regex(r"[A-Za-z0-9_-]{1,32}", fullmatch=True),
     "version": st.integers(),
     "params": st.none() | json_texts,
 }
@@ -479,6 +479,13 @@ def test_a_message_of_another_sender_is_understood() -> None:
         (
             '{"job_id": "a", "job_group_id": "g", "id": "x", "version": 1, "params": []}',
             "params: must be an object, got an",
+        ),
+        *(
+            (
+                f'{{"job_id": "a", "job_group_id": "g", "id": "{id_}", "version": 1}}',
+                "id: must be the unique id of a job, got the string",
+            )
+            for id_ in ("", "a b", "\\u0000", "\\ud800", "x" * 33)
         ),
         ('{"job_id": "a", "job_group_id": "g", "x": NaN}', "NaN is not a JSON number"),
         ('{"job_id": "a", "job_id": "a", "job_group_id": "g"}', "the key 'job_id' appears twice"),

@@ -57,6 +57,11 @@ MALFORMED = {
     TWAP.replace("1704067200", "NaN"): "NaN is not a JSON number",
     TWAP.replace("1704067200", "Infinity"): "Infinity is not a JSON number",
     TWAP.replace('"job_id"', '"job_id": "twap", "job_id"'): "the key 'job_id' appears twice",
+    TWAP.replace("{", '{"version": 1, "id": "\\ud800", '): "id: must be the unique id of a job",
+    TWAP.replace("{", '{"version": 1, "id": "\\u0000", '): "id: must be the unique id of a job",
+    TWAP.replace(
+        "{", '{"version": 1, "id": "no-such", '
+    ): "there is no job no-such in the database",
     TWAP[:-1] + ', "x": ' + "[" * 50_000 + "]" * 50_000 + "}": "nested too deep",
 }
 
