@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -128,7 +128,9 @@ def peak_memory(process: psutil.Process) -> Iterator[Callable[[], float]]:
     def watch() -> None:
         nonlocal peak
         while not done.wait(0.2):
-            peak = max(peak, memory(process))
+            # It may have ended just now.
+            with suppress(psutil.NoSuchProcess):
+                peak = max(peak, memory(process))
 
     watcher = threading.Thread(target=watch)
     watcher.start()

@@ -91,7 +91,7 @@ _COLUMN_OF = {
 
 
 def read_headers(
-    path: Path, on_progress: Callable[[int], None] | None = None, *, whole: bool = True
+    path: Path, on_progress: Callable[[int], None] | None = None
 ) -> Iterator[Header | StoredHeader]:
     """Yield the headers of a file, in its order, in flat memory however long it is.
 
@@ -108,7 +108,6 @@ def read_headers(
         path: The file, plain or compressed with gzip.
         on_progress: Called every few thousand lines and at the end, with the number of bytes of
             the file, as it lies on the disk, that have been consumed. Not called for a pipe.
-        whole: Whether to put whole headers together, which takes ten times as long.
 
     Raises:
         HeaderError: The file cannot be read or is wrong somewhere; the message says where, and
@@ -120,7 +119,7 @@ def read_headers(
     except (OSError, ValueError) as error:
         raise HeaderError(f"{path}: cannot be opened: {_reason(error)}") from error
     with file:
-        table = _Table(path, whole=whole)
+        table = _Table(path)
         for first_line, block in _blocks(path, file, on_progress):
             yield from table.headers(block, first_line)
     table.require_headers()
@@ -147,9 +146,8 @@ class _Table:
     same way again one by one, until the first wrong line shows itself.
     """
 
-    def __init__(self, path: Path, *, whole: bool) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._whole = whole
         # The columns of whole headers, if all are there.
         self._fields: dict[_Column, int] = {}
         self._needed: list[int] = []
@@ -205,7 +203,7 @@ class _Table:
             )
         self._width = len(names)
         # RLP and keccak, which these need, take 20 MB and longer to load than a small file.
-        if self._whole and "sha3_uncles" in map(_plain, names):
+        if "sha3_uncles" in map(_plain, names):
             self._read_field_names(names)
 
     def _read_field_names(self, names: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -86,22 +86,10 @@ def import_(file: Path, chain_id: int) -> None:
     """
     facts = ChainFacts(chain_id, simulated=False, source=f"file {file.name}")
     with _progress() as progress:
-        if not file.is_file():
-            # A pipe can be read only once. A bad line then undoes what was stored before it.
-            report = _store(read_headers(file), facts, progress, total=None)
-            click.echo(_summary(report))
-            return
-        # A first reading finds any bad line before the database is touched.
-        size = file.stat().st_size
-        checking = progress.add_task("checking", total=size)
-        count = sum(
-            1
-            for _ in read_headers(
-                file, lambda done: progress.update(checking, completed=done), whole=False
-            )
-        )
-        progress.update(checking, completed=size)
-        report = _store(read_headers(file), facts, progress, count)
+        size = file.stat().st_size if file.is_file() else None
+        importing = progress.add_task("importing", total=size)
+        new = read_headers(file, lambda done: progress.update(importing, completed=done))
+        report = _store(new, facts)
     click.echo(_summary(report))
 
 
@@ -139,11 +127,11 @@ def simulate(days: int, end: int | None, seed: int) -> None:
     facts = ChainFacts(SIMULATED_CHAIN_ID, simulated=True, source=f"simulation, seed {seed}")
     with _progress() as progress:
         try:
+            storing = progress.add_task("storing", total=hours * simulated.BLOCKS_PER_HOUR + 1)
             report = _store(
                 simulated.simulate(first_hour, hours, seed=seed),
                 facts,
-                progress,
-                hours * simulated.BLOCKS_PER_HOUR + 1,
+                lambda done: progress.update(storing, completed=done),
             )
         except HeaderConflict as error:
             raise HeaderConflict(
@@ -468,15 +456,13 @@ def _gap(gap: Gap) -> str:
 
 
 def _store(
-    new: Iterable[Header | StoredHeader], facts: ChainFacts, progress: Progress, total: int | None
+    new: Iterable[Header | StoredHeader],
+    facts: ChainFacts,
+    on_progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
-    storing = progress.add_task("storing", total=total)
-
     async def store() -> ImportReport:
         async with open_database(settings()) as database:
-            report = await HeaderStore(database).import_headers(
-                new, facts, lambda done: progress.update(storing, completed=done)
-            )
+            report = await HeaderStore(database).import_headers(new, facts, on_progress)
             if report.new:
                 await JobStore(database, RetryPolicy()).wake_waiting()
             return report

@@ -5,7 +5,7 @@ stored block before it, and its base fee follows from that block. This is found 
 in, and again for a stored block that gets the block before it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 
 from attrs import define, evolve, frozen
@@ -106,7 +106,7 @@ class ImportReport:
 
 
 @define
-class _Block:
+class Block:
     """A block of a chunk or beside it, as it will be stored.
 
     Args:
@@ -163,16 +163,13 @@ class HeaderImport:
         # What is left of its hour has another sum.
         self._touch(timestamp)
 
-    async def take(self, chunk: Sequence[Header | StoredHeader]) -> None:
-        """Take in some headers.
+    async def take(self, blocks: Sequence[Block]) -> None:
+        """Take in a chunk of blocks, as `read_chunk` makes them.
 
         Raises:
             HeaderConflict: They contradict those that are stored.
             HeaderInvalid: One that is whole breaks a rule of the chain.
-            HeaderError: They are not in order.
         """
-        blocks = [_incoming(item) for item in chunk]
-        _require_rising(blocks)
         first, last = blocks[0].header.number, blocks[-1].header.number
         stored = await self._connection.fetch(BETWEEN, [first, last])
         known = {row["number"]: _known(row) for row in stored}
@@ -182,7 +179,9 @@ class HeaderImport:
         before = [_known(row) for row in await self._connection.fetch(BEFORE, [first])]
         after = [_known(row) for row in await self._connection.fetch(AFTER, [last])]
         if known:
-            line = sorted([*blocks, *known.values()], key=lambda block: block.header.number)
+            line: Sequence[Block] = sorted(
+                [*blocks, *known.values()], key=lambda block: block.header.number
+            )
         else:
             line = blocks
         self._verify([*before, *line, *after], begin=len(before))
@@ -208,7 +207,7 @@ class HeaderImport:
                 ) from None
         return ImportReport(self._read, self._new, self._verified, self._replaced)
 
-    def _verify(self, line: Sequence[_Block], *, begin: int) -> None:
+    def _verify(self, line: Sequence[Block], *, begin: int) -> None:
         """Check each block against the one before, from a place of the line on."""
         if begin == 0:
             first = line[0]
@@ -234,7 +233,7 @@ class HeaderImport:
                     f"of block {previous.number} is {previous.block_hash}; nothing was imported"
                 )
 
-    async def _write(self, line: Sequence[_Block]) -> None:
+    async def _write(self, line: Sequence[Block]) -> None:
         fresh = [block for block in line if block.stored is None]
         changed = [
             block
@@ -267,13 +266,21 @@ class HeaderImport:
         self._last = max(self._last, timestamp)
 
 
-def chunks(
-    headers: Iterable[Header | StoredHeader],
-) -> Iterator[list[Header | StoredHeader]]:
-    """Cut headers into chunks for `HeaderImport.take`."""
-    iterator = iter(headers)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk
+def read_chunk(headers: Iterator[Header | StoredHeader]) -> list[Block]:
+    """Read the next headers and check each by itself; none are left when the list is empty.
+
+    Raises:
+        HeaderInvalid: One that is whole does not have its hash.
+        HeaderError: They are not in order, or their source is malformed.
+    """
+    blocks = [_incoming(item) for item in islice(headers, CHUNK)]
+    for before, block in pairwise(blocks):
+        if block.header.number <= before.header.number:
+            raise HeaderError(
+                f"block {block.header.number} comes after block {before.header.number}: headers "
+                "come once each, in the order of their numbers"
+            )
+    return blocks
 
 
 def require_chain(stored: ChainFacts | None, facts: ChainFacts) -> None:
@@ -311,19 +318,19 @@ def _chain_name(facts: ChainFacts) -> str:
     return f"{'simulated ' if facts.simulated else ''}chain {facts.chain_id}"
 
 
-def _incoming(item: Header | StoredHeader) -> _Block:
+def _incoming(item: Header | StoredHeader) -> Block:
     if isinstance(item, Header):
-        return _Block(item)
+        return Block(item)
     # Imported where it is used: RLP and keccak take 20 MB, and most processes need neither.
     from prover_framework.chain.verification import check_header
 
-    return _Block(check_header(item), item.rlp, whole=True)
+    return Block(check_header(item), item.rlp, whole=True)
 
 
-def _known(row: Row) -> _Block:
+def _known(row: Row) -> Block:
     *values, verified, whole = row
     header = Header(*values)
-    return _Block(
+    return Block(
         header,
         whole=whole is not None,
         verified=bool(verified),
@@ -332,7 +339,7 @@ def _known(row: Row) -> _Block:
     )
 
 
-def _merge(block: _Block, known: _Block) -> None:
+def _merge(block: Block, known: Block) -> None:
     """Let a block that comes have what is stored of it already.
 
     Raises:
@@ -370,12 +377,3 @@ def _row(header: Header, verified: bool) -> list[object]:  # noqa: FBT001
         header.parent_hash,
         verified,
     ]
-
-
-def _require_rising(blocks: Sequence[_Block]) -> None:
-    for before, block in pairwise(blocks):
-        if block.header.number <= before.header.number:
-            raise HeaderError(
-                f"block {block.header.number} comes after block {before.header.number}: headers "
-                "come once each, in the order of their numbers"
-            )

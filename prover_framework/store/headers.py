@@ -1,6 +1,8 @@
 """Headers and their hourly sums in the database: taken in whole, read by the hour."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from itertools import islice, pairwise
 
 from attrs import frozen
@@ -21,7 +23,7 @@ from prover_framework.model import (
 )
 from prover_framework.store.database import Database
 from prover_framework.store.engine import Row
-from prover_framework.store.header_import import SUMS, HeaderImport, chunks
+from prover_framework.store.header_import import SUMS, Block, HeaderImport, read_chunk
 from prover_framework.store.header_import import ChainFacts as ChainFacts  # for those who import
 from prover_framework.store.header_import import ImportReport as ImportReport
 from prover_framework.store.header_import import require_chain as require_chain
@@ -227,10 +229,11 @@ class HeaderStore:
             await work.begin()
             if replace_after is not None:
                 await work.drop_after(replace_after)
-            for chunk in chunks(headers):
-                await work.take(chunk)
-                if on_progress:
-                    on_progress(work.read)
+            async with aclosing(_chunks(headers)) as chunks:
+                async for chunk in chunks:
+                    await work.take(chunk)
+                    if on_progress:
+                        on_progress(work.read)
             report = await work.finish()
         if report.new >= BULK:
             await self._database.tidy(TABLES)
@@ -448,6 +451,23 @@ class HeaderStore:
                 gap for gap in _gaps_between(blocks) if gap.missing_blocks or gap.missing_hours
             )
         return gaps[:limit]
+
+
+async def _chunks(
+    headers: Iterable[Header | StoredHeader],
+) -> AsyncGenerator[list[Block], None]:
+    """Read headers in a thread, so that the next are read while the database takes in these."""
+    iterator = iter(headers)
+    reading = asyncio.create_task(asyncio.to_thread(read_chunk, iterator))
+    try:
+        while chunk := await reading:
+            reading = asyncio.create_task(asyncio.to_thread(read_chunk, iterator))
+            yield chunk
+    finally:
+        # A thread can not be stopped, and nobody can close what it reads meanwhile.
+        await asyncio.wait({reading})
+        if not reading.cancelled():
+            reading.exception()
 
 
 def _facts(row: Row) -> ChainFacts:

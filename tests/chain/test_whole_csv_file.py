@@ -55,13 +55,6 @@ def test_without_a_field_a_header_is_light(tmp_path: Path, lacking: str) -> None
     assert list(read_headers(save(tmp_path, [{**PRAGUE, lacking: " "}]))) == [light]
 
 
-def test_whole_headers_are_only_put_together_if_they_are_wanted(tmp_path: Path) -> None:
-    path = save(tmp_path, [PRAGUE, {**PRAGUE_NEXT, "miner": "nobody"}])
-    assert list(read_headers(path, whole=False)) == [
-        stored(PRAGUE).header, stored(PRAGUE_NEXT).header
-    ]  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("name", "value", "complaint"),
     [
