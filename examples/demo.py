@@ -1,5 +1,7 @@
 """The whole service in a few seconds: simulate a chain, start, submit a job group, show results.
 
+It ends as whoever gets the results should begin: by verifying their receipts.
+
 It uses a directory of its own, which is gone afterwards, and a free port.
 """
 
@@ -43,6 +45,7 @@ def main() -> int:
             env=environment,
             check=True,
         )
+        subprocess.run([PROVER, "key", "create"], env=environment, check=True, capture_output=True)
         port = _free_port()
         base_url = f"http://127.0.0.1:{port}"
         console.print(f"[bold]2.[/] Starting API and worker: prover up --port {port}")
@@ -66,14 +69,33 @@ def main() -> int:
                 status = _stop(service)
         console.print("[bold]4.[/] Results")
         console.print(_results(group))
+        console.print("[bold]5.[/] Verifying the receipts, with a public key that we pin")
+        verified = _verify(group_id, Path(directory), environment)
         console.print(
             f"Stopped with exit status {status}, {time.monotonic() - started:.1f} s in all. "
             "The chain is simulated: these numbers settle nothing."
         )
-        if status != 0 or group["status"] != "succeeded":
+        if status != 0 or group["status"] != "succeeded" or not verified:
             console.print(log_path.read_text(), markup=False)
             return 1
     return 0
+
+
+def _verify(group_id: str, directory: Path, environment: dict[str, str]) -> bool:
+    """Write the group's receipt to a file and verify that; tell whether all checks passed.
+
+    What is printed at the end says what was shown and what is taken on trust.
+    """
+    key, receipt = directory / "key.json", directory / "receipt.json"
+    with key.open("wb") as file:
+        subprocess.run([PROVER, "key", "show"], env=environment, check=True, stdout=file)
+    subprocess.run(
+        [PROVER, "receipt", group_id, "-o", receipt],
+        env=environment,
+        check=True,
+    )
+    done = subprocess.run([PROVER, "verify", receipt, "--key", key], env=environment, check=False)
+    return done.returncode == 0
 
 
 def _free_port() -> int:
