@@ -14,16 +14,21 @@ from rich.text import Text
 
 from prover_framework.chain.csv_file import read_headers
 from prover_framework.cli.common import console, run, settings, with_runtime
+from prover_framework.errors import NoExactForm, ReceiptError
+from prover_framework.header_sync import HeaderSync, SyncRange
+from prover_framework.jobs import RetryPolicy
 from prover_framework.jsontext import dump_json
 from prover_framework.model import MAX_INT64
 from prover_framework.receipts.checks import Check, CheckName, Outcome, Report
 from prover_framework.receipts.documents import MAX_RECEIPT_BYTES, dump_receipt
 from prover_framework.receipts.keys import KeyDirectory, PublicKey, pinned_key
 from prover_framework.receipts.model import BLOCK_HASH
-from prover_framework.receipts.verification import Verifier
-from prover_framework.runtime import Runtime, load_plugins, open_database
+from prover_framework.receipts.verification import Verifier, hours_wanted
+from prover_framework.runtime import Runtime, load_plugins, open_database, open_node
 from prover_framework.settings import Settings
+from prover_framework.store.database import Database
 from prover_framework.store.headers import ChainFacts, HeaderStore
+from prover_framework.store.jobs import JobStore
 from prover_framework.wire import unstructure
 
 # Ethereum mainnet.
@@ -88,6 +93,10 @@ def receipt(group_id: str, proof_type: str | None, output: Path | None) -> None:
     help="Chain that the headers of the file belong to.",
 )
 @click.option(
+    "--rpc-url",
+    help="Compare with the headers of this Ethereum node instead of those of the database.",
+)
+@click.option(
     "--trusted-hash",
     help="Hash of a block that you know to be real; the chain is followed from it.",
 )
@@ -105,6 +114,7 @@ def verify(
     keys: tuple[str, ...],
     headers_file: Path | None,
     chain_id: int,
+    rpc_url: str | None,
     trusted_hash: str | None,
     only: tuple[str, ...],
     *,
@@ -120,13 +130,21 @@ def verify(
         raise click.BadParameter(
             f"{trusted_hash!r} is not 0x and 64 hex digits", param_hint="--trusted-hash"
         )
+    if headers_file is not None and rpc_url is not None:
+        raise click.UsageError("give either --headers or --rpc-url, not both")
     chosen = settings()
     plugins = load_plugins(chosen)
     pinned = tuple(pinned_key(key) for key in keys or chosen.trusted_keys)
     asked = frozenset(map(CheckName, only)) or None
 
     async def check(runtime: Runtime | None, body: bytes) -> Report:
-        async with _headers(chosen, runtime, headers_file, chain_id) as (headers, source):
+        if headers_file is not None:
+            opened = _headers_of_file(chosen, headers_file, chain_id)
+        elif rpc_url is not None:
+            opened = _headers_of_node(attrs.evolve(chosen, rpc_url=rpc_url), body)
+        else:
+            opened = _headers_of_runtime(runtime)
+        async with opened as (headers, source):
             verifier = Verifier(
                 settings=chosen,
                 plugins=plugins,
@@ -145,7 +163,7 @@ def verify(
             return await check(runtime, body)
         return await check(runtime, dump_receipt(await runtime.receipts.of_group(target)))
 
-    if body is not None and headers_file is not None:
+    if body is not None and (headers_file is not None or rpc_url is not None):
         # Nothing of this service is needed, so nothing of it is opened.
         report = run(check(None, body))
     else:
@@ -218,22 +236,46 @@ def _read(file: Path) -> bytes:
         return stream.read(MAX_RECEIPT_BYTES + 1)
 
 
+Opened = tuple[HeaderStore | None, str]
+
+
 @asynccontextmanager
-async def _headers(
-    chosen: Settings, runtime: Runtime | None, file: Path | None, chain_id: int
-) -> AsyncIterator[tuple[HeaderStore | None, str]]:
-    """Give the verifier's headers and their name: those of a file, or those of the database."""
-    if file is None:
-        yield (runtime.headers if runtime else None), "this database"
+async def _headers_of_runtime(runtime: Runtime | None) -> AsyncIterator[Opened]:
+    yield (runtime.headers if runtime else None), "this database"
+
+
+@asynccontextmanager
+async def _headers_of_file(chosen: Settings, file: Path, chain_id: int) -> AsyncIterator[Opened]:
+    async with _database_aside(chosen) as database:
+        headers = HeaderStore(database)
+        facts = ChainFacts(chain_id, simulated=False, source=f"file {file.name}")
+        await headers.import_headers(read_headers(file), facts)
+        yield headers, file.name
+
+
+@asynccontextmanager
+async def _headers_of_node(chosen: Settings, body: bytes) -> AsyncIterator[Opened]:
+    """Fetch the hours that a receipt is about, and a block at each of their ends."""
+    try:
+        hours = hours_wanted(body)
+    except (NoExactForm, ReceiptError):
+        # It will be refused for its form, and nobody need be asked for its headers.
+        yield None, "the node"
         return
-    # A file is read in the same way as what is imported, into a database that nobody keeps.
+    async with _database_aside(chosen) as database, open_node(chosen) as node:
+        headers = HeaderStore(database)
+        wanted = SyncRange(from_time=hours.start_timestamp, to_time=hours.end_timestamp)
+        await HeaderSync(node, headers, JobStore(database, RetryPolicy())).run(wanted)
+        yield headers, "the node"
+
+
+@asynccontextmanager
+async def _database_aside(chosen: Settings) -> AsyncIterator[Database]:
+    """Open a database that nobody keeps: headers are read from it as from any other."""
     with TemporaryDirectory(prefix="prover-verify-") as directory:
         aside = attrs.evolve(chosen, data_dir=Path(directory), database_url=None)
         async with open_database(aside) as database:
-            headers = HeaderStore(database)
-            facts = ChainFacts(chain_id, simulated=False, source=f"file {file.name}")
-            await headers.import_headers(read_headers(file), facts)
-            yield headers, file.name
+            yield database
 
 
 def _show(report: Report, *, as_json: bool) -> None:

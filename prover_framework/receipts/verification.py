@@ -156,6 +156,23 @@ class Verifier:
         return run.report()
 
 
+def hours_wanted(body: bytes) -> TimeRange:
+    """Return the hours that the receipts in a document are about, from the first to the last.
+
+    Raises:
+        ReceiptError: It is no receipt, or asks for too much.
+        NoExactForm: It has no canonical form.
+    """
+    hours = [_hours_of(proof.statement.series) for proof in _proofs(_read(body))]
+    return TimeRange(
+        min(part.start_timestamp for part in hours), max(part.end_timestamp for part in hours)
+    )
+
+
+def _proofs(receipt: AnyReceipt) -> Sequence[Receipt]:
+    return receipt.receipts if isinstance(receipt, ComposedReceipt) else (receipt,)
+
+
 def _read(body: bytes) -> AnyReceipt:
     """Read a receipt, and refuse what would be too much work before any is done.
 
@@ -165,7 +182,7 @@ def _read(body: bytes) -> AnyReceipt:
     """
     receipt = read_receipt(body)
     digest(receipt)
-    members = receipt.receipts if isinstance(receipt, ComposedReceipt) else (receipt,)
+    members = _proofs(receipt)
     if len(members) > MAX_MEMBERS:
         raise ReceiptError(f"receipts: {len(members)} are more than a group has ({MAX_MEMBERS})")
     for member in members:
