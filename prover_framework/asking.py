@@ -21,15 +21,35 @@ from prover_framework.wire import structure, unstructure
 ASK_SECONDS = 10.0
 
 
+async def problems_of(
+    slot: Slot, hooks: ProofHooks, parameters: dict[str, Json], memory_bytes: int
+) -> list[Problem]:
+    """Ask what is wrong with parameters; see `hookspecs.validate`.
+
+    Args:
+        slot: Where the hook is called.
+        hooks: Those of the proof type.
+        parameters: JSON form of the parameters.
+        memory_bytes: Limit of the process's address space.
+
+    Raises:
+        ComputeError: The hook failed, or took too long.
+    """
+    if not hooks.implements(Asked.VALIDATE):
+        return []
+    task = _task(hooks, Asked.VALIDATE, parameters, memory_bytes)
+    return list(structure(await _answer(slot, task), Problems).problems)
+
+
 async def inputs_of(
     slot: Slot, hooks: ProofHooks, parameters: dict[str, Json], memory_bytes: int
 ) -> DataNeeds:
-    """Ask what data a computation needs, where it will be computed.
+    """Ask what data a computation needs; see `hookspecs.inputs`.
 
     Args:
-        slot: Where it will be.
-        hooks: Those of its proof type.
-        parameters: JSON form of its parameters.
+        slot: Where the hook is called; at the best the one that computes afterwards.
+        hooks: Those of the proof type.
+        parameters: JSON form of the parameters.
         memory_bytes: Limit of the process's address space.
 
     Raises:
@@ -40,8 +60,7 @@ async def inputs_of(
     if not hooks.implements(Asked.INPUTS):
         return hooks.inputs(structure(parameters, hooks.proof_type.parameters))
     task = _task(hooks, Asked.INPUTS, parameters, memory_bytes)
-    answer = await slot.run(task, seconds=ASK_SECONDS)
-    return structure(cast(Json, answer), DataNeeds)
+    return structure(await _answer(slot, task), DataNeeds)
 
 
 class Asking:
@@ -66,8 +85,7 @@ class Asking:
         hooks = self._plugins.for_type(job.proof_type)
         if not hooks.implements(Asked.VALIDATE):
             return []
-        answer = await self._ask(hooks, Asked.VALIDATE, job)
-        return list(structure(answer, Problems).problems)
+        return list(structure(await self._ask(hooks, Asked.VALIDATE, job), Problems).problems)
 
     async def dispatch(self, job: JobRequest) -> Dispatch:
         """Return where a job's message goes; see `hookspecs.dispatch`.
@@ -85,7 +103,7 @@ class Asking:
         form = cast(dict[str, Json], unstructure(job.parameters))
         task = _task(hooks, asked, form, hooks.proof_type.limits.memory_bytes)
         desk = self._desks.setdefault(task.module, _Desk())
-        return cast(Json, await desk.ask(task))
+        return await desk.ask(task)
 
 
 class _Desk:
@@ -94,9 +112,9 @@ class _Desk:
     def __init__(self) -> None:
         self._slot = Slot()
         self._turn = asyncio.Lock()
-        self._calls: set[asyncio.Task[dict[str, object]]] = set()
+        self._calls: set[asyncio.Task[Json]] = set()
 
-    async def ask(self, task: AskTask) -> dict[str, object]:
+    async def ask(self, task: AskTask) -> Json:
         call = asyncio.create_task(self._ask(task))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
@@ -109,11 +127,11 @@ class _Desk:
         await asyncio.gather(*self._calls, return_exceptions=True)
         await self._slot.kill()
 
-    async def _ask(self, task: AskTask) -> dict[str, object]:
+    async def _ask(self, task: AskTask) -> Json:
         try:
             # The wait for a turn counts: otherwise each would wait for all that hang before it.
             async with asyncio.timeout(ASK_SECONDS), self._turn:
-                return await self._slot.run(task, seconds=ASK_SECONDS)
+                return await _answer(self._slot, task)
         except TimeoutError:
             raise PluginError(
                 f"plugin {task.plugin}: its hook {task.hook} did not answer within the limit of "
@@ -121,6 +139,10 @@ class _Desk:
             ) from None
         except ComputeError as error:
             raise PluginError(str(error)) from None
+
+
+async def _answer(slot: Slot, task: AskTask) -> Json:
+    return cast(Json, await slot.run(task, seconds=ASK_SECONDS))
 
 
 def _task(

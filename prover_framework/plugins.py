@@ -115,7 +115,8 @@ class _Hooks:
     def _call(self, hook: str, **arguments: object) -> object:
         try:
             return self._callers[hook](**arguments)
-        except ProofError:
+        except (ProofError, MemoryError):
+            # The process that ran out of memory knows what its limit was.
             raise
         except BaseException as error:
             # A hook that calls sys.exit() may not end the service. Nobody else's wish is caught
@@ -269,7 +270,7 @@ class Observer(_Hooks):
         """
         try:
             answers = self._call("job_changed", change=change)
-        except ProofError as error:
+        except (ProofError, MemoryError) as error:
             raise self._misbehaved("job_changed", f"raised {told(error)}") from error
         if answers:
             raise self._misbehaved("job_changed", f"returned {_shown(answers)}, not None")

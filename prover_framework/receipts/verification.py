@@ -13,6 +13,7 @@ from typing import cast
 import attrs
 from attrs import field, frozen
 
+from prover_framework.asking import inputs_of, problems_of
 from prover_framework.chain.parallel import verify_pages
 from prover_framework.chain.verification import ChainSpan
 from prover_framework.commitments import (
@@ -459,13 +460,13 @@ class _Run:
             return Finding.not_possible("another version of the method is installed here")
         if series is None:
             return Finding.not_possible("there are no such hours to compute it from")
+        limits = self._verifier.settings.limits(hooks.proof_type.limits)
         try:
-            question = _question(statement, hooks, series)
+            question = await _question(self._slot, statement, hooks, series, limits.memory_bytes)
         except (RequestError, ProofError, NoExactForm) as error:
             return Finding.failed(f"the statement is none of this proof type: {error}")
-        except PluginError as error:
+        except (ComputeError, PluginError) as error:
             return Finding.not_possible(str(error))
-        limits = self._verifier.settings.limits(hooks.proof_type.limits)
         try:
             claimed = cast(dict[str, Json], statement.result)
             task = question.task(limits.memory_bytes, claimed)
@@ -514,25 +515,28 @@ def _hours_of(series: SeriesFacts) -> TimeRange:
     return TimeRange(series.first_hour, series.last_hour + HOUR_SECONDS)
 
 
-def _question(statement: Statement, hooks: ProofHooks, series: HourlySeries) -> Question:
+async def _question(
+    slot: Slot, statement: Statement, hooks: ProofHooks, series: HourlySeries, memory_bytes: int
+) -> Question:
     """Ask again what a statement answers.
 
     Raises:
         RequestError: The parameters do not fit the plugin's class.
         ProofError: The plugin refuses them, or they are not in canonical form.
         NoExactForm: They have no canonical form.
+        ComputeError: A hook of the plugin failed, or took too long.
         PluginError: The plugin misbehaves.
     """
     form = with_range(statement.parameters, statement.range)
     parameters = structure(cast(Json, form), hooks.proof_type.parameters)
-    if problems := hooks.validate(parameters):
+    if problems := await problems_of(slot, hooks, form, memory_bytes):
         raise RequestError(problems)
     if range_of(parameters) != statement.range:
         raise ProofError("range: it is not the one of the parameters")
     beside = parameters_beside_range(parameters)
     if canonical(beside) != canonical(cast(Json, statement.parameters)):
         raise ProofError("parameters: they are not as this proof type writes them")
-    hours = hooks.inputs(parameters).hourly_base_fee.hours
+    hours = (await inputs_of(slot, hooks, form, memory_bytes)).hourly_base_fee.hours
     if hours != range(series.first_hour, series.last_hour + HOUR_SECONDS, HOUR_SECONDS):
         raise ProofError("series: these are not the hours that the proof type takes for the range")
     return Question(hooks=hooks, hours=statement.range, parameters=beside, series=series)

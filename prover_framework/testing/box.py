@@ -18,7 +18,7 @@ from prover_framework.api.server import serve
 from prover_framework.jobs import FINAL
 from prover_framework.jsontext import dump_json
 from prover_framework.model import HourlySeries
-from prover_framework.plugins import Candidate, load
+from prover_framework.plugins import Candidate, Plugins, load
 from prover_framework.receipts.checks import Report
 from prover_framework.receipts.documents import dump_receipt
 from prover_framework.receipts.model import ComposedReceipt
@@ -129,6 +129,15 @@ def service_in_a_box(
     loaded = load(
         [Candidate(m.__name__, m.__name__, m.__name__, "in a box") for m in plugins], strict=True
     )
+    with box_of(loaded, series=series, settings=settings) as box:
+        yield box
+
+
+@contextmanager
+def box_of(
+    loaded: Plugins, *, series: HourlySeries, settings: Settings = SETTINGS
+) -> Iterator[Box]:
+    """Run a service like `service_in_a_box` with plugins that are loaded already."""
     started: Future[_Started] = Future()
 
     async def run(directory: str) -> None:

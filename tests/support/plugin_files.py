@@ -10,7 +10,7 @@ _numbers = count()
 
 def write_plugin(directory: Path, name: str, source: str) -> Candidate:
     """Write a plugin's module into a directory of the path; each has a name of its own."""
-    module = f"plugin_of_a_test_{next(_numbers)}"
+    module = f"plugin_written_by_a_test_{next(_numbers)}"
     directory.mkdir(exist_ok=True)
     (directory / f"{module}.py").write_text(source, "utf-8")
     return Candidate(name, module, f"prover-{name.replace('_', '-')}", "1.0")
