@@ -138,6 +138,7 @@ def gone(process: psutil.Process) -> bool:
         return True
 
 
+@pytest.mark.timeout(400)  # eleven workers start, one after the other
 def test_a_worker_that_is_killed_again_and_again_loses_no_job(service: Service) -> None:
     with ExitStack() as stack:
         stack.enter_context(service.running("api"))
