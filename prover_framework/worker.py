@@ -138,7 +138,6 @@ class Worker:
             for task in upkeep:
                 task.cancel()
             await asyncio.gather(*upkeep, return_exceptions=True)
-            await self._service.close()
             for slot in self._slots:
                 await slot.kill()
             await self._service.close()
