@@ -177,6 +177,30 @@ def test_a_mistake_is_named_with_its_parameter(
     assert words in outcome.stderr
 
 
+LOUD = """
+print("at its import")
+
+@hookimpl
+def validate(parameters):
+    print("while it validates")
+
+@hookimpl
+def dispatch(job):
+    print("while it dispatches")
+"""
+
+
+def test_what_a_plugin_prints_is_not_in_the_output(
+    prover: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_plugin(tmp_path / "site", "loud", PLUGIN.replace("painted", "loud") + LOUD)
+    monkeypatch.setenv("PROVER_PLUGINS", "loud")
+    outcome = prover("submit", "--range", "loud=1..2", "--json")
+    assert json.loads(outcome.stdout)["status"] == "queued"
+    for words in ("at its import", "while it validates", "while it dispatches"):
+        assert words in outcome.stderr
+
+
 def test_help_is_shown_even_where_plugins_can_not_be_loaded(
     prover: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-from node_server import node_in_thread
 from receipt_bench import END, ReceiptBench, receipt_bench, rows, told
 
 from prover_framework.chain.headers import Header, StoredHeader
 from prover_framework.chain.simulated import BLOCKS_PER_HOUR, made_whole, simulate
-from prover_framework.cli.main import prover
 from prover_framework.receipts.checks import Check, CheckName, Outcome, Report
 
 HOURS = 4
@@ -171,29 +168,3 @@ def test_the_same_headers_give_the_same_statement_whatever_engine_or_source(
         report = other.verify(honest.group, pinned=honest.verifier.pinned)
         assert report.accepted
         assert "no hash to compare first_block_hash with" in told(report)
-
-
-def test_headers_are_fetched_from_a_node_of_the_verifiers(
-    honest: ReceiptBench, tmp_path: Path
-) -> None:
-    receipt = tmp_path / "receipt.json"
-    receipt.write_bytes(honest.group)
-    trusted = block_hash(REAL[LAST_USED])
-    arguments = [
-        "verify",
-        str(receipt),
-        "--key",
-        honest.key.public_key.hex(),
-        "--trusted-hash",
-        trusted,
-    ]
-    environment = {"PROVER_DATA_DIR": str(tmp_path / "empty"), "PROVER_PLUGINS": "twap"}
-    outcomes = {}
-    for name, blocks in (("real", REAL), ("fabricated", FABRICATED)):
-        with node_in_thread(blocks) as node:
-            result = CliRunner().invoke(
-                prover, [*arguments, "--rpc-url", node.url], env=environment
-            )
-        outcomes[name] = result.exit_code
-        assert "secret-key-of-ours" not in result.output
-    assert outcomes == {"real": 0, "fabricated": 1}
