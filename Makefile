@@ -18,7 +18,8 @@ LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
   plugins/reserve_price/tests/test_reserve_price_plugin.py tests/api tests/test_wire.py \
   tests/cli/test_command_line.py tests/queues/test_sqs_queue.py tests/chain/test_node.py \
   tests/chain/test_whole_header.py tests/store/test_database.py tests/store/test_migrations.py \
-  tests/store/test_header_store.py tests/kit/test_parts_for_tests.py
+  tests/store/test_header_store.py tests/receipts/test_keys.py tests/receipts/test_verification.py \
+  tests/kit/test_parts_for_tests.py
 
 .PHONY: help demo test test-localstack test-versions test-lowest faults lint format bench bench-peers migrations schemas clean
 

@@ -79,6 +79,12 @@ def call(url: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, A
             return error.code, json.load(error)
 
 
+def read(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
 def prove(url: str, group: str, **jobs: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Submit a group and wait; return the results by proof type."""
     status, answer = call(f"{url}/api/job", {"job_group_id": group, **jobs})
@@ -91,8 +97,23 @@ def prove(url: str, group: str, **jobs: dict[str, Any]) -> dict[str, dict[str, A
     return {job["job_id"]: job["result"] for job in found["jobs"]}
 
 
+def check_receipt(user: Environment, group: str, receipt: str, number: float) -> None:
+    """Check a receipt with nothing but the service's public key, and an altered one."""
+    file = user.work / f"{group}.json"
+    file.write_text(receipt)
+    report = user.run("prover", "verify", file, "--key", user.work / "key.json")
+    assert "signed by the pinned key" in report
+    assert "computed again with the same result" in report
+    assert receipt.count(repr(number)) == 1
+    file.write_text(receipt.replace(repr(number), repr(number * 2)))
+    report = user.run("prover", "verify", file, "--key", user.work / "key.json", status=1)
+    assert "computed again with another result" in report
+
+
 @pytest.fixture(scope="module")
 def with_headers(fresh: Environment) -> Environment:
+    """The environment, with some days of a chain and a key that signs receipts."""
+    (fresh.work / "key.json").write_text(fresh.run("prover", "key", "create"))
     fresh.run("prover", "headers", "simulate", "--days", str(DAYS), "--end", str(END))
     return fresh
 
@@ -131,7 +152,8 @@ def test_a_proof_type_of_ones_own(
     with service(user) as url:
         mine = prove(url, "mine", **REQUIRED, lowest_hour=RANGE)["lowest_hour"]
         ended = time.monotonic()
-    user.run("prover", "verify", "mine")
+        receipt = read(f"{url}/api/job/mine/receipt")
+    check_receipt(user, "mine", receipt, mine["lowest_hour"])
     with capsys.disabled():
         print(f"\n  from prover new-plugin to its result: {ended - began:.1f} s")
 
@@ -213,8 +235,9 @@ def test_examples_serve_until_they_are_uninstalled(
     asked = {**RANGE, "interval_hours": 24}
     with service(user) as url:
         result = prove(url, "swings", volatility=asked)["volatility"]
+        receipt = read(f"{url}/api/job/swings/receipt/volatility")
         refused, taken = (got.get(timeout=PATIENCE_SECONDS) for _ in range(2))
-    user.run("prover", "verify", "swings")
+    check_receipt(user, "swings", receipt, result["volatility"])
     assert (result["returns"], result["interval_hours"]) == (19, 24)
     assert refused[0]["webhook-id"] == taken[0]["webhook-id"]
     headers, body = taken

@@ -54,8 +54,10 @@ class Environment:
     def command(self, name: str) -> str:
         return str(self.directory / "bin" / name)
 
-    def run(self, name: str, *arguments: str | Path, cwd: Path | None = None) -> str:
-        """Run one of its commands; return what it printed."""
+    def run(
+        self, name: str, *arguments: str | Path, cwd: Path | None = None, status: int = 0
+    ) -> str:
+        """Run one of its commands, which ends with a status; return what it printed."""
         done = subprocess.run(
             [self.command(name), *arguments],
             cwd=cwd or self.work,
@@ -66,7 +68,7 @@ class Environment:
             timeout=PATIENCE_SECONDS,
             check=False,
         )
-        assert done.returncode == 0, f"{name} {' '.join(map(str, arguments))}\n{done.stdout}"
+        assert done.returncode == status, f"{name} {' '.join(map(str, arguments))}\n{done.stdout}"
         return done.stdout
 
 
