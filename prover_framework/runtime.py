@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -22,6 +23,9 @@ from prover_framework.store.database import Database
 from prover_framework.store.headers import HeaderStore
 from prover_framework.store.jobs import JobStore
 from prover_framework.store.receipts import ReceiptStore
+
+if TYPE_CHECKING:
+    from prover_framework.chain.node import EthereumNode
 
 
 @frozen
@@ -108,7 +112,7 @@ async def open_runtime(settings: Settings, plugins: Plugins) -> AsyncIterator[Ru
 
 
 @asynccontextmanager
-async def open_node(settings: Settings, tag: str = TAGS[0]) -> AsyncIterator[HeaderSource]:
+async def open_node(settings: Settings, tag: str = TAGS[0]) -> AsyncIterator["EthereumNode"]:
     """Open the node of the settings, to fetch headers from.
 
     Args:

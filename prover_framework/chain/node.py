@@ -175,6 +175,11 @@ class EthereumNode:
             return None
         return self._quantity(self._member(block, "timestamp"), f"the timestamp of block {number}")
 
+    async def number_of(self, block_hash: str) -> int | None:
+        """Ask for the number of the block that has a hash; None if the node knows of none."""
+        (block,) = await self._call([("eth_getBlockByHash", [block_hash, False])], may_lack=True)
+        return None if block is None else self._quantity(self._member(block, "number"), "a number")
+
     async def headers(self, first: int, last: int) -> AsyncGenerator[Sequence[StoredHeader], None]:
         """Ask for headers, several batches at a time."""
         waiting: deque[asyncio.Task[list[StoredHeader]]] = deque()

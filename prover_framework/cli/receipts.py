@@ -136,12 +136,14 @@ def verify(
     plugins = load_plugins(chosen)
     pinned = tuple(pinned_key(key) for key in keys or chosen.trusted_keys)
     asked = frozenset(map(CheckName, only)) or None
+    trusted = trusted_hash.lower() if trusted_hash else None
 
     async def check(runtime: Runtime | None, body: bytes) -> Report:
         if headers_file is not None:
             opened = _headers_of_file(chosen, headers_file, chain_id)
         elif rpc_url is not None:
-            opened = _headers_of_node(attrs.evolve(chosen, rpc_url=rpc_url), body)
+            asked_node = attrs.evolve(chosen, rpc_url=rpc_url)
+            opened = _headers_of_node(asked_node, body, trusted)
         else:
             opened = _headers_of_runtime(runtime)
         async with opened as (headers, source):
@@ -151,7 +153,7 @@ def verify(
                 headers=headers,
                 source=source,
                 pinned=pinned,
-                trusted_hash=trusted_hash.lower() if trusted_hash else None,
+                trusted_hash=trusted,
                 processes=os.cpu_count() or 1,
             )
             return await verifier.verify(body, asked)
@@ -254,8 +256,13 @@ async def _headers_of_file(chosen: Settings, file: Path, chain_id: int) -> Async
 
 
 @asynccontextmanager
-async def _headers_of_node(chosen: Settings, body: bytes) -> AsyncIterator[Opened]:
-    """Fetch the hours that a receipt is about, and a block at each of their ends."""
+async def _headers_of_node(
+    chosen: Settings, body: bytes, trusted: str | None
+) -> AsyncIterator[Opened]:
+    """Fetch the hours that a receipt is about, a block at each of their ends, and the trusted one.
+
+    The node is asked for hours, not for the blocks that the receipt names.
+    """
     try:
         hours = hours_wanted(body)
     except (NoExactForm, ReceiptError):
@@ -265,7 +272,12 @@ async def _headers_of_node(chosen: Settings, body: bytes) -> AsyncIterator[Opene
     async with _database_aside(chosen) as database, open_node(chosen) as node:
         headers = HeaderStore(database)
         wanted = SyncRange(from_time=hours.start_timestamp, to_time=hours.end_timestamp)
-        await HeaderSync(node, headers, JobStore(database, RetryPolicy())).run(wanted)
+        sync = HeaderSync(node, headers, JobStore(database, RetryPolicy()))
+        await sync.run(wanted)
+        number = None if trusted is None else await node.number_of(trusted)
+        newest = await headers.newest()
+        if number is not None and newest is not None and number > newest.number:
+            await sync.run(SyncRange(to_block=number))
         yield headers, "the node"
 
 

@@ -8,14 +8,12 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from itertools import zip_longest
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import attrs
 from attrs import field, frozen
 
 from prover_framework.asking import inputs_of, problems_of
-from prover_framework.chain.parallel import verify_pages
-from prover_framework.chain.verification import ChainSpan
 from prover_framework.commitments import (
     SEED_DERIVATION,
     derive_seed,
@@ -61,6 +59,9 @@ from prover_framework.receipts.strength import strength
 from prover_framework.settings import Settings
 from prover_framework.store.headers import HeaderStore
 from prover_framework.wire import structure, unstructure
+
+if TYPE_CHECKING:
+    from prover_framework.chain.verification import ChainSpan
 
 # Ethereum has had base fees since August 2021. Twenty years of hours take some seconds to read and
 # hash; a range beyond that is no proof's, but an attempt to keep somebody busy.
@@ -165,9 +166,15 @@ def hours_wanted(body: bytes) -> TimeRange:
         NoExactForm: It has no canonical form.
     """
     hours = [_hours_of(proof.statement.series) for proof in _proofs(_read(body))]
-    return TimeRange(
-        min(part.start_timestamp for part in hours), max(part.end_timestamp for part in hours)
-    )
+    if not hours:
+        raise ReceiptError("receipts: there is none in it")
+    first = min(part.start_timestamp for part in hours)
+    end = max(part.end_timestamp for part in hours)
+    if (spanned := (end - first) // HOUR_SECONDS) > MAX_HOURS:
+        raise ReceiptError(
+            f"receipts: they span {spanned:,} hours, more than are fetched ({MAX_HOURS:,})"
+        )
+    return TimeRange(first, end)
 
 
 def _proofs(receipt: AnyReceipt) -> Sequence[Receipt]:
@@ -440,8 +447,11 @@ class _Run:
             "end with the trusted one"
         )
 
-    async def _follow(self, headers: HeaderStore, first: int, trusted: str) -> ChainSpan | None:
+    async def _follow(self, headers: HeaderStore, first: int, trusted: str) -> "ChainSpan | None":
         """Verify headers from one on until the trusted block; those of one group only once."""
+        # Imported where it is used: few verifiers follow a chain, with RLP and keccak.
+        from prover_framework.chain.parallel import verify_pages
+
         if self._span is None or self._span.first.number > first:
             newest = await headers.newest()
             last = first if newest is None else newest.number

@@ -1,13 +1,17 @@
 """Headers are only as good as the block that the verifier trusts: anybody can link others."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from node_server import node_in_thread
 from receipt_bench import END, ReceiptBench, receipt_bench, rows, told
 
 from prover_framework.chain.headers import Header, StoredHeader
 from prover_framework.chain.simulated import BLOCKS_PER_HOUR, made_whole, simulate
+from prover_framework.cli.main import prover
 from prover_framework.receipts.checks import Check, CheckName, Outcome, Report
 
 HOURS = 4
@@ -168,3 +172,44 @@ def test_the_same_headers_give_the_same_statement_whatever_engine_or_source(
         report = other.verify(honest.group, pinned=honest.verifier.pinned)
         assert report.accepted
         assert "no hash to compare first_block_hash with" in told(report)
+
+
+@pytest.mark.parametrize("place", [LAST_USED, -1], ids=["the last", "a later one"])
+def test_headers_are_fetched_from_a_node_of_the_verifiers(
+    honest: ReceiptBench, tmp_path: Path, place: int
+) -> None:
+    receipt = tmp_path / "receipt.json"
+    receipt.write_bytes(honest.group)
+    key = honest.key.public_key.hex()
+    arguments = ["verify", str(receipt), "--key", key, "--trusted-hash", block_hash(REAL[place])]
+    environment = {"PROVER_DATA_DIR": str(tmp_path / "empty"), "PROVER_PLUGINS": "twap"}
+    outcomes = {}
+    for name, blocks in (("real", REAL), ("fabricated", FABRICATED)):
+        with node_in_thread(blocks) as node:
+            result = CliRunner().invoke(
+                prover, [*arguments, "--rpc-url", node.url], env=environment
+            )
+        outcomes[name] = result.exit_code
+        assert "secret-key-of-ours" not in result.output
+    assert outcomes == {"real": 0, "fabricated": 1}
+
+
+def test_no_node_is_asked_for_a_receipt_that_spans_too_much(
+    honest: ReceiptBench, tmp_path: Path
+) -> None:
+    """Two hours, the one in the first year of Unix and the other in the next century."""
+    receipt = tmp_path / "receipt.json"
+    group = honest.document()
+    far = json.loads(json.dumps(group["receipts"][0]))
+    for member, hour in ((group["receipts"][0], 0), (far, 4_000_000_000 // 3600 * 3600)):
+        member["statement"]["series"] |= {"first_hour": hour, "last_hour": hour, "hours": 1}
+    empty = {**group, "receipts": []}
+    environment = {"PROVER_DATA_DIR": str(tmp_path / "empty"), "PROVER_PLUGINS": "twap"}
+    with node_in_thread(REAL) as node:
+        for document in ({**group, "receipts": [*group["receipts"], far]}, empty):
+            receipt.write_text(json.dumps(document))
+            arguments = ["verify", str(receipt), "--rpc-url", node.url]
+            result = CliRunner().invoke(prover, arguments, env=environment)
+            assert result.exit_code == 1
+            assert isinstance(result.exception, SystemExit), result.exception
+        assert not node.requests

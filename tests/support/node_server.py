@@ -32,6 +32,9 @@ class NodeServer:
         answer: dict[str, Any] = {"jsonrpc": "2.0", "id": call["id"]}
         if call["method"] == "eth_chainId":
             return answer | {"result": hex(self.chain_id)}
+        if call["method"] == "eth_getBlockByHash":
+            named = (s for s in self.chain if s.header.block_hash == call["params"][0])
+            return answer | {"result": next(map(block_of, named), None)}
         if call["method"] != "eth_getBlockByNumber":
             return answer | {"error": {"code": -32601, "message": "no such method"}}
         name = call["params"][0]
@@ -61,7 +64,7 @@ class NodeServer:
             int(call["params"][0], 16)
             for calls in self.requests
             for call in calls
-            if call["params"] and call["params"][0].startswith("0x")
+            if call["method"] == "eth_getBlockByNumber" and call["params"][0].startswith("0x")
         ]
 
 
