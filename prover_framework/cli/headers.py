@@ -423,6 +423,7 @@ def status() -> None:
     table.add_row("chain", f"{found.chain.chain_id} ({kind})")
     table.add_row("source", found.chain.source)
     table.add_row("headers", f"{found.count:,}")
+    table.add_row("verified", f"{found.verified:,}")
     table.add_row("blocks", f"{found.first_block} to {found.last_block}")
     table.add_row("time", f"{_utc(found.first_timestamp)} to {_utc(found.last_timestamp)}")
     table.add_row("timestamps", f"{found.first_timestamp}..{found.last_timestamp}")

@@ -125,7 +125,7 @@ ORDER BY hour
 """
 
 TOTALS = """
-SELECT COUNT(*) AS hours, SUM(count) AS count,
+SELECT COUNT(*) AS hours, SUM(count) AS count, SUM(verified_count) AS verified,
     MIN(first_block) AS first_block, MAX(last_block) AS last_block
 FROM hourly_base_fee
 """
@@ -166,6 +166,7 @@ class HeaderStatus:
     Args:
         chain: The chain they belong to.
         count: How many there are.
+        verified: How many of them are verified.
         hours: How many hours have at least one.
         first_block: The lowest number.
         last_block: The highest number.
@@ -176,6 +177,7 @@ class HeaderStatus:
 
     chain: ChainFacts
     count: int
+    verified: int
     hours: int
     first_block: int
     last_block: int
@@ -263,6 +265,7 @@ class HeaderStore:
         return HeaderStatus(
             chain=facts,
             count=totals["count"],
+            verified=totals["verified"],
             hours=totals["hours"],
             first_block=first["number"],
             last_block=last["number"],

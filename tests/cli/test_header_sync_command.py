@@ -1,6 +1,7 @@
 """prover headers sync: what it fetches, what it tells, and that no key of a URL is shown."""
 
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -76,6 +77,7 @@ def test_a_sync_tells_what_it_fetched(
     assert again.stdout == "0 headers fetched, 0 of them new, 0 verified\n"
     status = prover("headers", "status")
     assert "31337 (real)" in status.stdout
+    assert re.search(r"verified +│ 49 ", status.stdout)
     assert "the node 127.0.0.1" in status.stdout
 
 
