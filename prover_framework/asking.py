@@ -102,15 +102,16 @@ class Asking:
     async def _ask(self, hooks: ProofHooks, asked: Asked, job: JobRequest) -> Json:
         form = cast(dict[str, Json], unstructure(job.parameters))
         task = _task(hooks, asked, form, hooks.proof_type.limits.memory_bytes)
-        desk = self._desks.setdefault(task.module, _Desk())
+        if (desk := self._desks.get(task.module)) is None:
+            desk = self._desks[task.module] = _Desk(Slot(trace=self._plugins.trace))
         return await desk.ask(task)
 
 
 class _Desk:
     """The process of one plugin, which is asked one thing after the other."""
 
-    def __init__(self) -> None:
-        self._slot = Slot()
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
         self._turn = asyncio.Lock()
         self._calls: set[asyncio.Task[Json]] = set()
 

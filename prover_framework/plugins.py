@@ -33,6 +33,7 @@ from prover_framework.model import (
 )
 from prover_framework.receipts.model import AnyReceipt, Artefact, GroupReceipts
 from prover_framework.receipts.packages import package_digest, software_of
+from prover_framework.trace import watch_calls
 from prover_framework.wire import GROUP_ID_KEY, require_form
 
 T = TypeVar("T")
@@ -286,6 +287,7 @@ class Plugins:
         composers: Those that make artefacts from the receipts of a group.
         observers: Those that are told of changes, with a proof type or without.
         sealers: Those that make seals, by the kind of seal.
+        trace: Whether each call of a hook is logged.
     """
 
     found: tuple[Plugin, ...]
@@ -293,6 +295,7 @@ class Plugins:
     composers: tuple[Composer, ...] = field(default=(), repr=False)
     observers: tuple[Observer, ...] = field(default=(), repr=False)
     sealers: Mapping[str, Sealer] = field(factory=dict, repr=False)
+    trace: bool = False
 
     @property
     def proof_types(self) -> dict[str, ProofType[Any, Any]]:
@@ -341,6 +344,7 @@ def load(
     allow: Collection[str] | None = None,
     deny: Collection[str] = (),
     strict: bool = False,
+    trace: bool = False,
     probe: Callable[[Sequence[str]], Mapping[str, str]] | None = None,
 ) -> Plugins:
     """Load plugins one by one; one that cannot be used is listed with the reason.
@@ -350,6 +354,7 @@ def load(
         allow: Names to load; all when None.
         deny: Names not to load, whatever ``allow`` says.
         strict: Raise if any plugin that is not disabled cannot be used.
+        trace: Log each call of a hook, here and in the processes that plugins run in.
         probe: Imports modules where they can do no harm and returns the ones that may not be
             imported here, with reasons (`prover_framework.probe.find_deadly`).
 
@@ -370,7 +375,7 @@ def load(
         elif candidate.module in deadly:
             loaded.append(Plugin(candidate, failure=deadly[candidate.module]))
         else:
-            loaded.append(_load_one(candidate))
+            loaded.append(_load_one(candidate, trace=trace))
     loaded = _refuse_doubles(loaded)
     failures = [plugin for plugin in loaded if plugin.failure]
     if strict and failures:
@@ -383,8 +388,11 @@ def load(
         by_module.setdefault(plugin.candidate.module, plugin)
     for module in by_module:
         manager.register(import_module(module), name=module)
+    if trace:
+        watch_calls(manager, {name: plugin.candidate.name for name, plugin in by_module.items()})
     return Plugins(
         found=tuple(loaded),
+        trace=trace,
         hooks=MappingProxyType(
             {
                 plugin.proof_type.name: ProofHooks(
@@ -425,10 +433,12 @@ def _check_names(candidates: Sequence[Candidate], names: Iterable[str]) -> None:
         )
 
 
-def _load_one(candidate: Candidate) -> Plugin:
+def _load_one(candidate: Candidate, *, trace: bool) -> Plugin:
     """Import and register one plugin in a manager of its own, so that failing leaves no trace."""
     trial = pluggy.PluginManager(hookspecs.PROJECT)
     trial.add_hookspecs(hookspecs)
+    if trace:
+        watch_calls(trial, {candidate.module: candidate.name})
     try:
         module = _survive(lambda: import_module(candidate.module))
     except _Failed as failed:

@@ -54,6 +54,7 @@ def load_plugins(settings: Settings) -> Plugins:
         allow=settings.plugins,
         deny=settings.plugins_disabled,
         strict=settings.plugins_strict,
+        trace=settings.plugin_trace,
         probe=find_deadly,
     )
 

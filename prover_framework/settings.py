@@ -304,6 +304,12 @@ class Settings:
         _flag,
         False,  # noqa: FBT003 - the default's place is the same for all settings
     )
+    plugin_trace: bool = _setting(
+        "PROVER_PLUGIN_TRACE",
+        "Log each call of a plugin's hook, with its time and outcome.",
+        _flag,
+        False,  # noqa: FBT003 - as above
+    )
     log_level: str = _setting(
         "PROVER_LOG_LEVEL",
         f"One of {', '.join(LOG_LEVELS)}.",

@@ -107,7 +107,7 @@ class Worker:
         self._receipts = receipts
         self._service = ProvingService(plugins, jobs, queue)
         self._proving = Proving(settings, plugins, headers)
-        self._slots = [Slot() for _ in range(settings.worker_slots)]
+        self._slots = [Slot(trace=plugins.trace) for _ in range(settings.worker_slots)]
         # The slots that nothing runs in; None tells who waits for one that there will be no more.
         self._free: asyncio.Queue[Slot | None] = asyncio.Queue()
         self._held: set[_Held] = set()

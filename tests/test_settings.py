@@ -52,6 +52,7 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
     "PROVER_PLUGINS": ("twap, max_return", ("twap", "max_return"), None, ""),
     "PROVER_PLUGINS_DISABLED": ("twap,", ("twap",), None, ""),
     "PROVER_PLUGINS_STRICT": ("Yes", True, "maybe", "must be true or false"),
+    "PROVER_PLUGIN_TRACE": ("Yes", True, "maybe", "must be true or false"),
     "PROVER_LOG_LEVEL": (
         "debug",
         "DEBUG",

@@ -14,6 +14,7 @@ from rich.console import Console
 from prover_framework.plugins import Plugins
 from prover_framework.runtime import Runtime, open_runtime
 from prover_framework.settings import Settings, aws_variables, load_settings
+from prover_framework.trace import LOG_FORMAT
 
 T = TypeVar("T")
 
@@ -92,7 +93,7 @@ def start_logging(level: str) -> None:
     logging.basicConfig(
         level=level,
         stream=sys.stderr,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        format=LOG_FORMAT,
         force=True,
     )
     # Queries at debug level hold parameters and results; connections are of no interest.

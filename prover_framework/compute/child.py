@@ -4,9 +4,11 @@ It reads tasks from a socket and writes replies to it. Standard output and error
 plugin that prints disturbs nothing. What a task has started ends with the task.
 """
 
+import logging
 import resource
 import signal
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -15,6 +17,7 @@ from attrs import frozen
 
 from prover_framework.compute.frames import (
     LENGTH,
+    TRACE,
     AnyTask,
     Artefacts,
     Asked,
@@ -42,6 +45,7 @@ from prover_framework.model import DataNeeds, Dispatch, JobRequest, Verdict
 from prover_framework.plugins import Candidate, Plugins, ProofHooks, Sealer, load
 from prover_framework.receipts.documents import receipt_from
 from prover_framework.receipts.packages import package_digest
+from prover_framework.trace import LOG_FORMAT
 from prover_framework.wire import structure, unstructure
 
 # An exception can carry anything; a log line and a column should not.
@@ -54,13 +58,17 @@ class _Loaded:
     package_digest: str
 
 
-def serve(descriptor: int, keeper: int) -> None:
+def serve(descriptor: int, keeper: int, *options: str) -> None:
     """Serve tasks until the socket closes.
 
     Args:
         descriptor: The socket's.
         keeper: Id of this process's parent.
+        options: `TRACE`, or nothing.
     """
+    trace = TRACE in options
+    if trace:
+        logging.basicConfig(stream=sys.stderr, format=LOG_FORMAT)
     connection = socket.socket(fileno=descriptor)
     # What a plugin starts has no business on this line.
     connection.set_inheritable(False)
@@ -69,7 +77,7 @@ def serve(descriptor: int, keeper: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     loaded: dict[str, _Loaded] = {}
     while (text := _read_frame(connection)) is not None:
-        reply = _perform(text, loaded)
+        reply = _perform(text, loaded, trace=trace)
         end_children()
         # A thread can not be ended alone.
         reply = attrs.evolve(reply, worn=threading.active_count() > 1)
@@ -94,14 +102,14 @@ def _read_exactly(connection: socket.socket, size: int) -> bytes | None:
     return bytes(parts)
 
 
-def _perform(text: bytes, loaded: dict[str, _Loaded]) -> Reply:
+def _perform(text: bytes, loaded: dict[str, _Loaded], *, trace: bool) -> Reply:
     try:
         request = structure(parse_json(text), Request)
         task = request.proof or request.ask or request.compose or request.seal
         if task is None:
             return _error(ComputeRaised.code, "was not called: the frame asks for nothing")
         _limit_memory(task.memory_bytes)
-        plugin = _plugin(task, loaded)
+        plugin = _plugin(task, loaded, trace=trace)
         match task:
             case Task():
                 (hooks,) = plugin.hooks.values()
@@ -183,11 +191,11 @@ def _form(result: object) -> dict[str, Any]:
     return form
 
 
-def _plugin(task: AnyTask, loaded: dict[str, _Loaded]) -> Plugins:
+def _plugin(task: AnyTask, loaded: dict[str, _Loaded], *, trace: bool) -> Plugins:
     """Load the plugin of a task, once."""
     module = task.module
     if module not in loaded:
-        plugins = load([Candidate(task.plugin, module, module, "")], strict=True)
+        plugins = load([Candidate(task.plugin, module, module, "")], strict=True, trace=trace)
         loaded[module] = _Loaded(plugins, package_digest(module).hex())
     # The process that asks may be older than the files that were loaded here.
     if task.package_digest not in (None, loaded[module].package_digest):

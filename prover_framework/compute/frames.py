@@ -16,6 +16,9 @@ from prover_framework.receipts.model import Artefact, GroupReceipts
 
 LENGTH = struct.Struct(">I")
 
+# The argument that makes a compute process log each call of a hook.
+TRACE = "trace"
+
 # A result of this size is a mistake of the plugin; reading on would fill the worker's memory.
 MAX_FRAME_BYTES = 64 * 2**20
 

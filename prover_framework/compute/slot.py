@@ -19,6 +19,7 @@ from prover_framework.compute import keeper
 from prover_framework.compute.frames import (
     LENGTH,
     MAX_FRAME_BYTES,
+    TRACE,
     AnyTask,
     AskTask,
     ComposeTask,
@@ -98,9 +99,14 @@ class _Running:
 
 
 class Slot:
-    """Runs one task at a time in its own process."""
+    """Runs one task at a time in its own process.
 
-    def __init__(self) -> None:
+    Args:
+        trace: Log each call of a hook there.
+    """
+
+    def __init__(self, *, trace: bool = False) -> None:
+        self._trace = trace
         self._running: _Running | None = None
         self._tasks_done = 0
 
@@ -113,7 +119,7 @@ class Slot:
         if self._running is not None and self._running.process.returncode is not None:
             await self.kill()
         if self._running is None:
-            self._running = await _spawn()
+            self._running = await _spawn(trace=self._trace)
 
     async def run(self, task: AnyTask, *, seconds: float) -> dict[str, object]:
         """Have a task done; return the JSON form of its result.
@@ -222,12 +228,12 @@ async def _talk(running: _Running, frame: bytes) -> tuple[int, bytes]:
     return size, await running.reader.readexactly(size)
 
 
-async def _spawn() -> _Running:
+async def _spawn(*, trace: bool) -> _Running:
     ours, theirs = socket.socketpair()
     process: Process | None = None
     try:
         with theirs:
-            process = await _start_interpreter(theirs.fileno())
+            process = await _start_interpreter(theirs.fileno(), trace=trace)
         reader, writer = await asyncio.open_connection(sock=ours)
     except BaseException:
         ours.close()
@@ -250,7 +256,7 @@ async def _end(process: Process) -> None:
         await process.wait()
 
 
-async def _start_interpreter(descriptor: int) -> Process:
+async def _start_interpreter(descriptor: int, *, trace: bool) -> Process:
     environment = {name: os.environ[name] for name in PASSED_VARIABLES if name in os.environ}
     return await asyncio.create_subprocess_exec(
         sys.executable,
@@ -260,6 +266,7 @@ async def _start_interpreter(descriptor: int) -> Process:
         "prover_framework.compute.child",
         str(descriptor),
         str(os.getpid()),
+        *([TRACE] if trace else []),
         pass_fds=[descriptor],
         stdin=asyncio.subprocess.DEVNULL,
         # Whatever a plugin prints goes where the log goes, never into somebody's pipe.

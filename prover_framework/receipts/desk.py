@@ -54,7 +54,7 @@ class ReceiptDesk:
         self._verifying = asyncio.Lock()
         self._composing = Composing(settings, plugins, seals_of(settings, plugins))
         # One process composes for all who ask, one group after the other.
-        self._slot = Slot()
+        self._slot = Slot(trace=plugins.trace)
         self._turn = asyncio.Lock()
 
     async def close(self) -> None:

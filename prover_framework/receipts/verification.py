@@ -145,7 +145,7 @@ class Verifier:
                 reason=str(error),
             )
             return Report(accepted=False, strength=strength([refused]), checks=(refused,))
-        own = slot or Slot()
+        own = slot or Slot(trace=self.plugins.trace)
         run = _Run(self, receipt, asked, own)
         try:
             async with asyncio.timeout(self.seconds):
