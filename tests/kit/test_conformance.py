@@ -174,7 +174,8 @@ FLAWS = {
     ),
     "mistyped": flaw(
         LIMITS,
-        r"has no result \(result_invalid: compute returned int, not Result\)",
+        r"has no result \(result_invalid: plugin prover_mistyped: its hook compute returned int, "
+        r"not Result\)",
         answer="5",
     ),
     "random": flaw(
@@ -216,12 +217,13 @@ FLAWS = {
     ),
     "fragile": flaw(
         "test_odd_hours_give_a_result_or_a_refusal",
-        r"^a range of 1 h: it fails, where a ProofError should say why: IndexError: tuple",
+        r"^a range of 1 h: it fails, where a ProofError should say why: plugin prover_fragile: its "
+        r"hook compute raised IndexError: tuple",
         compute="inputs.hourly_base_fee.counts[1]",
     ),
     "dividing": flaw(
         "test_odd_hours_give_a_result_or_a_refusal",
-        r"^fees of zero: it fails, where a ProofError .*: ZeroDivisionError",
+        r"^fees of zero: it fails, where a ProofError .*: .* compute raised ZeroDivisionError",
         compute="1 / inputs.hourly_base_fee.sums_wei[0]",
     ),
     "silent": flaw(
@@ -257,7 +259,8 @@ FLAWS = {
     ),
     "raising": flaw(
         ALTERED,
-        r"^with hours altered its hook verify raises, not returns: ValueError: wrong$",
+        r"^with hours altered its hook verify raises, not returns: plugin prover_raising: its hook "
+        r"verify raised ValueError: wrong$",
         verify=HOOK_VERIFY
         + "if claimed.hours != 3: raise ValueError('wrong')\n    return Verdict(True, 'right')",
     ),
