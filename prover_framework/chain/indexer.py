@@ -52,6 +52,8 @@ _KEPT["block_hash"] = evolve(_KEPT["parent_hash"], name="block_hash")
 _PASSING: Final = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # What the driver says of a connection that breaks just as it is used.
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     OSError,
