@@ -66,6 +66,7 @@ format: $(VENV)/.dev ## Put the code into the house's form.
 
 bench: $(VENV)/.dev $(LOCALSTACK)/.ready ## Measure, side by side in one run; takes about three minutes.
 	@$(BIN)/python benchmarks/run.py
+	@$(BIN)/python benchmarks/hooks.py
 	@PYTHONPATH=tests/support $(BIN)/python benchmarks/headers.py
 	@PYTHONPATH=tests/support $(BIN)/python benchmarks/receipts.py
 	@PYTHONPATH=tests/support $(BIN)/python benchmarks/engines.py

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -46,7 +46,12 @@ def install_plugin(site: Path, name: str, module: str) -> dict[str, str]:
     return {"PYTHONPATH": str(site), "PROVER_PLUGINS": name}
 
 
-async def post_all(port: int, count: int, connections: int, prefix: str) -> float:
+THE_THREE = ("twap", "reserve_price", "max_return")
+
+
+async def post_all(
+    port: int, count: int, connections: int, prefix: str, proofs: Sequence[str] = THE_THREE
+) -> float:
     """POST ``count`` groups over some connections; return how many a second."""
     numbers = iter(range(count))
     window = {"start_timestamp": 1_696_291_200, "end_timestamp": 1_704_067_200}
@@ -55,12 +60,7 @@ async def post_all(port: int, count: int, connections: int, prefix: str) -> floa
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for number in numbers:
             body = json.dumps(
-                {
-                    "job_group_id": f"{prefix}-{number}",
-                    "twap": window,
-                    "reserve_price": window,
-                    "max_return": window,
-                }
+                {"job_group_id": f"{prefix}-{number}", **dict.fromkeys(proofs, window)}
             ).encode()
             writer.write(
                 b"POST /api/job HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
