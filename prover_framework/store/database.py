@@ -143,8 +143,10 @@ class Database:
         (row,) = await (connection or self.reader).fetch("SELECT NOW_MS AS now")
         return int(row["now"])
 
-    async def change_mark(self) -> int:
-        """Return a number that differs when anybody has committed in between, where there is one.
+    async def change_mark(self) -> int | None:
+        """Return a number that differs when anybody has committed in between.
+
+        None: this engine does not tell.
 
         Raises:
             StoreError: The database refused, and why.

@@ -129,10 +129,10 @@ class Engine(Protocol):
         """Tell whether there is such a table."""
         ...
 
-    async def change_mark(self, reader: Connection) -> int:
-        """Return a number that differs when anybody has committed in between, where there is one.
+    async def change_mark(self, reader: Connection) -> int | None:
+        """Return a number that differs when anybody has committed in between.
 
-        An engine that does not know returns the same number always.
+        None: this engine does not tell.
         """
         ...
 

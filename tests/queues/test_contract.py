@@ -395,7 +395,7 @@ class TestEmbedded(QueueContract):
     ) -> None:
         async def scenario(bench: Bench) -> None:
             with monkeypatch.context() as patch:
-                patch.setattr(embedded, "INSERT", "INSERT INTO no_such_table VALUES (?, ?, ?)")
+                patch.setattr(embedded, "INSERT", "INSERT INTO no_such_table VALUES (?)")
                 failures = await bench.queue.send([outgoing("a"), outgoing("b")])
             assert [failure.job_id for failure in failures] == [job_id("a"), job_id("b")]
             assert all("no_such_table" in failure.reason for failure in failures)
