@@ -31,17 +31,19 @@ SELECT new.queue, new.body, NOW_MS + new.delay_ms, 0
 FROM ROWS(?) AS new(queue TEXT, body TEXT, delay_ms BIGINT)
 """
 
-LOOK = "SELECT id FROM queue_message WHERE queue = ? AND visible_at <= NOW_MS LIMIT 1"
+LOOK = "SELECT id FROM queue_message WHERE queue = ? AND visible_at <= (SELECT NOW_MS) LIMIT 1"
 
-# Two receivers each take what the other has not locked.
+# Two receivers each take what the other has not locked. What is to be taken is chosen once: a
+# subquery in its place may be asked again for each row, and choose others.
 RECEIVE = """
+WITH chosen AS (
+    SELECT id FROM queue_message WHERE queue = ? AND visible_at <= (SELECT NOW_MS)
+    ORDER BY visible_at, id LIMIT ? FOR UPDATE SKIP LOCKED
+)
 UPDATE queue_message SET
     visible_at = NOW_MS + ?, receive_count = receive_count + 1,
     receipt = CAST(id AS VARCHAR(20)) || '-' || ?
-WHERE id IN (
-    SELECT id FROM queue_message WHERE queue = ? AND visible_at <= NOW_MS
-    ORDER BY visible_at, id LIMIT ? FOR UPDATE SKIP LOCKED
-)
+WHERE id IN (SELECT id FROM chosen)
 RETURNING id, body, receipt, receive_count
 """
 
@@ -170,7 +172,7 @@ class EmbeddedQueue:
         if self._database.embedded and not await self._database.read(LOOK, [queue]):
             return []
         rows = await self._database.write(
-            RECEIVE, [round(visibility_seconds * 1000), secrets.token_hex(6), queue, limit]
+            RECEIVE, [queue, limit, round(visibility_seconds * 1000), secrets.token_hex(6)]
         )
         return [
             Received(queue, row["body"], row["receipt"], row["receive_count"])

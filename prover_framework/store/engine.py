@@ -3,7 +3,9 @@
 Statements are written once, in PostgreSQL's SQL with some marks of our own:
 
 - ``?`` stands for a value, whatever the engine's own placeholder is,
-- ``NOW_MS`` for the time, in milliseconds since the Unix epoch, by the clock that counts,
+- ``NOW_MS`` for the time, in milliseconds since the Unix epoch, by the clock that counts; it is
+  asked anew for each row, and once for all as ``(SELECT NOW_MS)``, which an index can be searched
+  by,
 - ``= ANY(?)`` takes a list,
 - ``ROWS(?) AS name(column TYPE, ...)`` for a table whose rows come as one value, which
   `rows_value` makes.

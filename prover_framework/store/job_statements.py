@@ -56,6 +56,7 @@ JOB_OF_TYPE = f"SELECT {COLUMNS} FROM job WHERE group_id = ? AND proof_type = ?"
 # A worker may have been faster: then the job is past pending and stays so. A message that a sweep
 # has sent again is given its time to be answered.
 MARK_SENT = f"""
+WITH locked AS (SELECT id FROM job WHERE id = ANY(?) ORDER BY id FOR UPDATE)
 UPDATE job SET
     state = 'queued',
     queued_at = CASE state WHEN 'pending' THEN NOW_MS ELSE queued_at END,
@@ -65,7 +66,7 @@ UPDATE job SET
                WHEN sends > {MAX_UNANSWERED_DOUBLINGS}
                THEN {UNANSWERED_MS << MAX_UNANSWERED_DOUBLINGS}
                ELSE {UNANSWERED_MS} << (sends - 1) END
-WHERE id IN (SELECT id FROM job WHERE id = ANY(?) ORDER BY id FOR UPDATE)
+WHERE id IN (SELECT id FROM locked)
     AND (state = 'pending' OR state = 'queued' AND sends > 1 AND due_at > NOW_MS)
 """
 
@@ -128,7 +129,7 @@ WHERE id = ?
 
 # Two sweepers each take what the other has not locked.
 EXPIRED = """
-SELECT id FROM job WHERE state = 'running' AND lease_until <= NOW_MS
+SELECT id FROM job WHERE state = 'running' AND lease_until <= (SELECT NOW_MS)
 ORDER BY lease_until LIMIT ? FOR UPDATE SKIP LOCKED
 """
 
@@ -146,7 +147,8 @@ WHERE id = ANY(?)
 """
 
 DUE = """
-SELECT id, state FROM job WHERE state IN ('pending', 'queued', 'waiting') AND due_at <= NOW_MS
+SELECT id, state FROM job
+WHERE state IN ('pending', 'queued', 'waiting') AND due_at <= (SELECT NOW_MS)
 ORDER BY due_at LIMIT ? FOR UPDATE SKIP LOCKED
 """
 
@@ -167,10 +169,11 @@ WHERE id = ANY(?)
 
 # What waits is due at some time, and only what is due is in that index.
 WAKE = """
-UPDATE job SET not_before = NOW_MS, due_at = NOW_MS
-WHERE id IN (
+WITH locked AS (
     SELECT id FROM job WHERE state = 'waiting' AND due_at >= 0 ORDER BY id FOR UPDATE
-) AND state = 'waiting'
+)
+UPDATE job SET not_before = NOW_MS, due_at = NOW_MS
+WHERE id IN (SELECT id FROM locked) AND state = 'waiting'
 RETURNING id
 """
 

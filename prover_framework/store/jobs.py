@@ -378,7 +378,8 @@ class JobStore:
     async def _take_all(self, wishes: Sequence[_Wish]) -> list[Taken | Refused]:
         ids = [wish.job_id for wish in wishes]
         values = [rows_value([wish.row() for wish in wishes]), ids]
-        taken = {row["lease_token"]: _stored(row) for row in await self._change(ids, TAKE, values)}
+        rows = await self._change(ids, TAKE, values, COLUMNS)
+        taken = {row["lease_token"]: _stored(row) for row in rows}
         others = [wish for wish in wishes if wish.token not in taken]
         answers: dict[str, Taken | Refused] = {}
         if others:
@@ -476,7 +477,7 @@ class JobStore:
             return [success.lease.job_id in ended for success in successes]
         async with self._changing() as (connection, changes):
             before = await changes.before(ids)
-            stored = await connection.fetch(f"{SUCCEED} RETURNING {COLUMNS}", values)
+            stored = await connection.fetch(f"{SUCCEED} RETURNING id", values)
             ended = {row["id"] for row in stored}
             done = [success.lease.job_id in ended for success in successes]
             seals = [
@@ -628,10 +629,10 @@ class JobStore:
             await changes.note(dict.fromkeys(ids, JobState.RUNNING))
 
     async def _change(
-        self, ids: Sequence[str], statement: str, values: Sequence[object]
+        self, ids: Sequence[str], statement: str, values: Sequence[object], columns: str = "id"
     ) -> Sequence[Row]:
-        """Change jobs by one statement; return those that it changed."""
-        statement = f"{statement} RETURNING {COLUMNS}"
+        """Change jobs by one statement; return columns of those that it changed."""
+        statement = f"{statement} RETURNING {columns}"
         if self._on_change is None:
             return await self._database.write(statement, values)
         async with self._changing() as (connection, changes):
