@@ -53,6 +53,9 @@ class Composing:
         self._settings = settings
         self._plugins = plugins
         self._seals = seals
+        # What is installed does not change under a running process, and reading it takes longer
+        # than the rest of a small group's receipt.
+        self._software = software_of()
 
     async def compose(self, slot: Slot, group_id: str, jobs: Sequence[EndedJob]) -> ComposedReceipt:
         """Make the receipt of a group.
@@ -69,7 +72,7 @@ class Composing:
         group = GroupReceipts(group_id=group_id, receipts=receipts)
         composers = sorted(self._plugins.composers, key=lambda c: c.candidate.name)
         composed = [await compose_one(c, group, slot, self._settings) for c in composers]
-        software = software_of()
+        software = dict(self._software)
         for composer in composers:
             software |= composer.software
         receipt = ComposedReceipt(

@@ -110,7 +110,7 @@ class Database:
         Raises:
             StoreError: The database refused, and why (no space left, for one).
         """
-        return await self._engine.write(self._writer, statement, values)
+        return await self._engine.write(self._outside(), statement, values)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -119,11 +119,8 @@ class Database:
         Raises:
             StoreError: The database refused, and why (no space left, for one).
         """
-        client = self._writer
-        if isinstance(client, TransactionalDBClient):
-            raise TypeError("a transaction can not begin inside of another one")
         with self._engine.refusals():
-            async with self._engine.transaction(client) as transaction:
+            async with self._engine.transaction(self._outside()) as transaction:
                 token = self._context.connections.set(self._engine.writer_name, transaction)
                 try:
                     yield transaction
@@ -226,6 +223,13 @@ class Database:
     @property
     def _writer(self) -> BaseDBAsyncClient:
         return self._client(self._engine.writer_name)
+
+    def _outside(self) -> BaseDBAsyncClient:
+        """Return what begins transactions, to somebody who is in none."""
+        client = self._writer
+        if isinstance(client, TransactionalDBClient):
+            raise TypeError("a transaction can not begin inside of another one")
+        return client
 
     def _client(self, name: str) -> BaseDBAsyncClient:
         return self._context.db(name)

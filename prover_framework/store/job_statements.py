@@ -25,6 +25,15 @@ COLUMNS = f"{', '.join(FIELDS)}, lease_token"
 LOCK_JOBS = "SELECT id, state FROM job WHERE id = ANY(?) ORDER BY id FOR UPDATE"
 LOCK_GROUP = "SELECT id, state FROM job WHERE group_id = ? ORDER BY id FOR UPDATE"
 
+# What begins a statement that changes some jobs: lock them, and only then ask for the time. An
+# update that waits for a lock does not look at the clock again when it has it, unless the row was
+# changed meanwhile; the lease that it was to be written under may have expired.
+LOCKED = """
+WITH locked AS (SELECT id FROM job WHERE id = ANY(?) ORDER BY id FOR UPDATE),
+    moment AS (SELECT NOW_MS AS now FROM (SELECT COUNT(*) AS count FROM locked) AS locks)
+"""
+NOW = "(SELECT now FROM moment)"
+
 JOBS_BY_ID = f"SELECT {COLUMNS} FROM job WHERE id = ANY(?)"
 JOBS_OF_GROUPS = f"SELECT {COLUMNS} FROM job WHERE group_id = ANY(?) ORDER BY id"
 
@@ -55,46 +64,45 @@ JOB_OF_TYPE = f"SELECT {COLUMNS} FROM job WHERE group_id = ? AND proof_type = ?"
 
 # A worker may have been faster: then the job is past pending and stays so. A message that a sweep
 # has sent again is given its time to be answered.
-MARK_SENT = f"""
-WITH locked AS (SELECT id FROM job WHERE id = ANY(?) ORDER BY id FOR UPDATE)
+MARK_SENT = f"""{LOCKED}
 UPDATE job SET
     state = 'queued',
-    queued_at = CASE state WHEN 'pending' THEN NOW_MS ELSE queued_at END,
+    queued_at = CASE state WHEN 'pending' THEN {NOW} ELSE queued_at END,
     sends = CASE state WHEN 'pending' THEN sends + 1 ELSE sends END,
-    due_at = CASE WHEN not_before > NOW_MS THEN not_before ELSE NOW_MS END
+    due_at = CASE WHEN not_before > {NOW} THEN not_before ELSE {NOW} END
         + CASE WHEN state = 'pending' THEN {UNANSWERED_MS}
                WHEN sends > {MAX_UNANSWERED_DOUBLINGS}
                THEN {UNANSWERED_MS << MAX_UNANSWERED_DOUBLINGS}
                ELSE {UNANSWERED_MS} << (sends - 1) END
 WHERE id IN (SELECT id FROM locked)
-    AND (state = 'pending' OR state = 'queued' AND sends > 1 AND due_at > NOW_MS)
+    AND (state = 'pending' OR state = 'queued' AND sends > 1 AND due_at > {NOW})
 """
 
-# With the ids a second time, so that the index finds the jobs however many there are.
-TAKE = """
+TAKE = f"""{LOCKED}
 UPDATE job SET
-    state = 'running', attempts = attempts + 1, worker = holder, started_at = NOW_MS,
-    lease_token = token, lease_until = NOW_MS + lease_ms,
+    state = 'running', attempts = attempts + 1, worker = holder, started_at = {NOW},
+    lease_token = token, lease_until = {NOW} + lease_ms,
     due_at = NULL, error_code = NULL, error_message = NULL
 FROM ROWS(?) AS wish(job_id TEXT, token TEXT, holder TEXT, lease_ms BIGINT)
-WHERE id = job_id AND id = ANY(?) AND state IN ('pending', 'queued') AND not_before <= NOW_MS
+WHERE id IN (SELECT id FROM locked) AND id = job_id
+    AND state IN ('pending', 'queued') AND not_before <= {NOW}
 """
 
-EXTEND = """
-UPDATE job SET lease_until = NOW_MS + ?
+EXTEND = f"""{LOCKED}
+UPDATE job SET lease_until = {NOW} + ?
 FROM ROWS(?) AS held(job_id TEXT, token TEXT)
-WHERE id = job_id AND id = ANY(?)
-    AND state = 'running' AND lease_token = token AND lease_until > NOW_MS
+WHERE id IN (SELECT id FROM locked) AND id = job_id
+    AND state = 'running' AND lease_token = token AND lease_until > {NOW}
 RETURNING lease_token
 """
 
-SUCCEED = """
+SUCCEED = f"""{LOCKED}
 UPDATE job SET
-    state = 'succeeded', result = outcome, receipt = evidence, finished_at = NOW_MS,
+    state = 'succeeded', result = outcome, receipt = evidence, finished_at = {NOW},
     lease_token = NULL, lease_until = NULL
 FROM ROWS(?) AS success(job_id TEXT, token TEXT, outcome TEXT, evidence TEXT)
-WHERE id = job_id AND id = ANY(?)
-    AND state = 'running' AND lease_token = token AND lease_until > NOW_MS
+WHERE id IN (SELECT id FROM locked) AND id = job_id
+    AND state = 'running' AND lease_token = token AND lease_until > {NOW}
 """
 
 INSERT_SEALS = """
@@ -103,21 +111,22 @@ SELECT made.job_id, made.kind, made.document, NOW_MS
 FROM ROWS(?) AS made(job_id TEXT, kind TEXT, document TEXT)
 """
 
-# What every write under a lease requires.
-HELD = "id = ? AND state = 'running' AND lease_token = ? AND lease_until > NOW_MS"
+HELD = "state = 'running' AND lease_token = ?"
 
-LOCK_HELD = f"SELECT {COLUMNS} FROM job WHERE {HELD}"
+LOCK_HELD = f"SELECT {COLUMNS} FROM job WHERE id = ? AND {HELD} FOR UPDATE"
 
-FAIL = """
+FAIL = f"""{LOCKED}
 UPDATE job SET
-    state = 'failed', error_code = ?, error_message = ?, finished_at = NOW_MS,
+    state = 'failed', error_code = ?, error_message = ?, finished_at = {NOW},
     lease_token = NULL, lease_until = NULL
+WHERE id IN (SELECT id FROM locked) AND {HELD} AND lease_until > {NOW}
 """
 
-GIVE_BACK = """
+GIVE_BACK = f"""{LOCKED}
 UPDATE job SET
-    state = 'queued', attempts = attempts - 1, due_at = NOW_MS + ?,
+    state = 'queued', attempts = attempts - 1, due_at = {NOW} + {UNANSWERED_MS},
     lease_token = NULL, lease_until = NULL
+WHERE id IN (SELECT id FROM locked) AND {HELD} AND lease_until > {NOW}
 """
 
 PUT = """

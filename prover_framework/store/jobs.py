@@ -29,7 +29,6 @@ from prover_framework.store.job_statements import (
     FAIL,
     FIELDS,
     GIVE_BACK,
-    HELD,
     INSERT_GROUPS,
     INSERT_JOB,
     INSERT_SEALS,
@@ -48,7 +47,6 @@ from prover_framework.store.job_statements import (
     SUCCEED,
     SWEEP,
     TAKE,
-    UNANSWERED_MS,
     UNSENT_MS,
     WAKE,
 )
@@ -377,7 +375,7 @@ class JobStore:
 
     async def _take_all(self, wishes: Sequence[_Wish]) -> list[Taken | Refused]:
         ids = [wish.job_id for wish in wishes]
-        values = [rows_value([wish.row() for wish in wishes]), ids]
+        values = [ids, rows_value([wish.row() for wish in wishes])]
         rows = await self._change(ids, TAKE, values, COLUMNS)
         taken = {row["lease_token"]: _stored(row) for row in rows}
         others = [wish for wish in wishes if wish.token not in taken]
@@ -416,7 +414,7 @@ class JobStore:
         if job.not_before > now:
             return Refused(Refusal.NOT_DUE, (job.not_before - now) / 1000)
         (row,) = await connection.fetch(
-            f"{TAKE} RETURNING {COLUMNS}", [rows_value([wish.row()]), ids]
+            f"{TAKE} RETURNING {COLUMNS}", [ids, rows_value([wish.row()])]
         )
         await changes.note({job.id: job.state})
         return Taken(wish.lease, _stored(row))
@@ -426,9 +424,9 @@ class JobStore:
         held = await self._database.write(
             EXTEND,
             [
+                [lease.job_id for lease in leases],
                 round(lease_seconds * 1000),
                 rows_value([{"job_id": lease.job_id, "token": lease.token} for lease in leases]),
-                [lease.job_id for lease in leases],
             ],
         )
         tokens = {row["lease_token"] for row in held}
@@ -440,7 +438,7 @@ class JobStore:
         Raises:
             LeaseLost: The lease was no longer held.
         """
-        await self._end_lease(lease, GIVE_BACK, UNANSWERED_MS)
+        await self._end_lease(lease, GIVE_BACK)
 
     # Outcomes
 
@@ -470,7 +468,7 @@ class JobStore:
         if len(set(ids)) < len(ids):
             # Two leases of one job, of which one is lost: what is returned could not tell which.
             return [done for one in successes for done in await self._succeed_all([one])]
-        values = [rows_value([success.row() for success in successes]), ids]
+        values = [ids, rows_value([success.row() for success in successes])]
         if not any(success.seals for success in successes):
             stored = await self._change(ids, SUCCEED, values)
             ended = {row["id"] for row in stored}
@@ -642,13 +640,13 @@ class JobStore:
             return rows
 
     async def _end_lease(self, lease: Lease, statement: str, *values: object) -> None:
-        held = [lease.job_id, lease.token]
-        if not await self._change([lease.job_id], f"{statement} WHERE {HELD}", [*values, *held]):
+        ids = [lease.job_id]
+        if not await self._change(ids, statement, [ids, *values, lease.token]):
             raise _lost(lease)
 
     async def _held(self, connection: Connection, lease: Lease) -> tuple[int, StoredJob]:
         """Lock a job and return it with the time, provided that the lease is valid then."""
-        rows = await connection.fetch(f"{LOCK_HELD} FOR UPDATE", [lease.job_id, lease.token])
+        rows = await connection.fetch(LOCK_HELD, [lease.job_id, lease.token])
         now = await self._database.now_ms(connection)
         job = _stored(rows[0]) if rows else None
         if job is None or job.lease_until is None or job.lease_until <= now:
