@@ -19,6 +19,7 @@ from prover_framework.compute.slot import Slot
 from prover_framework.jsontext import Json, dump_json, parse_json
 from prover_framework.model import BlockRange, HourlySeries, Inputs, TimeRange
 from prover_framework.plugins import Plugins, ProofHooks
+from prover_framework.receipts.canonical import digest_of
 from prover_framework.receipts.documents import dump_content
 from prover_framework.receipts.keys import now
 from prover_framework.receipts.model import Provenance, Receipt, Seal, SeriesFacts, Statement
@@ -124,7 +125,8 @@ class Proving:
             provenance=_provenance(question, blocks),
         )
         content = dump_content(receipt)
-        seals = await self._seals.seal(Subject(receipt, slot, task.inputs))
+        subject = Subject(receipt, digest_of(content.encode()), slot, task.inputs)
+        seals = await self._seals.seal(subject)
         return Proof(dump_json(result), content, seals)
 
 

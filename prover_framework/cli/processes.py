@@ -1,6 +1,7 @@
 """``prover up``, ``prover api`` and ``prover worker``: the processes of the service."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import attrs
@@ -10,9 +11,12 @@ from prover_framework.api.server import serve
 from prover_framework.cli.common import STOP_SIGNALS, run, settings, start_logging
 from prover_framework.errors import ProverError
 from prover_framework.model import DEFAULT_QUEUE
+from prover_framework.receipts.keys import KeyDirectory
 from prover_framework.runtime import Runtime, load_plugins, open_runtime
 from prover_framework.settings import Settings
 from prover_framework.worker import Worker
+
+log = logging.getLogger(__name__)
 
 _host = click.option("--host", help="Address to listen on; overrides PROVER_HOST.")
 _port = click.option(
@@ -60,7 +64,21 @@ def _chosen(host: str | None, port: int | None) -> Settings:
 
 def _run(chosen: Settings, *, api: bool, queue: str | None) -> None:
     start_logging(chosen.log_level)
+    _tell_signer(chosen)
     run(_serve_until_signalled(chosen, api=api, queue=queue))
+
+
+def _tell_signer(chosen: Settings) -> None:
+    """Tell whether receipts will be signed.
+
+    Raises:
+        SettingsError: There is a key, and it can not be used.
+    """
+    signer = KeyDirectory(chosen.key_path).signer()
+    if signer is None:
+        log.info("receipts are not signed: there is no key in %s", chosen.key_path)
+    else:
+        log.info("receipts are signed by key %s", signer.key_id)
 
 
 async def _serve_until_signalled(chosen: Settings, *, api: bool, queue: str | None) -> None:

@@ -30,16 +30,13 @@ def canonical(value: Json, where: str = "") -> bytes:
         raise NoExactForm(_complaint(value, where) or "the value has no exact JSON form") from None
 
 
-def digest_of(content: Json) -> bytes:
-    """Return the SHA-256 of `DIGEST_DOMAIN` and the canonical form of a receipt's content.
+def digest_of(content: bytes) -> bytes:
+    """Return the SHA-256 of `DIGEST_DOMAIN` and a receipt's content, 32 bytes.
 
     Args:
-        content: The members ``format``, ``statement`` and ``provenance`` of a receipt.
-
-    Raises:
-        NoExactForm: The content has no canonical form.
+        content: The canonical form of the members ``format``, ``statement`` and ``provenance``.
     """
-    return sha256(DIGEST_DOMAIN + canonical(content)).digest()
+    return sha256(DIGEST_DOMAIN + content).digest()
 
 
 def _complaint(value: Json, where: str) -> str | None:

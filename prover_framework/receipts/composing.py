@@ -1,6 +1,7 @@
 """Make the receipt of a group: bind its proofs' receipts, and what plugins make of them."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import cast
 
 import attrs
@@ -39,11 +40,19 @@ COMPOSE_FAILED = "compose_failed"
 
 @frozen
 class EndedJob:
-    """A job of a group that has ended, with its receipt if it succeeded."""
+    """A job of a group that has ended.
+
+    Args:
+        proof_type: What it was to prove.
+        state: How it ended.
+        receipt: Its receipt, if it succeeded.
+        digest: The digest of that.
+    """
 
     proof_type: str
     state: JobState
     receipt: Receipt | None
+    digest: bytes | None
 
 
 class Composing:
@@ -51,11 +60,17 @@ class Composing:
 
     def __init__(self, settings: Settings, plugins: Plugins, seals: Seals) -> None:
         self._settings = settings
-        self._plugins = plugins
+        self._composers = sorted(plugins.composers, key=lambda c: c.candidate.name)
         self._seals = seals
+
+    @cached_property
+    def _software(self) -> dict[str, str]:
         # What is installed does not change under a running process, and reading it takes longer
         # than the rest of a small group's receipt.
-        self._software = software_of()
+        software = software_of()
+        for composer in self._composers:
+            software |= composer.software
+        return software
 
     async def compose(self, slot: Slot, group_id: str, jobs: Sequence[EndedJob]) -> ComposedReceipt:
         """Make the receipt of a group.
@@ -70,11 +85,7 @@ class Composing:
         """
         receipts = tuple(job.receipt for job in jobs if job.receipt is not None)
         group = GroupReceipts(group_id=group_id, receipts=receipts)
-        composers = sorted(self._plugins.composers, key=lambda c: c.candidate.name)
-        composed = [await compose_one(c, group, slot, self._settings) for c in composers]
-        software = dict(self._software)
-        for composer in composers:
-            software |= composer.software
+        composed = [await compose_one(c, group, slot, self._settings) for c in self._composers]
         receipt = ComposedReceipt(
             statement=ComposedStatement(
                 group_id=group_id,
@@ -82,10 +93,10 @@ class Composing:
                 # A plugin that has nothing to say of this group is not mentioned.
                 composed=tuple(c for c in composed if c.artefacts or c.refusal),
             ),
-            provenance=ComposedProvenance(software=software, made_at=now()),
+            provenance=ComposedProvenance(software=self._software, made_at=now()),
             receipts=receipts,
         )
-        seals = await self._seals.seal(Subject(receipt, slot))
+        seals = await self._seals.seal(Subject(receipt, digest(receipt), slot))
         return attrs.evolve(receipt, seals=seals)
 
 
@@ -126,7 +137,7 @@ def members_of(jobs: Sequence[EndedJob]) -> tuple[Member, ...]:
         Member(
             proof_type=job.proof_type,
             state=job.state,
-            digest=digest(job.receipt).hex() if job.receipt else None,
+            digest=job.digest.hex() if job.digest else None,
         )
         for job in jobs
     )

@@ -11,7 +11,7 @@ from prover_framework.errors import ReceiptMissing, ReceiptNotYet, VerifierBusy
 from prover_framework.jobs import FINAL
 from prover_framework.jsontext import parse_json, quote
 from prover_framework.plugins import Plugins
-from prover_framework.receipts.canonical import canonical
+from prover_framework.receipts.canonical import canonical, digest_of
 from prover_framework.receipts.checks import Report
 from prover_framework.receipts.composing import Composing, EndedJob, members_of
 from prover_framework.receipts.documents import dump_bound, read_bound, read_content
@@ -91,24 +91,25 @@ class ReceiptDesk:
             GroupNotFound: There is no such group.
             ReceiptNotYet: Some job of the group has not ended.
         """
+        jobs = await self._jobs.group(group_id)
+        if running := [job for job in jobs if job.state not in FINAL]:
+            raise ReceiptNotYet(
+                f"job group {group_id} has not ended: {running[0].proof_type} is {running[0].state}"
+            )
+        ended = await self._ended(jobs)
+        text = await self._receipts.composed(group_id)
+        if text is not None:
+            kept = _kept(text, ended)
+            # Jobs of a group can be given a new life, and end in another way.
+            if kept.statement.members == members_of(ended):
+                return kept
         async with self._turn:
-            jobs = await self._jobs.group(group_id)
-            if running := [job for job in jobs if job.state not in FINAL]:
-                raise ReceiptNotYet(
-                    f"job group {group_id} has not ended: {running[0].proof_type} is "
-                    f"{running[0].state}"
-                )
-            ended = await self._ended(jobs)
-            text = await self._receipts.composed(group_id)
-            if text is not None:
-                kept = _kept(text, ended)
-                # Jobs of a group can be given a new life, and end in another way.
-                if kept.statement.members == members_of(ended):
-                    return kept
             made = await self._composing.compose(self._slot, group_id, ended)
-            await self._receipts.keep(group_id, dump_bound(made), instead_of=text)
-            # Another process may have been faster; there is one receipt for all who ask.
-            return _kept(await self._receipts.composed(group_id) or dump_bound(made), ended)
+        ours = dump_bound(made)
+        await self._receipts.keep(group_id, ours, instead_of=text)
+        # Somebody else may have been faster; there is one receipt for all who ask.
+        now_kept = await self._receipts.composed(group_id)
+        return made if now_kept in (None, ours) else _kept(now_kept, ended)
 
     async def note_end(self, group_id: str) -> None:
         """Make the receipt of a group if all of its jobs have ended."""
@@ -151,7 +152,16 @@ class ReceiptDesk:
         receipts = dict(
             zip((job.id for job in proved), await self._with_seals(proved), strict=True)
         )
-        return [EndedJob(job.proof_type, job.state, receipts.get(job.id)) for job in jobs]
+        return [
+            EndedJob(
+                job.proof_type,
+                job.state,
+                receipts.get(job.id),
+                # What is stored is the canonical form already.
+                None if job.receipt is None else digest_of(job.receipt.encode()),
+            )
+            for job in jobs
+        ]
 
     async def _with_seals(self, jobs: Sequence[StoredJob]) -> list[Receipt]:
         seals = await self._receipts.seals([job.id for job in jobs])

@@ -89,7 +89,7 @@ def digest(receipt: AnyReceipt) -> bytes:
     Raises:
         NoExactForm: The receipt has no canonical form.
     """
-    return digest_of(content_of(receipt))
+    return digest_of(canonical(content_of(receipt)))
 
 
 def dump_receipt(receipt: AnyReceipt) -> bytes:

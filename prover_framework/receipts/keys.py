@@ -9,7 +9,8 @@ import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,10 @@ PUBLIC_SUFFIX = ".json"
 
 # A key file has a few hundred bytes; what is larger is something else.
 MAX_KEY_FILE_BYTES = 16 * 1024
+
+# How long a key goes on signing after it was replaced, at most. Hundreds of receipts a second would
+# else read the same files hundreds of times.
+SIGNER_SECONDS = 1.0
 
 # Others than the owner must not read the private key.
 OWNER_ONLY = 0o077
@@ -68,8 +73,11 @@ class Signer:
 class KeyDirectory:
     """The keys in one directory, which need not exist."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = directory
+        self._clock = clock
+        # The key that signs, and when it was read.
+        self._signer: tuple[float, Signer | None] | None = None
 
     def public_keys(self) -> tuple[PublicKey, ...]:
         """Return all public keys, the oldest first.
@@ -83,9 +91,17 @@ class KeyDirectory:
     def signer(self) -> Signer | None:
         """Return the key that signs, the newest that is not retired; none when there is none.
 
+        It is read again every `SIGNER_SECONDS`, so that a rotation needs no new start.
+
         Raises:
             SettingsError: Its file can not be used or is open to others.
         """
+        now = self._clock()
+        if self._signer is None or now - self._signer[0] >= SIGNER_SECONDS:
+            self._signer = now, self._read_signer()
+        return self._signer[1]
+
+    def _read_signer(self) -> Signer | None:
         signing = [
             key
             for key in self.public_keys()
@@ -100,7 +116,7 @@ class KeyDirectory:
             SettingsError: There is one that signs already, or the directory can not be written.
         """
         with self._changing():
-            if self.signer() is not None:
+            if self._read_signer() is not None:
                 raise SettingsError(
                     f'there is a key in {self.path} already: "prover key rotate" replaces it'
                 )
@@ -114,7 +130,7 @@ class KeyDirectory:
         """
         with self._changing():
             old = self.public_keys()
-            if self.signer() is None:
+            if self._read_signer() is None:
                 raise SettingsError(
                     f'there is no key in {self.path} to replace: "prover key create" makes one'
                 )
@@ -168,6 +184,7 @@ class KeyDirectory:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             with (self.path / ".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
+                self._signer = None
                 yield
         except OSError as error:
             raise SettingsError(

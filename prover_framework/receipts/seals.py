@@ -20,7 +20,7 @@ from prover_framework.model import Inputs, Verdict
 from prover_framework.plugins import SIGNATURE, Plugins, Sealer
 from prover_framework.receipts.canonical import canonical
 from prover_framework.receipts.checks import Finding
-from prover_framework.receipts.documents import KIND, MAX_RECEIPT_BYTES, digest, document_of
+from prover_framework.receipts.documents import KIND, MAX_RECEIPT_BYTES, document_of
 from prover_framework.receipts.keys import KeyDirectory
 from prover_framework.receipts.model import AnyReceipt, Seal
 from prover_framework.settings import Settings
@@ -38,18 +38,15 @@ class Subject:
 
     Args:
         receipt: The receipt; its own seals do not matter.
+        digest: What the seal stands for.
         slot: Where a plugin's work is done.
         inputs: What the result was computed from, where it was computed just now.
     """
 
     receipt: AnyReceipt
+    digest: bytes
     slot: Slot
     inputs: Inputs | None = None
-
-    @property
-    def digest(self) -> bytes:
-        """What the seal stands for."""
-        return digest(self.receipt)
 
 
 class SealKind(Protocol):

@@ -299,7 +299,7 @@ class _Run:
             return
         self._begin(CheckName.SEAL, subject)
         for seal in receipt.seals:
-            finding = await self._seals.check(Subject(receipt, self._slot), seal)
+            finding = await self._seals.check(Subject(receipt, digest(receipt), self._slot), seal)
             # What is asked for is a signature by a pinned key. Other seals may come beside it.
             wanted = seal.kind == SIGNATURE and CheckName.SEAL in self._asked
             self._note(CheckName.SEAL, subject, finding, detail=seal.kind, asked=wanted)

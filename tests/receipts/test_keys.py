@@ -13,7 +13,6 @@ from receipt_samples import receipt
 
 from prover_framework.compute.slot import Slot
 from prover_framework.errors import SettingsError
-from prover_framework.receipts.documents import digest
 from prover_framework.receipts.ed25519 import SIGNATURE_DOMAIN, SigningKey, is_signed, key_id
 from prover_framework.receipts.keys import KeyDirectory, PublicKey, pinned_key
 from prover_framework.receipts.seals import Signatures, Subject
@@ -106,6 +105,40 @@ def test_a_rotation_that_is_interrupted_leaves_one_key_that_signs(
     assert sum(key.retired_at is None for key in keys.public_keys()) == 1
 
 
+def test_the_key_is_read_again_when_some_time_has_passed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process rotates; the one that signs needs no new start, nor to read each time."""
+    seconds = 0.0
+    reads: list[int] = []
+    read = KeyDirectory._read_signer
+
+    def counted(self: KeyDirectory) -> object:
+        reads.append(1)
+        return read(self)
+
+    signing, operator = KeyDirectory(tmp_path, lambda: seconds), KeyDirectory(tmp_path)
+
+    def signer_id() -> str | None:
+        signer = signing.signer()
+        return signer.key_id if signer else None
+
+    assert signer_id() is None
+    first = operator.create()
+    assert signer_id() is None
+    seconds = 1.0
+    monkeypatch.setattr(KeyDirectory, "_read_signer", counted)
+    assert [signer_id(), signer_id()] == [first.id, first.id]
+    assert len(reads) == 1
+    monkeypatch.undo()
+    second = operator.rotate()
+    assert signer_id() == first.id
+    seconds = 2.0
+    assert signer_id() == second.id
+    # Its own changes are seen at once.
+    assert signing.rotate().id == signer_id()
+
+
 def test_a_private_key_that_others_can_read_is_not_used(keys: KeyDirectory) -> None:
     public = keys.create()
     (keys.path / f"{public.id}.pem").chmod(0o640)
@@ -154,7 +187,7 @@ def test_a_public_key_under_the_id_of_another_is_none(keys: KeyDirectory, tmp_pa
 
 
 def test_the_newest_key_makes_the_seal(keys: KeyDirectory) -> None:
-    subject = Subject(receipt(), Slot())
+    subject = Subject(receipt(), DIGEST, Slot())
     maker = Signatures(keys, ())
     assert asyncio.run(maker.make(subject)) is None
     keys.create()
@@ -164,7 +197,7 @@ def test_the_newest_key_makes_the_seal(keys: KeyDirectory) -> None:
     assert seal["key_id"] == public.id
     key = bytes.fromhex(public.public_key)
     assert key_id(key) == public.id
-    assert is_signed(key, digest(receipt()), bytes.fromhex(seal["signature"]))
+    assert is_signed(key, DIGEST, bytes.fromhex(seal["signature"]))
 
 
 def test_the_private_key_is_in_no_log_and_no_message(

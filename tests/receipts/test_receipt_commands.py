@@ -197,3 +197,16 @@ def test_the_private_key_is_its_owners_alone_and_shown_nowhere(tmp_path: Path) -
     assert not private.exists(), "a key that is retired signs nothing any more"
     assert len(list((tmp_path / "keys").glob("*.pem"))) == 1
     assert len(list((tmp_path / "keys").glob("*.json"))) == 2
+
+
+@pytest.mark.parametrize("command", ["up", "worker", "api"])
+def test_a_service_does_not_start_with_a_key_that_others_can_read(
+    tmp_path: Path, command: str
+) -> None:
+    """Else all that it proves would go out unsigned, and nobody might notice."""
+    invoke(tmp_path, "key", "create")
+    [private] = (tmp_path / "keys").glob("*.pem")
+    private.chmod(0o644)
+    refused = invoke(tmp_path, command)
+    assert refused.exit_code == 1
+    assert "is open to others (mode 644)" in str(refused.exception)
