@@ -98,7 +98,7 @@ def receipt(group_id: str, proof_type: str | None, output: Path | None) -> None:
 )
 @click.option(
     "--trusted-hash",
-    help="Hash of a block that you know to be real; the chain is followed from it.",
+    help="Hash of a block after the last hour that you know to be real; headers must lead to it.",
 )
 @click.option(
     "--only",

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 from itertools import zip_longest
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import attrs
 from attrs import field, frozen
@@ -59,9 +59,6 @@ from prover_framework.receipts.strength import strength
 from prover_framework.settings import Settings
 from prover_framework.store.headers import HeaderStore
 from prover_framework.wire import structure, unstructure
-
-if TYPE_CHECKING:
-    from prover_framework.chain.verification import ChainSpan
 
 # Ethereum has had base fees since August 2021. Twenty years of hours take some seconds to read and
 # hash; a range beyond that is no proof's, but an attempt to keep somebody busy.
@@ -221,8 +218,8 @@ class _Run:
         self._under_way = (CheckName.FORM, "")
         # Whether any of the verifier's own series is of a simulated chain.
         self._simulated = False
-        # The headers that were followed to the trusted block.
-        self._span: ChainSpan | None = None
+        # The first of the headers that were followed to the trusted block.
+        self._followed_from: int | None = None
 
     async def check(self) -> None:
         """Make all checks."""
@@ -426,40 +423,53 @@ class _Run:
             )
         if series is None or headers is None:
             return Finding.not_possible("there are no headers to follow to a trusted block")
+        source = self._verifier.source
         try:
-            span = await self._follow(headers, series.first_block, trusted)
+            number = await headers.number_of(trusted)
+            if number is None:
+                return Finding.not_possible(f"{source} has no block of the trusted hash")
+            # The block after the last one shows that the last hour is whole.
+            if number <= series.last_block:
+                return Finding.not_possible(
+                    f"the trusted block is {number}, and the hours end with block "
+                    f"{series.last_block}: name one after that"
+                )
+            begin = await _first_needed(headers, series)
+            await self._follow(headers, begin, number, trusted)
+            wrong = await headers.wrong_hours(series.first_hour, series.last_hour)
         except HeaderInvalid as error:
-            return Finding.failed(f"{self._verifier.source}: {error}")
+            return Finding.failed(f"{source}: {error}")
         except (HeaderError, StoreError) as error:
-            return Finding.not_possible(f"{self._verifier.source}: {error}")
-        if span is None or span.trusted_block is None:
-            return Finding.not_possible(
-                f"{self._verifier.source} has no block of the trusted hash from block "
-                f"{series.first_block} on"
-            )
-        if span.trusted_block < series.last_block:
-            return Finding.not_possible(
-                f"the trusted block is {span.trusted_block}, and the hours end with block "
-                f"{series.last_block}: name a later one"
+            return Finding.not_possible(f"{source}: {error}")
+        if wrong:
+            return Finding.failed(
+                f"{source}: the sums of {len(wrong)} hours are not those of their headers, the "
+                f"first of them that of {wrong[0]}"
             )
         return Finding.passed(
-            f"blocks {series.first_block} to {span.trusted_block} are linked, obey EIP-1559 and "
-            "end with the trusted one"
+            f"blocks {begin} to {number} are linked, obey EIP-1559 and end with the trusted one"
         )
 
-    async def _follow(self, headers: HeaderStore, first: int, trusted: str) -> "ChainSpan | None":
-        """Verify headers from one on until the trusted block; those of one group only once."""
+    async def _follow(self, headers: HeaderStore, first: int, last: int, trusted: str) -> None:
+        """Verify headers up to the trusted block; those of one group only once.
+
+        Raises:
+            HeaderInvalid: They are no chain that leads to it.
+            HeaderError: Not all of them are stored whole.
+            StoreError: The database can not be read.
+        """
         # Imported where it is used: few verifiers follow a chain, with RLP and keccak.
         from prover_framework.chain.parallel import verify_pages
 
-        if self._span is None or self._span.first.number > first:
-            newest = await headers.newest()
-            last = first if newest is None else newest.number
-            async with aclosing(headers.whole_headers(first, last)) as pages:
-                self._span = await verify_pages(
-                    pages, trusted=trusted, processes=self._verifier.processes
-                )
-        return self._span
+        if self._followed_from is not None and self._followed_from <= first:
+            return
+        async with aclosing(headers.whole_headers(first, last)) as pages:
+            span = await verify_pages(
+                pages, trusted=trusted, needed=last, processes=self._verifier.processes
+            )
+        if span is None or span.trusted_block != last:
+            raise HeaderError(f"blocks {first} to {last} do not lead to the trusted one")
+        self._followed_from = first
 
     async def _result(
         self, statement: Statement, hooks: ProofHooks | None, series: HourlySeries | None
@@ -523,6 +533,13 @@ class _Run:
 
 def _hours_of(series: SeriesFacts) -> TimeRange:
     return TimeRange(series.first_hour, series.last_hour + HOUR_SECONDS)
+
+
+async def _first_needed(headers: HeaderStore, series: HourlySeries) -> int:
+    """Return the first block that has to be followed, to show that the first hour is whole."""
+    (first,) = await headers.headers(series.first_block, series.first_block)
+    begins_with_hour = first.timestamp == series.first_hour or first.number == 0
+    return first.number if begins_with_hour else first.number - 1
 
 
 async def _question(

@@ -103,6 +103,8 @@ NEXT = {
     False: "SELECT MIN(number) AS next FROM block_header WHERE number > ?",
 }
 
+NUMBER_OF = "SELECT number FROM block_header WHERE block_hash = ?"
+
 # A page of headers with their bytes, which are NULL where they are not stored.
 WHOLE = """
 SELECT header.number, timestamp, base_fee_wei, gas_used, gas_limit, block_hash, parent_hash, rlp
@@ -348,6 +350,17 @@ class HeaderStore:
         """
         found = await self._read(NEWEST)
         return (await self.headers(found[0]["number"], found[0]["number"]))[0] if found else None
+
+    async def number_of(self, block_hash: str) -> int | None:
+        """Return the number of the block that is stored with a hash, if there is one.
+
+        Raises:
+            StoreError: The database can not be read.
+        """
+        # Nothing else asks for blocks by their hash, so that no index is kept for it.
+        for row in await self._database.read(NUMBER_OF, [block_hash]):
+            return int(row["number"])
+        return None
 
     async def headers(self, first: int, last: int) -> list[Header]:
         """Return what is stored of some blocks, both ends included, in order.

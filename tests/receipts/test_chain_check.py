@@ -1,10 +1,11 @@
 """Headers are only as good as the block that the verifier trusts: anybody can link others."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from click.testing import CliRunner
 from node_server import node_in_thread
 from receipt_bench import END, ReceiptBench, receipt_bench, rows, told
@@ -58,7 +59,7 @@ def block_hash(stored: StoredHeader) -> str:
     return stored.header.block_hash
 
 
-@pytest.mark.parametrize("place", [LAST_USED, -1], ids=["the last", "a later one"])
+@pytest.mark.parametrize("place", [LAST_USED + 1, -1], ids=["the next", "a later one"])
 def test_hours_that_lead_to_a_trusted_block_are_the_chains(
     honest: ReceiptBench, place: int
 ) -> None:
@@ -95,16 +96,70 @@ def test_a_fabricated_chain_does_not_lead_to_a_real_block(
     assert not report.accepted
     found = row(report, CheckName.CHAIN)
     assert found.outcome is Outcome.NOT_POSSIBLE
-    assert "has no block of the trusted hash from block 18000300 on" in found.reason
+    assert "has no block of the trusted hash" in found.reason
     assert "the headers are linked" not in report.strength
     assert "that the verifier's headers are the chain's" in report.strength
 
 
 def test_a_block_before_the_end_says_nothing_of_what_follows(honest: ReceiptBench) -> None:
-    report = honest.verify(honest.group, trusted_hash=block_hash(REAL[LAST_USED - 1]))
-    assert not report.accepted
-    assert f"the trusted block is {FIRST_NUMBER + LAST_USED - 1}" in told(report)
-    assert "name a later one" in told(report)
+    """Nor does the last one itself: what comes after it may belong to the last hour, too."""
+    for place in (LAST_USED - 1, LAST_USED):
+        report = honest.verify(honest.group, trusted_hash=block_hash(REAL[place]))
+        assert not report.accepted
+        assert f"the trusted block is {FIRST_NUMBER + place}, and the hours end" in told(report)
+        assert "name one after that" in told(report)
+
+
+Forged = Sequence[Header | StoredHeader]
+
+LIGHT = Header(FIRST_NUMBER, 0, 10**9)
+
+
+def without_first(chain: list[StoredHeader]) -> Forged:
+    """Hide the first blocks of the first hour behind one that is said to come before it."""
+    hidden = evolve(LIGHT, number=FIRST_NUMBER + FIRST_USED + 9, timestamp=FIRST_HOUR + 3599)
+    return [hidden, *chain[FIRST_USED + 10 :]]
+
+
+def without_last(chain: list[StoredHeader]) -> Forged:
+    """Hide the last blocks of the last hour behind one that is said to come after it."""
+    hidden = evolve(LIGHT, number=FIRST_NUMBER + LAST_USED - 9, timestamp=END - 3600 + 1)
+    return [*chain[: LAST_USED - 9], hidden]
+
+
+@pytest.mark.parametrize(
+    ("forge", "place", "said"),
+    [
+        (without_first, -1, f"block {FIRST_NUMBER + FIRST_USED + 9} is not stored whole"),
+        (without_last, LAST_USED - 10, "name one after that"),
+        (without_last, LAST_USED + 1, "has no block of the trusted hash"),
+    ],
+    ids=["first", "last", "last, and a later block"],
+)
+def test_blocks_can_not_be_hidden_at_the_ends(
+    tmp_path: Path, forge: Callable[[list[StoredHeader]], Forged], place: int, said: str
+) -> None:
+    """All blocks that are left are real and lead to a real one, and the mean is another."""
+    with receipt_bench(tmp_path, headers=forge(REAL), plugins=["twap"], proofs=PROOFS) as bench:
+        assert bench.verify(bench.group).accepted, "to whom the headers are all there is"
+        report = bench.verify(bench.group, trusted_hash=block_hash(REAL[place]))
+        assert not report.accepted
+        assert row(report, CheckName.CHAIN).outcome is Outcome.NOT_POSSIBLE
+        assert said in told(report)
+
+
+def test_sums_that_are_not_those_of_the_headers_are_found(tmp_path: Path) -> None:
+    """The headers are real, whole and lead to a real block; the hours beside them do not."""
+    with receipt_bench(tmp_path, headers=REAL, plugins=["twap"], proofs=PROOFS) as bench:
+        change = "UPDATE hourly_base_fee SET sum_wei = sum_wei + ? WHERE hour = ?"
+        bench.run(bench.runtime.database.write(change, [1, FIRST_HOUR + 3600]))
+        group = bench.prove("again", PROOFS)
+        assert bench.verify(group).accepted
+        report = bench.verify(group, trusted_hash=block_hash(REAL[-1]))
+        assert not report.accepted
+        found = row(report, CheckName.CHAIN)
+        assert found.outcome is Outcome.FAILED
+        assert f"the first of them that of {FIRST_HOUR + 3600}" in found.reason
 
 
 def test_without_a_trusted_block_nothing_is_followed(honest: ReceiptBench) -> None:
@@ -174,7 +229,7 @@ def test_the_same_headers_give_the_same_statement_whatever_engine_or_source(
         assert "no hash to compare first_block_hash with" in told(report)
 
 
-@pytest.mark.parametrize("place", [LAST_USED, -1], ids=["the last", "a later one"])
+@pytest.mark.parametrize("place", [LAST_USED + 1, -1], ids=["the next", "a later one"])
 def test_headers_are_fetched_from_a_node_of_the_verifiers(
     honest: ReceiptBench, tmp_path: Path, place: int
 ) -> None:
