@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,24 +28,42 @@ def postgres() -> Iterator[PostgresServer]:
 def postgres_template(postgres: PostgresServer) -> str:
     """A database with all tables, to be copied."""
     url = postgres.create_database()
-
-    async def migrate() -> None:
-        async with Database(url) as database:
-            await database.migrate()
-
-    asyncio.run(migrate())
+    asyncio.run(_migrate(url))
     return url
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with all tables, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "prover.sqlite3"
+    asyncio.run(_migrate(f"sqlite:///{path}"))
+    return path
+
+
+async def _migrate(url: str) -> None:
+    async with Database(url) as database:
+        await database.migrate()
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
-def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], str]]:
-    """Make databases with all tables, on each engine in turn; the function returns a URL."""
+def engine_name(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def new_database(
+    request: pytest.FixtureRequest, engine_name: str, tmp_path: Path
+) -> Iterator[Callable[[], str]]:
+    """Make databases with all tables; the function returns a URL."""
     made: list[str] = []
 
     def make() -> str:
-        if request.param == "sqlite":
-            url = f"sqlite:///{tmp_path}/database-{len(made)}.sqlite3"
-            asyncio.run(_migrate(url))
+        if engine_name == "sqlite":
+            path = tmp_path / f"database-{len(made)}.sqlite3"
+            shutil.copyfile(request.getfixturevalue("sqlite_template"), path)
+            url = f"sqlite:///{path}"
         else:
             server: PostgresServer = request.getfixturevalue("postgres")
             url = server.create_database(request.getfixturevalue("postgres_template"))
@@ -52,17 +71,24 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
         return url
 
     yield make
-    if request.param == "postgres":
+    if engine_name == "postgres":
         for url in made:
             request.getfixturevalue("postgres").drop_database(url)
 
 
 @pytest.fixture
 def database_url(new_database: Callable[[], str]) -> str:
-    """A database with all tables, on each engine in turn."""
+    """A database with all tables."""
     return new_database()
 
 
-async def _migrate(url: str) -> None:
-    async with Database(url) as database:
-        await database.migrate()
+@pytest.fixture
+def empty_url(request: pytest.FixtureRequest, engine_name: str, tmp_path: Path) -> Iterator[str]:
+    """A database without any tables."""
+    if engine_name == "sqlite":
+        yield f"sqlite:///{tmp_path}/empty.sqlite3"
+        return
+    server: PostgresServer = request.getfixturevalue("postgres")
+    url = server.create_database()
+    yield url
+    server.drop_database(url)

@@ -64,7 +64,6 @@ def _chosen(host: str | None, port: int | None) -> Settings:
 
 def _run(chosen: Settings, *, api: bool, queue: str | None) -> None:
     start_logging(chosen.log_level)
-    _tell_signer(chosen)
     run(_serve_until_signalled(chosen, api=api, queue=queue))
 
 
@@ -85,6 +84,7 @@ async def _serve_until_signalled(chosen: Settings, *, api: bool, queue: str | No
     if queue is not None:
         chosen.require_queue(queue)
     async with open_runtime(chosen, load_plugins(chosen)) as runtime:
+        _tell_signer(chosen)
         stopping = asyncio.Event()
         worker = _worker(runtime, queue) if queue is not None else None
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -78,11 +79,20 @@ def serve(descriptor: int, keeper: int, *options: str) -> None:
     loaded: dict[str, _Loaded] = {}
     while (text := _read_frame(connection)) is not None:
         reply = _perform(text, loaded, trace=trace)
+        _flush_prints()
         end_children()
         # A thread can not be ended alone.
         reply = attrs.evolve(reply, worn=threading.active_count() > 1)
         frame = dump_json(unstructure(reply)).encode()
         connection.sendall(LENGTH.pack(len(frame)) + frame)
+
+
+def _flush_prints() -> None:
+    """Pass on what a plugin printed: whoever has the reply may end this process at once."""
+    for stream in (sys.stdout, sys.stderr):
+        # A plugin may have closed it, or put anything in its place.
+        with suppress(Exception):
+            stream.flush()
 
 
 def _read_frame(connection: socket.socket) -> bytes | None:

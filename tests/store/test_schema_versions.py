@@ -3,10 +3,8 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from postgres_server import PostgresServer
 from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
@@ -33,18 +31,6 @@ ROWS = {
     "hourly_base_fee": "(hour, sum_wei, count, first_block, last_block)"
     " VALUES (3600, 9000000000, 1, 7, 7)",
 }
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database without any tables, on each engine in turn."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/prover.sqlite3"
-        return
-    server: PostgresServer = request.getfixturevalue("postgres")
-    url = server.create_database()
-    yield url
-    server.drop_database(url)
 
 
 async def make_first_version(url: str) -> None:
