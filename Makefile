@@ -8,6 +8,8 @@ PEERS := .venv-peers
 LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 NUMERICS := python -c 'import numpy, scipy; print(numpy.__version__, scipy.__version__)'
+# Tests share out over the cores; each process starts the servers that its tests need.
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PLUGINS := twap reserve_price max_return pitchlake_journal
 EXAMPLES := volatility webhook
@@ -30,7 +32,7 @@ demo: $(VENV)/.run ## Install, load 90 simulated days, start, submit a job group
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.dev ## Install and run all tests, with coverage.
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered $(ARGS)
 
 test-localstack: $(VENV)/.dev ## Install LocalStack beside it and run the tests that need it.
 	-@$(MAKE) --no-print-directory $(LOCALSTACK)/.ready

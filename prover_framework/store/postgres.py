@@ -1,5 +1,6 @@
 """PostgreSQL, for API and workers on more than one machine."""
 
+import os
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -214,7 +215,8 @@ class PostgresConnection(AsyncpgDBClient, Connection):
     async def create_connection(self, with_db: bool) -> None:  # noqa: ARG002, FBT001 - the ORM's
         """Open the pool."""
         settings = {
-            "application_name": "prover",
+            # Tells who does what in the server's views, by the process id that workers' names have.
+            "application_name": f"prover:{os.getpid()}",
             "default_transaction_isolation": "read committed",
             "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_SECONDS}s",
         }

@@ -43,9 +43,6 @@ SLOW_SECONDS = 0.15
 
 LEASE_SECONDS = 3.0
 
-# Requests wait while this many jobs are unfinished, so that they meet the faults, too.
-UNFINISHED = 160
-
 # How long a fault of the queue or the database lasts: longer than a call's own patience with it.
 FAULT_SECONDS = (2.0, 5.0)
 
@@ -87,13 +84,19 @@ def compute(parameters, inputs, seed):
     return Result(slow=float(len(inputs.hourly_base_fee)))
 """
 
-# Counts each time that a result is written and each time that a job ends, by whichever process.
+# Counts each time that a result is written and each time that a job ends, by whichever process; and
+# each time that it is done by another process than the lease's, or after the lease has expired.
 WATCH = """
 CREATE TABLE watched (job_id text, what text);
 CREATE FUNCTION watch() RETURNS trigger AS $$
 BEGIN
     IF NEW.result IS NOT NULL AND NEW.result IS DISTINCT FROM OLD.result THEN
         INSERT INTO watched VALUES (NEW.id, 'result');
+        IF split_part(OLD.worker, ':', 2) <> split_part(current_setting('application_name'), ':', 2)
+            OR OLD.lease_until <= EXTRACT(EPOCH FROM statement_timestamp()) * 1000
+        THEN
+            INSERT INTO watched VALUES (NEW.id, 'late');
+        END IF;
     END IF;
     IF NEW.finished_at IS NOT NULL AND NEW.finished_at IS DISTINCT FROM OLD.finished_at THEN
         INSERT INTO watched VALUES (NEW.id, 'end');
@@ -167,6 +170,7 @@ class Report:
         stored_twice: Jobs whose result was written more than once.
         ended_twice: Jobs that ended more than once.
         without_result: Succeeded jobs without a result.
+        stored_late: Results that a worker stored without holding the lease.
         late_writes_refused: Writes of paused workers that the database refused.
         losses: Leases that expired.
         attempts: Computations that were begun and not given back.
@@ -181,6 +185,7 @@ class Report:
     stored_twice: int
     ended_twice: int
     without_result: int
+    stored_late: int
     late_writes_refused: int
     losses: int
     attempts: int
@@ -189,9 +194,9 @@ class Report:
     @property
     def promise_kept(self) -> bool:
         """Whether all jobs have one result, and no late write went through."""
-        broken = self.lost + self.stored_twice + self.ended_twice + self.without_result
+        twice = self.stored_twice + self.ended_twice
         return (
-            broken == 0
+            self.lost + twice + self.without_result + self.stored_late == 0
             and self.states == {"succeeded": self.accepted}
             and (self.late_writes_refused > 0 or not self.struck.get(Fault.PAUSE))
         )
@@ -229,6 +234,7 @@ class Stage:
     workers: list[Process] = Factory(list)
     struck: dict[Fault, int] = Factory(dict)
     late_writes_refused: int = 0
+    let_in: int = 0
     accepted: int = 0
 
     # Processes
@@ -272,13 +278,13 @@ class Stage:
         (row,) = await self.rows("SELECT COUNT(*) FROM job WHERE finished_at IS NOT NULL")
         return int(row[0])
 
-    async def held_by(self, worker: Process) -> set[str]:
-        """Return the tokens of the leases that a worker holds."""
+    async def held_by(self, worker: Process) -> dict[str, str]:
+        """Return the jobs that a worker holds, and the tokens of its leases of them."""
         rows = await self.rows(
-            "SELECT lease_token FROM job WHERE state = 'running' "
+            "SELECT id, lease_token FROM job WHERE state = 'running' "
             f"AND split_part(worker, ':', 2) = '{worker.pid}'"
         )
-        return {row["lease_token"] for row in rows}
+        return {row["id"]: row["lease_token"] for row in rows}
 
     # Faults
 
@@ -311,16 +317,14 @@ class Stage:
 
     async def _kill(self) -> None:
         """Kill a worker in the middle of a computation; the supervisor starts another."""
-        place = self._victim()
-        worker = await self._holding(place)
+        worker = await self._holding()
         worker.popen.kill()
         worker.popen.wait()
 
     async def _pause(self) -> None:
         """Pause a worker until its jobs are in other hands, then let it go on."""
-        place = self._victim()
         while True:
-            worker = await self._holding(place)
+            worker = await self._holding()
             os.kill(worker.pid, signal.SIGSTOP)
             held = await self.held_by(worker)
             if held:
@@ -328,25 +332,32 @@ class Stage:
             # It was done with them in the same moment.
             os.kill(worker.pid, signal.SIGCONT)
         before = worker.refusals()
-        await until(lambda: self._taken_over(worker, held))
+        await until(lambda: self._taken_over(held))
         os.kill(worker.pid, signal.SIGCONT)
         await until(lambda: at_once(worker.refusals() > before))
         self.late_writes_refused += worker.refusals() - before
 
-    async def _taken_over(self, worker: Process, held: set[str]) -> bool:
-        return not held & await self.held_by(worker)
+    async def _taken_over(self, held: Mapping[str, str]) -> bool:
+        """Return whether all these jobs are being computed under other leases, or were."""
+        rows = await self.rows(
+            "SELECT id, lease_token FROM job WHERE state IN ('queued', 'running')"
+        )
+        waiting = {row["id"] for row in rows if row["lease_token"] in (None, held.get(row["id"]))}
+        return not waiting & set(held)
 
-    def _victim(self) -> int:
-        return self.random.randrange(len(self.workers))
+    async def _holding(self) -> Process:
+        """Wait until a worker holds a job; return it, or one of those that do."""
+        holding: list[Process] = []
 
-    async def _holding(self, place: int) -> Process:
-        """Wait until a worker holds a job."""
+        async def some_do() -> bool:
+            holding[:] = [worker for worker in self.workers if await self.held_by(worker)]
+            if not holding and await self.finished() >= self.accepted:
+                # They were faster than this fault.
+                self.let_in += 1
+            return bool(holding)
 
-        async def holds() -> bool:
-            return bool(await self.held_by(self.workers[place]))
-
-        await until(holds)
-        return self.workers[place]
+        await until(some_do)
+        return self.random.choice(holding)
 
     async def supervise(self) -> None:
         """Start a worker anew that has ended: one that starts while PostgreSQL is down does."""
@@ -399,12 +410,18 @@ async def run(
         supervising = asyncio.create_task(stage.supervise())
         submitting = asyncio.create_task(_submit(stage, await _url(api)))
         try:
-            for share, fault in _schedule(plan, stage.random):
-                await until(lambda: _reached(stage, share))  # noqa: B023
+            faults = _schedule(plan, stage.random)
+            share = plan.groups / (len(faults) + 1)
+            stage.let_in = int(share)
+            for place, fault in enumerate(faults, 2):
+                # Half of them are still to be computed, and requests come in: a fault meets both.
+                await until(lambda: _done(stage, stage.let_in - share / 2))
+                stage.let_in = max(stage.let_in, int(place * share))
                 tell(f"{time.monotonic() - began:6.1f} s  {fault}")
                 await stage.strike(fault)
+            stage.let_in = plan.groups
             await submitting
-            await until(lambda: _reached(stage, 1.0))
+            await until(lambda: _done(stage, plan.groups))
         finally:
             submitting.cancel()
             supervising.cancel()
@@ -451,24 +468,22 @@ async def _prepare(stage: Stage) -> None:
         await connection.close()
 
 
-def _schedule(plan: Plan, chance: random.Random) -> Iterator[tuple[float, Fault]]:
-    """Yield the faults in the order of the seed, each with the share of jobs that are done then."""
+def _schedule(plan: Plan, chance: random.Random) -> list[Fault]:
+    """Return the faults in the order of the seed."""
     faults = [fault for fault, count in sorted(plan.faults.items()) for _ in range(count)]
     chance.shuffle(faults)
-    for place, fault in enumerate(faults, 1):
-        # The last one strikes while there is still enough to be done to hit something.
-        yield 0.9 * place / len(faults) - 0.02, fault
+    return faults
 
 
-async def _reached(stage: Stage, share: float) -> bool:
-    return await stage.finished() >= share * stage.plan.jobs
+async def _done(stage: Stage, groups: float) -> bool:
+    return await stage.finished() >= groups * TYPES
 
 
 async def _submit(stage: Stage, url: str) -> None:
-    """Ask for all groups, each again until it is accepted, and not for too many at a time."""
+    """Ask for all groups as they are let in, each again until it is accepted."""
     async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
         for number in range(stage.plan.groups):
-            await until(lambda: _has_room(stage))
+            await until(lambda: at_once(number < stage.let_in))  # noqa: B023
             body = {
                 "job_group_id": f"group_{number}",
                 "twap": RANGE,
@@ -491,10 +506,6 @@ async def _accepted(client: httpx.AsyncClient, body: object) -> bool:
     raise RuntimeError(f"{answer.status_code} {answer.text}")
 
 
-async def _has_room(stage: Stage) -> bool:
-    return stage.accepted - await stage.finished() < UNFINISHED
-
-
 async def _report(stage: Stage, seconds: float) -> Report:
     states = await stage.rows("SELECT state, COUNT(*) AS count FROM job GROUP BY 1")
     (sums,) = await stage.rows(
@@ -509,6 +520,7 @@ async def _report(stage: Stage, seconds: float) -> Report:
             "GROUP BY job_id, what HAVING COUNT(*) > 1) AS repeated GROUP BY what"
         )
     }
+    (late,) = await stage.rows("SELECT COUNT(*) AS count FROM watched WHERE what = 'late'")
     return Report(
         seconds=seconds,
         struck=dict(stage.struck),
@@ -518,6 +530,7 @@ async def _report(stage: Stage, seconds: float) -> Report:
         stored_twice=repeated.get("result", 0),
         ended_twice=repeated.get("end", 0),
         without_result=sums["without_result"],
+        stored_late=late["count"],
         late_writes_refused=stage.late_writes_refused,
         losses=sums["losses"],
         attempts=sums["attempts"],
@@ -598,6 +611,7 @@ def main() -> None:
         ("jobs lost", report.lost),
         ("results stored twice", report.stored_twice),
         ("jobs that ended twice", report.ended_twice),
+        ("results stored without the lease", report.stored_late),
         ("late writes of paused workers refused", report.late_writes_refused),
         ("leases that expired", report.losses),
         ("computations", report.attempts),

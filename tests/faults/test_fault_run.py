@@ -50,6 +50,7 @@ def test_whatever_breaks_each_job_has_one_result(
     assert report.struck == SMALL.faults
     assert report.states == {"succeeded": SMALL.jobs}
     assert report.lost == report.stored_twice == report.ended_twice == report.without_result == 0
+    assert report.stored_late == 0
     assert report.late_writes_refused > 0
     assert report.losses >= SMALL.faults[Fault.KILL] + SMALL.faults[Fault.PAUSE]
     assert report.promise_kept

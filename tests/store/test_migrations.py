@@ -1,7 +1,7 @@
 """The migrations make the schema that the models describe, on each engine."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from tortoise.context import TortoiseContext
@@ -9,7 +9,7 @@ from tortoise.migrations.autodetector import MigrationAutodetector
 from tortoise.utils import generate_schema_for_client
 
 from prover_framework.store.database import Database, open_engine
-from prover_framework.store.engine import MIGRATIONS_TABLE
+from prover_framework.store.engine import MIGRATIONS_TABLE, Row
 
 # What an engine says of its tables, in rows that begin with the table's name. Names of indexes and
 # constraints are left out: nothing depends on them.
@@ -56,7 +56,7 @@ async def schema(database: Database) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-def _rows(found: Sequence[Sequence[object]]) -> list[tuple[object, ...]]:
+def _rows(found: Iterable[Row]) -> list[tuple[object, ...]]:
     internal = (MIGRATIONS_TABLE, "sqlite_sequence")
     return [tuple(row) for row in found if row[0] not in internal]
 
