@@ -22,10 +22,18 @@ class Coalescer(Generic[Item, Outcome]):
 
     Args:
         commit: Handles a batch in one transaction and returns an outcome for each item, in order.
+        linger_seconds: How long the first item of a batch waits for others, where nobody is in a
+            hurry and each call has a price.
     """
 
-    def __init__(self, commit: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome]]]) -> None:
+    def __init__(
+        self,
+        commit: Callable[[Sequence[Item]], Awaitable[Sequence[Outcome]]],
+        *,
+        linger_seconds: float = 0.0,
+    ) -> None:
         self._commit = commit
+        self._linger_seconds = linger_seconds
         self._waiting: list[tuple[Item, asyncio.Future[Outcome]]] = []
         self._flushing: asyncio.Task[None] | None = None
 
@@ -49,6 +57,8 @@ class Coalescer(Generic[Item, Outcome]):
     async def _flush(self) -> None:
         try:
             while self._waiting:
+                if self._linger_seconds:
+                    await asyncio.sleep(self._linger_seconds)
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
                 try:
                     await self._commit_batch(batch)

@@ -55,6 +55,18 @@ HEARTBEATS_PER_LEASE = 3
 # Jobs that one sweep sends again; the next one comes soon enough for the others.
 SWEEP_LIMIT = 100
 
+# Computations that take milliseconds would wait for messages most of the time. So a worker takes
+# jobs ahead: as many as it expects to begin within half of this time. What has waited for a slot
+# for the whole of it is given back, since others may have one.
+AHEAD_SECONDS = 1.0
+MAX_AHEAD = 20
+
+# How many places have to be free before messages are received ahead: what a receive brings at most.
+RECEIVE_AHEAD = 10
+
+# The weight of the newest computation in the mean of how long they take.
+PACE_WEIGHT = 0.2
+
 # A database or queue that is out of order is asked again at this pace.
 TROUBLE_SECONDS = 1.0
 
@@ -67,6 +79,32 @@ GIVE_BACK_SECONDS = 5.0
 
 # The code of an error that is nobody's but the framework's own.
 INTERNAL_ERROR = "internal_error"
+
+
+class _NoSlot(Exception):
+    """A job that was taken ahead has waited too long for a slot."""
+
+
+@define(eq=False)
+class _Pace:
+    """How long computations have taken of late, and what follows for those to come."""
+
+    seconds: float | None = None
+
+    def note(self, seconds: float) -> None:
+        """Note how long a computation has taken."""
+        before = seconds if self.seconds is None else self.seconds
+        self.seconds = before + PACE_WEIGHT * (seconds - before)
+
+    def forget(self) -> None:
+        """Forget what was noted: it has led to a wrong expectation."""
+        self.seconds = None
+
+    def ahead(self, slots: int) -> int:
+        """Return how many jobs to take beyond those that there are slots for."""
+        if self.seconds is None:
+            return 0
+        return int(min(MAX_AHEAD, slots * AHEAD_SECONDS / 2 / max(self.seconds, 1e-6)))
 
 
 @define(eq=False)
@@ -108,8 +146,12 @@ class Worker:
         self._service = ProvingService(plugins, jobs, queue)
         self._proving = Proving(settings, plugins, headers)
         self._slots = [Slot(trace=plugins.trace) for _ in range(settings.worker_slots)]
-        # The slots that nothing runs in; None tells who waits for one that there will be no more.
-        self._free: asyncio.Queue[Slot | None] = asyncio.Queue()
+        # The slots that nothing runs in.
+        self._free: asyncio.Queue[Slot] = asyncio.Queue()
+        self._pace = _Pace()
+        # Messages whose computations have not ended, and whether there may be room for another.
+        self._in_hand = 0
+        self._room = asyncio.Event()
         self._held: set[_Held] = set()
         # Keeps a heartbeat from hiding a message again that the end of its job has just released.
         self._beating = asyncio.Lock()
@@ -120,7 +162,7 @@ class Worker:
     def stop(self) -> None:
         """Take no more jobs and let `run` come to its end."""
         self._stopping.set()
-        self._free.put_nowait(None)
+        self._room.set()
         self._queue.interrupt()
 
     async def run(self) -> None:
@@ -146,12 +188,12 @@ class Worker:
     # Taking
 
     async def _receive_until_stopped(self) -> None:
-        while slots := await self._free_slots():
+        while limit := await self._places():
             messages: list[Received] = []
             try:
                 messages = await self._queue.receive(
                     self._queue_name,
-                    limit=len(slots),
+                    limit=limit,
                     wait_seconds=POLL_SECONDS,
                     visibility_seconds=self._settings.lease_seconds,
                 )
@@ -165,23 +207,26 @@ class Worker:
                 # Whatever it is, a worker that ends itself over it helps no one.
                 log.exception("receiving failed")
                 await self._rest(TROUBLE_SECONDS)
-            for slot in slots[len(messages) :]:
-                self._free.put_nowait(slot)
-            for slot, message in zip(slots, messages, strict=False):
-                task = asyncio.create_task(self._serve(slot, message))
+            for message in messages:
+                self._in_hand += 1
+                task = asyncio.create_task(self._serve(message))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
 
-    async def _free_slots(self) -> list[Slot]:
-        """Wait for a free slot and take it with all others that are free; none when stopping."""
-        slots = [await self._free.get()]
-        while not self._free.empty():
-            slots.append(self._free.get_nowait())
-        return [] if self._stopping.is_set() else [slot for slot in slots if slot]
+    async def _places(self) -> int:
+        """Wait until it is time to receive; return for how many there is room, 0 when stopping."""
+        slots = len(self._slots)
+        while not self._stopping.is_set():
+            places = slots + self._pace.ahead(slots) - self._in_hand
+            if places > 0 and (self._in_hand < slots or places >= RECEIVE_AHEAD):
+                return places
+            self._room.clear()
+            await self._room.wait()
+        return 0
 
-    async def _serve(self, slot: Slot, message: Received) -> None:
+    async def _serve(self, message: Received) -> None:
         try:
-            await self._handle(slot, message)
+            await self._handle(message)
         except LeaseLost as error:
             log.warning("%s", error)
         except (ProverError, OSError) as error:
@@ -190,17 +235,18 @@ class Worker:
         except Exception:
             log.exception("a job could not be handled")
 
-    async def _handle(self, slot: Slot, message: Received) -> None:
-        """Have the job of a message computed, then see to the rest without the slot."""
+    async def _handle(self, message: Received) -> None:
+        """Have the job of a message computed, then see to the rest without a place."""
         try:
-            computed = await self._compute(slot, message)
+            computed = await self._compute(message)
         finally:
-            self._free.put_nowait(slot)
+            self._in_hand -= 1
+            self._room.set()
         if computed is not None:
             await self._settle_in_the_end(*computed)
             await self._compose(computed[1])
 
-    async def _compute(self, slot: Slot, message: Received) -> tuple[_Held, StoredJob] | None:
+    async def _compute(self, message: Received) -> tuple[_Held, StoredJob] | None:
         """Take the job of a message and wait for its computation; None if it is not to be had."""
         try:
             job_id = await self._job_id(message)
@@ -214,9 +260,7 @@ class Worker:
         if isinstance(taken, Refused):
             await self._set_aside(message, job_id, taken)
             return None
-        held = _Held(
-            taken.lease, message, asyncio.create_task(self._proving.prove(slot, taken.job))
-        )
+        held = _Held(taken.lease, message, asyncio.create_task(self._prove(taken.job)))
         self._held.add(held)
         try:
             if self._giving_back:
@@ -229,6 +273,20 @@ class Worker:
             await asyncio.wait({held.computing})
             raise
         return held, taken.job
+
+    async def _prove(self, job: StoredJob) -> Proof:
+        try:
+            async with asyncio.timeout(AHEAD_SECONDS):
+                slot = await self._free.get()
+        except TimeoutError:
+            raise _NoSlot from None
+        now = asyncio.get_running_loop().time
+        began = now()
+        try:
+            return await self._proving.prove(slot, job)
+        finally:
+            self._pace.note(now() - began)
+            self._free.put_nowait(slot)
 
     async def _job_id(self, message: Received) -> str:
         """Return the unique id of the job that a message is about, whoever sent it."""
@@ -281,6 +339,10 @@ class Worker:
             proof = held.computing.result()
             await self._jobs.succeed(lease, proof.result, proof.receipt, stored_seals(proof.seals))
             log.info("%s %s: succeeded", job.group_id, job.proof_type)
+        except _NoSlot:
+            self._pace.forget()
+            await self._let_go(held, job)
+            return
         except DataNotYet as error:
             await self._jobs.wait(
                 lease,

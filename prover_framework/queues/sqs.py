@@ -58,6 +58,9 @@ SEND_LANES = 8
 DELETE_LANES = 4
 HIDE_LANES = 4
 
+# Nobody waits for a deletion, and a call for one message costs as much as one for ten.
+DELETE_LINGER_SECONDS = 0.03
+
 # Burying and the look for the dead-letter queue.
 SPARE_LANES = 2
 
@@ -176,7 +179,9 @@ class SqsQueue:
         self._hide_lanes = asyncio.Semaphore(HIDE_LANES)
         self._spare_lanes = asyncio.Semaphore(SPARE_LANES)
         self._send_together: Coalescer[_Parcel, list[SendFailure]] = Coalescer(self._send_all)
-        self._delete_together: Coalescer[Received, QueueError | None] = Coalescer(self._delete_all)
+        self._delete_together: Coalescer[Received, QueueError | None] = Coalescer(
+            self._delete_all, linger_seconds=DELETE_LINGER_SECONDS
+        )
 
     # Sending
 

@@ -105,11 +105,11 @@ class ReceiptDesk:
                 return kept
         async with self._turn:
             made = await self._composing.compose(self._slot, group_id, ended)
-        ours = dump_bound(made)
-        await self._receipts.keep(group_id, ours, instead_of=text)
-        # Somebody else may have been faster; there is one receipt for all who ask.
+        if await self._receipts.keep(group_id, dump_bound(made), instead_of=text):
+            return made
+        # Somebody else was faster; there is one receipt for all who ask.
         now_kept = await self._receipts.composed(group_id)
-        return made if now_kept in (None, ours) else _kept(now_kept, ended)
+        return made if now_kept is None else _kept(now_kept, ended)
 
     async def note_end(self, group_id: str) -> None:
         """Make the receipt of a group if all of its jobs have ended."""

@@ -55,6 +55,13 @@ NEWEST = """
 SELECT number, timestamp FROM block_header WHERE number = (SELECT MAX(number) FROM block_header)
 """
 
+# Both in one statement, since every job asks for both.
+CHAIN_AND_NEWEST = """
+SELECT chain.chain_id, chain.simulated, chain.source, newest.timestamp
+FROM chain LEFT JOIN block_header AS newest
+    ON newest.number = (SELECT MAX(number) FROM block_header)
+"""
+
 # The hours of a range, the timestamps of three blocks that show whether the outer hours are whole
 # (the one before the first, the first, and the one after the last), and the hashes at both ends.
 # One statement sees one state of the database, so that an import in between can not make old sums
@@ -291,12 +298,12 @@ class HeaderStore:
             StoreError: The database can not be read.
         """
         hours = wanted.require_hours()
-        facts = await self.chain()
-        if facts is None:
+        found = await self._read(CHAIN_AND_NEWEST)
+        if not found:
             raise DataNotYet("there are no headers yet: import or simulate some")
-        newest = await self._read(NEWEST)
-        if not newest or newest[0]["timestamp"] < hours.stop:
-            reached = newest[0]["timestamp"] if newest else "nothing"
+        facts, newest = _facts(found[0]), found[0]["timestamp"]
+        if newest is None or newest < hours.stop:
+            reached = "nothing" if newest is None else newest
             raise DataNotYet(
                 f"the range ends at {hours.stop} and the headers reach {reached}: "
                 "the job waits for a header at or after the end"

@@ -12,8 +12,8 @@ from prover_framework.store.jobs import StoredSeal
 SEALS = "SELECT job_id, kind, document FROM seal WHERE job_id = ANY(?) ORDER BY id"
 
 UNENDED = """
-SELECT COUNT(*) AS jobs FROM job
-WHERE group_id = ? AND state IN ('pending', 'queued', 'running', 'waiting')
+SELECT DISTINCT group_id FROM job
+WHERE group_id = ANY(?) AND state IN ('pending', 'queued', 'running', 'waiting')
 """
 
 COMPOSED = "SELECT receipt FROM job_group WHERE id = ?"
@@ -24,6 +24,7 @@ UPDATE job_group SET receipt = document
 FROM ROWS(?) AS made(group_id TEXT, document TEXT, instead_of TEXT)
 WHERE id = group_id AND id = ANY(?)
     AND (receipt IS NULL AND instead_of IS NULL OR receipt = instead_of)
+RETURNING id
 """
 
 
@@ -46,7 +47,8 @@ class ReceiptStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._keep: Coalescer[_Composed, None] = Coalescer(self._keep_all)
+        self._keep: Coalescer[_Composed, bool] = Coalescer(self._keep_all)
+        self._has_ended: Coalescer[str, bool] = Coalescer(self._have_ended)
 
     async def drain(self) -> None:
         """Wait until all that was handed in is committed."""
@@ -69,8 +71,12 @@ class ReceiptStore:
         Raises:
             StoreError: The database can not be read.
         """
-        (row,) = await self._database.read(UNENDED, [group_id])
-        return not row["jobs"]
+        return await self._has_ended(group_id)
+
+    async def _have_ended(self, group_ids: Sequence[str]) -> list[bool]:
+        rows = await self._database.read(UNENDED, [sorted(set(group_ids))])
+        going_on = {row["group_id"] for row in rows}
+        return [group_id not in going_on for group_id in group_ids]
 
     async def composed(self, group_id: str) -> str | None:
         """Return the composed receipt of a group, as JSON text, if there is one.
@@ -83,8 +89,8 @@ class ReceiptStore:
             return text
         return None
 
-    async def keep(self, group_id: str, text: str, *, instead_of: str | None = None) -> None:
-        """Store the composed receipt of a group, if nobody else has meanwhile.
+    async def keep(self, group_id: str, text: str, *, instead_of: str | None = None) -> bool:
+        """Store the composed receipt of a group; return whether nobody else has meanwhile.
 
         Args:
             group_id: The group.
@@ -94,12 +100,13 @@ class ReceiptStore:
         Raises:
             StoreError: The database refused.
         """
-        await self._keep(_Composed(group_id, text, instead_of))
+        return await self._keep(_Composed(group_id, text, instead_of))
 
-    async def _keep_all(self, wishes: Sequence[_Composed]) -> list[None]:
+    async def _keep_all(self, wishes: Sequence[_Composed]) -> list[bool]:
         # Of two wishes for one group the first counts, as it would if they came one by one.
         first = {wish.group_id: wish for wish in reversed(wishes)}
-        await self._database.write(
+        kept = await self._database.write(
             KEEP, [rows_value([wish.row() for wish in first.values()]), list(first)]
         )
-        return [None] * len(wishes)
+        ids = {row["id"] for row in kept}
+        return [first[wish.group_id] is wish and wish.group_id in ids for wish in wishes]
