@@ -55,6 +55,21 @@ def test_what_arrives_during_a_commit_is_the_next_one_in_order() -> None:
     asyncio.run(scenario())
 
 
+def test_where_nobody_is_in_a_hurry_the_first_waits_for_others() -> None:
+    async def scenario() -> None:
+        commits = Commits()
+        call = Coalescer(commits, linger_seconds=0.05)
+        first = asyncio.create_task(call(0))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert not commits.begun.is_set()
+        answers = await asyncio.gather(first, call(1))
+        assert list(answers) == ["done 0", "done 1"]
+        assert commits.batches == [[0, 1]]
+
+    asyncio.run(scenario())
+
+
 def test_batches_are_bounded() -> None:
     async def scenario() -> None:
         commits = Commits()

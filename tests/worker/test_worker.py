@@ -844,6 +844,82 @@ def test_a_heartbeat_does_not_hide_what_a_retry_has_released(
     run(tmp_path, scenario, clock=ManualClock(), lease_seconds=1.0, retry_seconds=200.0)
 
 
+# Taking ahead
+
+
+def test_what_is_expected_to_begin_at_once_is_taken_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "AHEAD_SECONDS", HANG_SECONDS)
+
+    async def scenario(bench: Bench) -> None:
+        await bench.submit("quick")
+        async with bench.worker():
+            await bench.ends("quick")
+            await bench.submit("long", "hold")
+            await bench.holding("long")
+            await bench.submit("next")
+            await bench.reaches("next", S.RUNNING)
+            assert (await bench.job("long")).state is S.RUNNING
+            bench.let_go("long")
+            for group in ("long", "next"):
+                job = await bench.ends(group)
+                assert (job.state, job.attempts) == (S.SUCCEEDED, 1)
+
+    run(tmp_path, scenario)
+
+
+def test_a_worker_that_knows_no_pace_takes_what_it_has_slots_for(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.submit("long", "hold")
+        async with bench.worker():
+            await bench.holding("long")
+            await bench.submit("next")
+            async with bench.worker():
+                assert (await bench.ends("next")).state is S.SUCCEEDED
+            bench.let_go("long")
+
+    run(tmp_path, scenario)
+
+
+def test_what_was_taken_ahead_in_vain_is_given_back_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "AHEAD_SECONDS", 0.3)
+
+    async def scenario(bench: Bench) -> None:
+        await bench.submit("long", "hold")
+        async with bench.worker() as worker:
+            await bench.holding("long")
+            worker._pace.note(0.001)
+            worker._room.set()
+            await bench.submit("next")
+            await bench.reaches("next", S.RUNNING)
+            job = await bench.reaches("next", S.QUEUED)
+            assert (job.attempts, job.losses, job.error_code) == (0, 0, None)
+            async with bench.worker():
+                job = await bench.ends("next")
+            assert (job.state, job.attempts) == (S.SUCCEEDED, 1)
+            assert (await bench.job("long")).state is S.RUNNING
+            bench.let_go("long")
+
+    run(tmp_path, scenario)
+
+
+def test_how_many_are_taken_ahead_follows_from_how_long_computations_take() -> None:
+    pace = worker_module._Pace()
+    assert pace.ahead(2) == 0
+    pace.note(0.1)
+    assert pace.ahead(2) == 10
+    pace.note(60.0)
+    assert pace.ahead(2) == 0, "one that is long makes a worker careful at once"
+    for _ in range(100):
+        pace.note(0.0)
+    assert pace.ahead(2) == worker_module.MAX_AHEAD
+    pace.forget()
+    assert pace.ahead(2) == 0
+
+
 # Trouble
 
 
