@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from pathlib import Path
 
+from empty_database import open_empty
 from tortoise.context import TortoiseContext
 from tortoise.migrations.autodetector import MigrationAutodetector
 from tortoise.utils import generate_schema_for_client
@@ -62,15 +63,8 @@ def _rows(found: Iterable[Row]) -> list[tuple[object, ...]]:
 
 
 async def make_from_models(url: str) -> None:
-    engine = open_engine(url)
-    async with TortoiseContext() as context:
-        await context.init(config=engine.config())
-        try:
-            client = context.db(engine.writer_name)
-            await engine.connect([client])
-            await generate_schema_for_client(client, safe=False)
-        finally:
-            await context.connections.close_all()
+    async with open_empty(url) as client:
+        await generate_schema_for_client(client, safe=False)
 
 
 def test_models_and_migrations_agree(empty_url: str, database_url: str) -> None:

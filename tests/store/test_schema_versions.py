@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from empty_database import open_empty
 from postgres_server import PostgresServer
-from tortoise.context import TortoiseContext
 from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
 
 from prover_framework.store.database import Database, open_engine
@@ -34,16 +34,9 @@ ROWS = {
 
 
 async def make_first_version(url: str) -> None:
-    engine = open_engine(url)
-    async with TortoiseContext() as context:
-        await context.init(config=engine.config())
-        try:
-            client = context.db(engine.writer_name)
-            await engine.connect([client])
-            executor = MigrationExecutor(client, engine.config()["apps"])
-            await executor.migrate([MigrationTarget(APP, "0001_initial")])
-        finally:
-            await context.connections.close_all()
+    async with open_empty(url) as client:
+        executor = MigrationExecutor(client, open_engine(url).config()["apps"])
+        await executor.migrate([MigrationTarget(APP, "0001_initial")])
 
 
 def test_data_of_the_first_version_is_kept(empty_url: str) -> None:
