@@ -5,25 +5,27 @@ VENV := .venv
 LOCALSTACK := .venv-localstack
 VERSIONS := .venv-versions
 PEERS := .venv-peers
+AUDIT := .venv-audit
 LOWEST := .venv-lowest
 BIN := $(VENV)/bin
 NUMERICS := python -c 'import numpy, scipy; print(numpy.__version__, scipy.__version__)'
-# Tests share out over the cores; each process starts the servers that its tests need.
-PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+# Half of the tests' time is waiting for other processes: one more of pytest's than there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
+PARALLEL = -n $(WORKERS) --dist worksteal
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PLUGINS := twap reserve_price max_return pitchlake_journal
-EXAMPLES := volatility webhook
+EXAMPLES := auction bootstrap gas_use payout quote_average signed_feed volatility webhook
 PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
 EDITABLE := -e . $(PLUGINS:%=-e plugins/%)
 # What touches other libraries: databases, queues, HTTP, commands, numbers; and a whole service.
 LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
-  plugins/reserve_price/tests/test_reserve_price_plugin.py tests/api tests/test_wire.py \
-  tests/cli/test_command_line.py tests/queues/test_sqs_queue.py tests/chain/test_node.py \
-  tests/chain/test_whole_header.py tests/store/test_database.py tests/store/test_migrations.py \
-  tests/store/test_header_store.py tests/receipts/test_keys.py tests/receipts/test_verification.py \
+  plugins/reserve_price/tests/test_reserve_price_plugin.py tests/web tests/serialization/test_converter.py \
+  tests/cli/test_command_line.py tests/queues/sqs/test_queue.py tests/chain/sources/test_node.py \
+  tests/chain/test_rlp_header.py tests/database/test_database.py tests/database/test_migrations.py \
+  tests/chain/test_store.py tests/seals/test_keys.py tests/verification/test_verifier.py \
   tests/kit/test_parts_for_tests.py
 
-.PHONY: help demo test test-localstack test-versions test-lowest faults lint format bench bench-peers migrations schemas clean
+.PHONY: help demo test coverage test-localstack test-versions test-lowest faults lint audit format bench bench-peers bench-growth migrations schemas clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -31,7 +33,11 @@ help: ## List the commands.
 demo: $(VENV)/.run ## Install, load 90 simulated days, start, submit a job group, show its three results.
 	@$(BIN)/python examples/demo.py
 
-test: $(VENV)/.dev ## Install and run all tests, with coverage.
+test: $(VENV)/.dev ## Install and run all tests.
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+# Tracing doubles what the tests compute, and nothing is decided by what it finds.
+coverage: $(VENV)/.dev ## Run all tests and say which lines none of them reaches.
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered $(ARGS)
 
 test-localstack: $(VENV)/.dev ## Install LocalStack beside it and run the tests that need it.
@@ -57,10 +63,23 @@ faults: $(VENV)/.dev $(LOCALSTACK)/.ready ## Break everything around a running s
 lint: $(VENV)/.dev ## Check style, and types strictly, over the whole tree.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy conftest.py prover_framework tests benchmarks examples/*.py
 	for project in $(PLUGINS:%=plugins/%) $(EXAMPLES:%=examples/%); do \
-	  MYPYPATH=$$project/src:$$project/tests $(BIN)/mypy $$project || exit 1; \
+	  MYPYPATH=$$project/src:$$project/tests:examples/signed_feed/src $(BIN)/mypy $$project || exit 1; \
 	done
+
+# Which weaknesses are known is asked of a server. Where there is none, that is said and no failure.
+audit: $(AUDIT)/.ready ## Look for weak code, and for known weaknesses of the libraries.
+	$(AUDIT)/bin/bandit --quiet --severity-level medium --configfile pyproject.toml --recursive prover_framework $(PLUGINS:%=plugins/%/src)
+	@rm -f $(AUDIT)/found.json; \
+	  $(AUDIT)/bin/pip-audit --progress-spinner off --disable-pip --no-deps --requirement constraints.txt \
+	    --format json --output $(AUDIT)/found.json; status=$$?; \
+	  if [ $$status -eq 0 ]; then \
+	    echo "Not known to its server: $$(grep -o skip_reason $(AUDIT)/found.json | wc -l) libraries."; exit 0; \
+	  fi; \
+	  if [ -s $(AUDIT)/found.json ]; then cat $(AUDIT)/found.json; exit $$status; fi; \
+	  echo "Nobody here knows which weaknesses the libraries have: pip-audit needs its server."
 
 format: $(VENV)/.dev ## Put the code into the house's form.
 	$(BIN)/ruff check --fix .
@@ -76,14 +95,17 @@ bench: $(VENV)/.dev $(LOCALSTACK)/.ready ## Measure, side by side in one run; ta
 bench-peers: $(VENV)/.dev $(LOCALSTACK)/.ready $(PEERS)/.ready ## Measure beside celery and boto3, on the same servers.
 	@PYTHONPATH=tests/support $(BIN)/python benchmarks/engines.py --peers
 
+bench-growth: $(VENV)/.dev ## Measure with ten thousand, a hundred thousand and a million ended jobs and headers.
+	@PYTHONPATH=tests/support $(BIN)/python benchmarks/growth.py
+
 migrations: $(VENV)/.dev ## Write the migration that the models need, if any.
-	$(BIN)/tortoise -c prover_framework.store.development.CONFIG makemigrations
+	$(BIN)/tortoise -c prover_framework.database.development.CONFIG makemigrations
 
 schemas: $(VENV)/.dev ## Write the JSON Schema of receipts that the types give.
 	$(BIN)/python -m prover_framework.receipts.schemas
 
 clean: ## Remove what the commands made.
-	rm -rf $(VENV) $(LOCALSTACK) $(PEERS) $(VERSIONS)-* $(LOWEST) .hardhat-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(LOCALSTACK) $(PEERS) $(AUDIT) $(VERSIONS)-* $(LOWEST) .hardhat-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -101,6 +123,11 @@ $(VENV)/.dev: constraints.txt $(PROJECTS) | $(VENV)/bin/python
 $(LOCALSTACK)/.ready: tests/localstack-requirements.txt
 	$(PYTHON) -m venv --clear $(LOCALSTACK)
 	$(LOCALSTACK)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
+
+$(AUDIT)/.ready:
+	$(PYTHON) -m venv --clear $(AUDIT)
+	$(AUDIT)/bin/python -m pip --quiet --disable-pip-version-check install 'bandit[toml]==1.9.4' 'pip-audit==2.10.1'
 	@touch $@
 
 $(LOWEST)/.ready: constraints-lowest.txt $(PROJECTS)

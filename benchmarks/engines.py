@@ -29,16 +29,17 @@ from support import (
     wait_for_port,
 )
 
-from prover_framework.chain.simulated import simulate
-from prover_framework.plugins import Plugins
-from prover_framework.queues.sqs_admin import create_queue
-from prover_framework.queues.sqs_client import open_client
-from prover_framework.runtime import open_runtime
+from prover_framework.app import open_runtime
+from prover_framework.chain.ingest import ChainFacts
+from prover_framework.chain.sources.simulated import simulate
+from prover_framework.chain.store import HeaderStore
+from prover_framework.database.database import Database
+from prover_framework.jobs.store import NewGroup, NewJob
+from prover_framework.plugins.registry import Plugins
+from prover_framework.queues.sqs.admin import create_queue
+from prover_framework.queues.sqs.client import open_client
 from prover_framework.settings import load_settings
-from prover_framework.store.database import Database
-from prover_framework.store.headers import ChainFacts, HeaderStore
-from prover_framework.store.jobs import NewGroup, NewJob
-from prover_framework.worker import HEARTBEATS_PER_LEASE
+from prover_framework.worker.heartbeat import HEARTBEATS_PER_LEASE
 
 END_HOUR = 1_704_067_200
 HOUR = {"start_timestamp": END_HOUR - 3600, "end_timestamp": END_HOUR}
@@ -59,6 +60,7 @@ import time
 from attrs import frozen
 
 from prover_framework import ProofType, RangeParameters, hookimpl
+PROVER_API = 1
 
 @frozen(kw_only=True)
 class Parameters(RangeParameters):

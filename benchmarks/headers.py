@@ -14,14 +14,18 @@ from rich.console import Console
 from rich.table import Table
 from support import PROVER, peak_memory
 
-from prover_framework.chain.headers import StoredHeader
-from prover_framework.chain.simulated import BLOCKS_PER_HOUR, made_whole, simulate
+from prover_framework.chain.audit import verify_stored
+from prover_framework.chain.headers import EncodedHeader
+from prover_framework.chain.ingest import ChainFacts
+from prover_framework.chain.rule_book import SIMULATED
+from prover_framework.chain.sources.simulated import BLOCKS_PER_HOUR, made_whole, simulate
+from prover_framework.chain.store import HeaderStore
 from prover_framework.chain.verification import verify_chain
-from prover_framework.header_verification import verify_stored
-from prover_framework.store.database import Database
-from prover_framework.store.headers import ChainFacts, HeaderStore
+from prover_framework.database.database import Database
 
 FIRST_HOUR = 1_680_000_000 // 3600 * 3600
+
+FIRST_BLOCK = 16_930_000
 
 # Eight months of blocks, and a tenth of it to see whether memory grows with the number.
 EIGHT_MONTHS = 1_700_000
@@ -62,8 +66,9 @@ def _csv(directory: Path, count: int) -> tuple[Path, int]:
     with path.open("w") as file:
         file.write("number,timestamp,base_fee_per_gas,gas_used,gas_limit\n")
         for number in range(count):
-            fee = 10**10 + number * 7919 % 10**9
-            file.write(f"{number},{FIRST_HOUR + number * 12},{fee},15000000,30000000\n")
+            # Half of the gas is the target: the fee stays as it is.
+            block, time_ = FIRST_BLOCK + number, FIRST_HOUR + number * 12
+            file.write(f"{block},{time_},{10**10},15000000,30000000\n")
     return path, count
 
 
@@ -88,7 +93,7 @@ def _cpu_seconds() -> float:
     return sum(os.times()[:4])
 
 
-def _chain() -> Iterator[StoredHeader]:
+def _chain() -> Iterator[EncodedHeader]:
     return made_whole(simulate(FIRST_HOUR, ROUND // BLOCKS_PER_HOUR))
 
 
@@ -98,7 +103,7 @@ async def _verification(console: Console, directory: Path) -> None:
     cores = os.cpu_count() or 1
     part = [header for header, _ in zip(_chain(), range(ROUND // 5), strict=False)]
     used = _cpu_seconds()
-    verify_chain(part)
+    verify_chain(part, SIMULATED)
     rate = len(part) / (_cpu_seconds() - used)
     table.add_row("RLP, keccak, links and base fees", "", f"{rate:,.0f}")
     async with Database(directory / "whole.sqlite3") as database:

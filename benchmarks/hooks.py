@@ -25,12 +25,14 @@ from support import (
     wait_for_port,
 )
 
-from prover_framework.asking import Asking
-from prover_framework.compute.slot import Slot
-from prover_framework.model import JobRequest, RangeParameters
-from prover_framework.plugins import Candidate, ProofHooks, load
+from prover_framework.model.proofs import JobRequest, RangeParameters
+from prover_framework.plugins.calls import Candidate, ProofHooks
+from prover_framework.plugins.loading import load
+from prover_framework.sandbox.calls import HookCalls, hook_call
+from prover_framework.sandbox.hooks import COMPUTE
+from prover_framework.sandbox.slot import Slot
 from prover_framework.testing import series_of
-from prover_framework.testing.compute import task_for
+from prover_framework.testing.compute import computation_of
 
 END_HOUR = 1_704_067_200
 DAYS = 90
@@ -70,7 +72,7 @@ def _one_call(console: Console, directory: Path) -> None:
     parameters = RangeParameters(start_timestamp=0, end_timestamp=3600)
     plain = _seconds(import_module("noop_plugin").validate, parameters)
     through = _seconds(hooks.validate, parameters)
-    asked, computed = asyncio.run(_round_trips(Asking(plugins), hooks, parameters))
+    asked, computed = asyncio.run(_round_trips(HookCalls(plugins), hooks, parameters))
     table = Table("", "median", "more than a plain call")
     for what, seconds in (
         ("plain function", plain),
@@ -93,25 +95,33 @@ def _seconds(call: Callable[[object], object], argument: object) -> float:
 
 
 async def _round_trips(
-    asking: Asking, hooks: ProofHooks, parameters: RangeParameters
+    hook_calls: HookCalls, hooks: ProofHooks, parameters: RangeParameters
 ) -> tuple[float, float]:
     job = JobRequest("noop", parameters)
-    task = task_for(hooks, parameters, series_of([(1, 1)]))
+    computation = computation_of(hooks, parameters, {"hourly_base_fee": series_of([(1, 1)])})
+    call = hook_call(
+        COMPUTE,
+        hooks,
+        hooks.proof_type.limits.memory_bytes,
+        parameters=computation.form,
+        inputs=computation.given,
+        seed=computation.seed,
+    )
     slot = Slot()
     asked, computed = [], []
     try:
         # The first call starts a process and imports the plugin.
-        await asking.validate(job)
-        await slot.run(task, seconds=60)
+        await hook_calls.validate(job)
+        await slot.run(call, seconds=60)
         for _ in range(ROUND_TRIPS):
             began = time.perf_counter()
-            await asking.validate(job)
+            await hook_calls.validate(job)
             asked.append(time.perf_counter() - began)
             began = time.perf_counter()
-            await slot.run(task, seconds=60)
+            await slot.run(call, seconds=60)
             computed.append(time.perf_counter() - began)
     finally:
-        await asking.close()
+        await hook_calls.close()
         await slot.kill()
     return statistics.median(asked), statistics.median(computed)
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from support import memory, peak_memory
 
-from prover_framework.chain.simulated import simulate
+from prover_framework.chain.sources.simulated import simulate
 
 AIM_SECONDS = 2
 
@@ -50,7 +50,7 @@ def main() -> None:
                         raise RuntimeError(report.strength)
                 # What is done between two looks is not missed: its process is kept.
                 most = max(peak(), memory(own))
-            hours = document["statement"]["series"]["hours"]
+            hours = document["statement"]["inputs"]["hourly_base_fee"]["facts"]["hours"]
             first, again = f"{seconds[0]:.2f} s", f"{min(seconds[1:]):.2f} s"
             table.add_row(name, f"{hours:,}", first, again, f"{most:,.0f} MiB")
     console.print(table)

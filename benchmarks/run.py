@@ -28,15 +28,16 @@ from support import (
     wait_for_port,
 )
 
-from prover_framework.chain.simulated import simulate
-from prover_framework.jobs import JobState, RetryPolicy
-from prover_framework.model import TimeRange
-from prover_framework.plugins import Plugins
-from prover_framework.queues.embedded import EmbeddedQueue
-from prover_framework.service import ProvingService
-from prover_framework.store.database import Database
-from prover_framework.store.headers import ChainFacts, HeaderStore
-from prover_framework.store.jobs import JobStore, NewGroup, NewJob
+from prover_framework.chain.ingest import ChainFacts
+from prover_framework.chain.sources.simulated import simulate
+from prover_framework.chain.store import HeaderStore
+from prover_framework.database.database import Database
+from prover_framework.jobs.service import ProvingService
+from prover_framework.jobs.store import JobStore, NewGroup, NewJob
+from prover_framework.model.jobs import JobState, RetryPolicy
+from prover_framework.model.series import TimeRange
+from prover_framework.plugins.registry import Plugins
+from prover_framework.queues.table.queue import EmbeddedQueue
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -92,7 +93,7 @@ async def _series(console: Console, directory: Path) -> None:
         for _ in range(5):
             for _ in range(10):
                 began = time.perf_counter()
-                await store.hourly_series(wanted)
+                (await store.series_and_blocks(wanted))[0]
                 kept.append(time.perf_counter() - began)
             began = time.perf_counter()
             await database.reader.execute_query(NAIVE_SERIES, [first_hour, END_HOUR])

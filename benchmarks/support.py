@@ -20,6 +20,7 @@ PROVER = Path(sys.executable).with_name("prover")
 NOOP_PLUGIN = """
 from attrs import frozen
 from prover_framework import ProofType, RangeParameters, hookimpl
+PROVER_API = 1
 
 @frozen
 class NoopResult:
@@ -63,7 +64,7 @@ async def post_all(
                 {"job_group_id": f"{prefix}-{number}", **dict.fromkeys(proofs, window)}
             ).encode()
             writer.write(
-                b"POST /api/job HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+                b"POST /api/job HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
             )
             head = await reader.readuntil(b"\r\n\r\n")

@@ -144,7 +144,7 @@ def _results(group: dict[str, Any]) -> Table:
         table.add_row(
             name,
             f"{result[name]:,.6g}" if abs(result[name]) < 1000 else f"{result[name]:,.0f} wei",
-            f"{evidence['hours']:,}",
+            f"{evidence['inputs']['hourly_base_fee']['facts']['hours']:,}",
             _explanation(result),
         )
     return table

@@ -1,58 +1,73 @@
 """A proving service as a plugin framework. What plugins need is here."""
 
 from prover_framework.errors import (
+    DataNotYet,
     EmptyRange,
     Problem,
     ProofError,
     RangeTooShort,
     SeriesIncomplete,
+    TryLater,
 )
-from prover_framework.felt import MAX_FELT, felt_from_float, felt_hex, float_from_felt
 from prover_framework.hookspecs import hookimpl
-from prover_framework.jobs import JobChange, JobState
-from prover_framework.model import (
-    API_VERSION,
-    HOUR_SECONDS,
-    DataNeeds,
+from prover_framework.inputs.block_headers import BlockFacts, block_headers
+from prover_framework.inputs.hourly_base_fee import SeriesFacts, hourly_base_fees
+from prover_framework.inputs.results import JobResult, ResultFacts, result_of
+from prover_framework.model.blocks import BlockColumns
+from prover_framework.model.felt import MAX_FELT, felt_from_float, felt_hex, float_from_felt
+from prover_framework.model.inputs import Chain, Checked, InputKind, Inputs, LoadedData, Need
+from prover_framework.model.jobs import JobChange, JobState
+from prover_framework.model.limits import Limits
+from prover_framework.model.proofs import (
+    Dependency,
     Dispatch,
-    HourlySeries,
-    Inputs,
     JobRequest,
-    Limits,
     ProofType,
     RangeParameters,
+    SealShows,
     SealType,
-    SeriesKind,
-    TimeRange,
-    Verdict,
 )
-from prover_framework.receipts.model import (
+from prover_framework.model.receipts import (
     Artefact,
-    ComposedReceipt,
+    GroupReceipt,
     GroupReceipts,
     Provenance,
     Receipt,
     Seal,
-    SeriesFacts,
+    StatedInput,
     Statement,
 )
+from prover_framework.model.series import HOUR_SECONDS, HourlySeries, SeriesKind, TimeRange
+from prover_framework.model.verdict import Verdict
+from prover_framework.model.work import Work
+from prover_framework.serialization.forms import JsonType
+from prover_framework.serialization.types import Wei
 
 __all__ = [
-    "API_VERSION",
     "HOUR_SECONDS",
     "MAX_FELT",
     "Artefact",
-    "ComposedReceipt",
-    "DataNeeds",
+    "BlockColumns",
+    "BlockFacts",
+    "Chain",
+    "Checked",
+    "DataNotYet",
+    "Dependency",
     "Dispatch",
     "EmptyRange",
+    "GroupReceipt",
     "GroupReceipts",
     "HourlySeries",
+    "InputKind",
     "Inputs",
     "JobChange",
     "JobRequest",
+    "JobResult",
     "JobState",
+    "JsonType",
     "Limits",
+    "LoadedData",
+    "Need",
     "Problem",
     "ProofError",
     "ProofType",
@@ -60,16 +75,25 @@ __all__ = [
     "RangeParameters",
     "RangeTooShort",
     "Receipt",
+    "ResultFacts",
     "Seal",
+    "SealShows",
     "SealType",
     "SeriesFacts",
     "SeriesIncomplete",
     "SeriesKind",
+    "StatedInput",
     "Statement",
     "TimeRange",
+    "TryLater",
     "Verdict",
+    "Wei",
+    "Work",
+    "block_headers",
     "felt_from_float",
     "felt_hex",
     "float_from_felt",
     "hookimpl",
+    "hourly_base_fees",
+    "result_of",
 ]

@@ -5,28 +5,34 @@
     ProverError
     ├── SettingsError               a setting is wrong: the process does not start
     ├── PluginError                 a plugin cannot be used
+    │   ├── InvalidReturn           a hook returned what it must not: no retry can help
+    │   └── NotInstalled            this process lacks what others may have
     ├── RequestError                400: the request has problems, each with its place
     │   ├── UnsupportedMediaType    415
     │   └── PayloadTooLarge         413
     ├── GroupNotFound               404
     ├── GroupConflict               409: this group id was used for another request
-    ├── ReceiptError                a receipt that can not be read
+    ├── ReceiptError                a receipt that cannot be read
     ├── ReceiptMissing              404: there is no such receipt
     │   └── ReceiptNotYet           409: what it is to be made of is not there yet
-    ├── VerifierBusy                503: one receipt is verified at a time
-    ├── MessageError                a queue message that can not be understood
+    ├── VerifierUnavailable         503: receipts cannot be verified now
+    │   └── VerifierBusy            as many are being verified, and wait for it, as may
+    ├── VerificationEnded           422: a receipt that takes more work than one may
+    ├── MessageError                a queue message that cannot be understood
+    │   └── MessageTooNew           it is of a later version: another worker may understand it
     ├── DeadLetterNotFound          no dead letter has this id
-    ├── HeaderError                 headers that can not be taken in
+    ├── HeaderError                 headers that cannot be taken in
     │   ├── HeaderConflict          they contradict those that are stored
     │   └── HeaderInvalid           one breaks a rule of the chain
-    ├── SourceError                 where headers come from can not be used as it is
-    │   └── SourceUnreachable       it does not answer
-    ├── StoreError                  the database can not be used as it is
+    ├── SourceError                 where headers come from cannot be used as it is
+    │   ├── SourceUnreachable       it does not answer
+    │   └── SourcePruned            it no longer has a block
+    ├── StoreError                  the database cannot be used as it is
     │   ├── LeaseLost               this worker no longer holds the job
     │   ├── NumberTooLarge          a number does not fit its column
     │   ├── SchemaMismatch          its tables are of another version
     │   └── StoreBusy               two transactions stood in each other's way
-    ├── QueueError                  the queue can not be used as it is
+    ├── QueueError                  the queue cannot be used as it is
     │   ├── QueueUnreachable
     │   └── QueueMissing
     └── JobError                    ends or delays one job
@@ -34,14 +40,18 @@
         │   ├── EmptyRange
         │   ├── RangeTooShort
         │   ├── SeriesIncomplete
+        │   ├── KindWithoutSeed     data that can be chosen, for a proof that draws numbers
+        │   ├── DependencyFailed    a job that it rests on has no result
         │   └── NoExactForm
         ├── DataNotYet              not an error of anyone: the job waits
+        │   ├── DependencyNotYet    a job that it rests on has not ended
+        │   └── TryLater            the same, for a time that a plugin names
         └── ComputeError            retried until the job's budget is used up
             ├── ComputeRaised
             ├── ComputeTimeout
             ├── ComputeOutOfMemory
             ├── ComputeCrashed
-            └── ResultInvalid
+            └── ResultInvalid       not retried: the same plugin returns the same again
 
 ``code`` is stable and meant for programs; the message is written for the person who reads it.
 """
@@ -52,8 +62,9 @@ from typing import ClassVar, Self
 
 from attrs import frozen
 
-# What a plugin raises or returns may be of any size; what is told of it is one short line.
-MAX_LINE_LENGTH = 500
+# The form of an error's code: words, with dots between the name of a plugin and what is its own. It
+# goes into columns, and programs compare it.
+ERROR_CODE = r"(?=.{1,63}$)[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*"
 
 
 class ProverError(Exception):
@@ -91,6 +102,22 @@ class Problem:
         return f"{self.where}: {self.what}" if self.where else self.what
 
 
+class InvalidReturn(PluginError):
+    """A hook returned something that it must not: nothing is made of it, least of all a yes.
+
+    Args:
+        plugin: Name of the plugin.
+        hook: Name of the hook.
+        how: What it did, as the rest of a sentence.
+    """
+
+    code = "invalid_return"
+
+    def __init__(self, plugin: str, hook: str, how: str) -> None:
+        self.how = how
+        super().__init__(f"plugin {plugin}: its hook {hook} {how}")
+
+
 class RequestError(ProverError):
     """A request has problems; nothing of it was stored."""
 
@@ -100,6 +127,12 @@ class RequestError(ProverError):
         self.problems = tuple(problems)
         self.group_id = group_id
         super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+class NotInstalled(PluginError):
+    """A proof type or a kind of data is not installed here, or not as it is now in its files."""
+
+    code = "not_installed"
 
 
 class UnsupportedMediaType(RequestError):
@@ -155,16 +188,51 @@ class ReceiptNotYet(ReceiptMissing):
     code = "receipt_not_yet"
 
 
-class VerifierBusy(ProverError):
-    """Another receipt is being verified; this service does one at a time."""
+class NotSigned(ProverError):
+    """A receipt has to be signed, and the key cannot be used now."""
+
+    code = "not_signed"
+
+
+class VerifierUnavailable(ProverError):
+    """Receipts cannot be verified now; later they may."""
+
+    code = "verifier_unavailable"
+
+
+class VerifierBusy(VerifierUnavailable):
+    """As many receipts are being verified, and wait for it, as may.
+
+    Args:
+        retry_seconds: After which time another try makes sense.
+    """
 
     code = "verifier_busy"
 
+    def __init__(self, retry_seconds: int) -> None:
+        self.retry_seconds = retry_seconds
+        super().__init__(
+            "as many receipts are being verified here as may at a time, and as many wait for it; "
+            f"try again in {retry_seconds} s"
+        )
+
+
+class VerificationEnded(ProverError):
+    """The verification of a receipt ran over a limit and was ended; nothing was found out."""
+
+    code = "verification_ended"
+
 
 class MessageError(ProverError):
-    """A queue message that can not be understood; it belongs in the dead letters."""
+    """A queue message that cannot be understood; it belongs in the dead letters."""
 
     code = "message"
+
+
+class MessageTooNew(MessageError):
+    """A queue message of a later version than this code knows."""
+
+    code = "message_too_new"
 
 
 class DeadLetterNotFound(ProverError):
@@ -181,7 +249,7 @@ class DeadLetterNotFound(ProverError):
 
 
 class HeaderError(ProverError):
-    """Headers that can not be taken in; nothing of them was stored."""
+    """Headers that cannot be taken in; nothing of them was stored."""
 
     code = "headers"
 
@@ -246,7 +314,7 @@ class HeaderInvalid(HeaderError):
 
 
 class SourceError(ProverError):
-    """A node or an indexer that headers come from can not be used as it is."""
+    """A node or an indexer that headers come from cannot be used as it is."""
 
     code = "source"
 
@@ -257,8 +325,14 @@ class SourceUnreachable(SourceError):
     code = "source_unreachable"
 
 
+class SourcePruned(SourceError):
+    """It no longer has a block: its history has expired."""
+
+    code = "source_pruned"
+
+
 class StoreError(ProverError):
-    """The database can not be used as it is."""
+    """The database cannot be used as it is."""
 
     code = "store"
 
@@ -288,7 +362,7 @@ class StoreBusy(StoreError):
 
 
 class QueueError(ProverError):
-    """The queue can not be used as it is."""
+    """The queue cannot be used as it is."""
 
     code = "queue"
 
@@ -309,6 +383,9 @@ class JobError(ProverError):
     """What ends or delays one job; stored with it and shown to whoever asks."""
 
     code = "job"
+
+    # Where in the plugin's own files it was raised, a line for each call; empty where it was not.
+    traceback: str = ""
 
 
 class ProofError(JobError):
@@ -338,6 +415,18 @@ class SeriesIncomplete(ProofError):
     code = "series_incomplete"
 
 
+class KindWithoutSeed(ProofError):
+    """A proof type that draws numbers asks for data that has no part in the seed."""
+
+    code = "kind_without_seed"
+
+
+class DependencyFailed(ProofError):
+    """A job of the group that this one rests on has ended without a result."""
+
+    code = "dependency_failed"
+
+
 class NoExactForm(ProofError):
     """A value that has no exact form in a receipt, or one that is too large for it."""
 
@@ -348,6 +437,43 @@ class DataNotYet(JobError):
     """The chain has not reached the end of the range; the job waits."""
 
     code = "data_not_yet"
+
+
+class DependencyNotYet(DataNotYet):
+    """A job of the group that this one rests on has not ended yet."""
+
+    code = "dependency_not_yet"
+
+
+# A year: longer than any job may wait by default, and within the milliseconds of every clock.
+MAX_LATER_SECONDS = 31_536_000.0
+
+
+class TryLater(DataNotYet):
+    """What a plugin needs cannot be had for now: an outage of a feed is not a failed proof.
+
+    Plugins raise this from `inputs`, `compute` or a kind's `load`. The job waits at least so long,
+    which counts as no attempt, and ends when it has waited for `Settings.data_deadline_seconds`.
+
+    Args:
+        seconds: For how long, more than 0 and a year at the most.
+        reason: Why, for whoever asks what the job waits for.
+
+    Raises:
+        ValueError: That is no such time.
+    """
+
+    code = "try_later"
+
+    def __init__(self, seconds: float, reason: str) -> None:
+        if not 0 < seconds <= MAX_LATER_SECONDS:
+            raise ValueError(f"seconds must be more than 0 and a year at the most, got {seconds!r}")
+        self.seconds = float(seconds)
+        super().__init__(reason)
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        """Let it cross from one process to another."""
+        return type(self), (self.seconds, str(self))
 
 
 class ComputeError(JobError):
@@ -381,23 +507,35 @@ class ComputeCrashed(ComputeError):
 
 
 class ResultInvalid(ComputeError):
-    """The plugin returned something that is not its declared result."""
+    """A hook returned something that it must not; the job fails at once, by the plugin's fault."""
 
     code = "result_invalid"
 
 
-def told(error: BaseException) -> str:
-    """Tell somebody else's exception in one short line, even one whose text can not be had."""
-    try:
-        # Validators of attrs hand on their field and value beside the message.
-        validated = isinstance(error, ValueError) and len(error.args) > 1
-        text = str(error.args[0]) if validated else str(error)
-    except Exception:
-        text = "(its text can not be shown)"
-    return one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
-
-
-def one_line(text: str) -> str:
-    """Put somebody else's text into one line of bounded length."""
-    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
-    return line if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH]}..."
+# By these the framework says what becomes of a job; a plugin's refusal that took one would be read
+# as something else.
+RESERVED_CODES = frozenset(
+    {
+        "bad_parameters",
+        "compose_failed",
+        "internal_error",
+        "not_capable",
+        *(
+            cls.code
+            for cls in (
+                JobError,
+                DataNotYet,
+                DependencyFailed,
+                KindWithoutSeed,
+                DependencyNotYet,
+                TryLater,
+                ComputeError,
+                ComputeRaised,
+                ComputeTimeout,
+                ComputeOutOfMemory,
+                ComputeCrashed,
+                ResultInvalid,
+            )
+        ),
+    }
+)

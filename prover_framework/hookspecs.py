@@ -1,27 +1,22 @@
 """Everything a plugin can do. A hook is called on the plugin of the proof type in question only.
 
-A proof type needs `proof_type` and `compute`, a kind of seal all three of its hooks; the others
-have the defaults stated here. `compose` and `job_changed` are called on every plugin that has them,
-each isolated from the others.
+A proof type needs `proof_type` and `compute`, a kind of seal all three of its hooks, a kind of
+input data `input_kind` alone; the others have the defaults stated here. `compose` and `job_changed`
+are called on every plugin that has them, each isolated from the others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pluggy
 
 from prover_framework.errors import Problem
-from prover_framework.jobs import JobChange
-from prover_framework.model import (
-    DataNeeds,
-    Dispatch,
-    Inputs,
-    JobRequest,
-    ProofType,
-    SealType,
-    Verdict,
-)
-from prover_framework.receipts.model import AnyReceipt, Artefact, GroupReceipts
+from prover_framework.model.inputs import InputKind, Inputs, Need
+from prover_framework.model.jobs import JobChange
+from prover_framework.model.proofs import Dispatch, JobRequest, ProofType, SealType
+from prover_framework.model.receipts import AnyReceipt, Artefact, GroupReceipts
+from prover_framework.model.verdict import Verdict
+from prover_framework.model.work import Work
 
 PROJECT = "prover_framework"
 
@@ -40,8 +35,8 @@ def validate(parameters: Any) -> list[Problem] | None:
 
 
 @hookspec(firstresult=True)
-def inputs(parameters: Any) -> DataNeeds | None:
-    """Say what data the computation needs, or raise ProofError. Default: the range's fees."""
+def inputs(parameters: Any) -> Mapping[str, Need] | None:
+    """Name the data that the computation needs, or raise ProofError. Default: the range's fees."""
 
 
 @hookspec(firstresult=True)
@@ -50,13 +45,20 @@ def dispatch(job: JobRequest) -> Dispatch | None:
 
 
 @hookspec(firstresult=True)
-def compute(parameters: Any, inputs: Inputs, seed: bytes) -> Any:
+def compute(parameters: Any, inputs: Inputs, seed: bytes, settings: Any, work: Work) -> Any:
     """Compute the result. Pure: the same digits for the same arguments, in any process."""
 
 
 @hookspec(firstresult=True)
-def verify(parameters: Any, inputs: Inputs, seed: bytes, claimed: Any) -> Verdict | None:
+def verify(
+    parameters: Any, inputs: Inputs, seed: bytes, claimed: Any, settings: Any, work: Work
+) -> Verdict | None:
     """Judge a claimed result. Default: compute again and compare for equality."""
+
+
+@hookspec(firstresult=True)
+def input_kind() -> InputKind[Any, Any, Any, Any] | None:
+    """Register the kind of input data that this plugin loads, states and checks."""
 
 
 @hookspec
@@ -75,8 +77,10 @@ def make_seal(receipt: AnyReceipt, digest: bytes, inputs: Inputs | None) -> dict
 
 
 @hookspec(firstresult=True)
-def check_seal(receipt: AnyReceipt, digest: bytes, seal: dict[str, Any]) -> Verdict | None:
-    """Judge a seal of this kind: whether it stands for the receipt of this digest."""
+def check_seal(
+    receipt: AnyReceipt, digest: bytes, seal: dict[str, Any], inputs: Inputs | None
+) -> Verdict | None:
+    """Judge a seal: whether it stands for this receipt and the verifier's data, if he has any."""
 
 
 @hookspec

@@ -2,19 +2,27 @@
 
 import math
 import os
+import re
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import attrs
 from attrs import frozen
 from attrs.validators import ge, gt, in_, le, optional
 from dotenv import dotenv_values
 
-from prover_framework.errors import SettingsError
-from prover_framework.jsontext import quote
-from prover_framework.model import DEFAULT_QUEUE, Limits
+from prover_framework.errors import RequestError, SettingsError
+from prover_framework.hosts import read_authority
+from prover_framework.model.limits import Limits
+from prover_framework.model.names import DEFAULT_QUEUE
+from prover_framework.model.receipts import BLOCK_HASH
+from prover_framework.serialization.converter import class_form, structure
+from prover_framework.serialization.forms import TextForm
+from prover_framework.serialization.json_text import Json, parse_json
+from prover_framework.text import names_in, quote
+from prover_framework.urls import POSTGRES_SCHEMES, parse_http_url, parse_postgres_url
 
 T = TypeVar("T")
 
@@ -24,11 +32,22 @@ MAX_SECONDS = 315_360_000
 # One more loses nothing, and thousands of retries of one job help nobody.
 MAX_TRIES = 1000
 
+# More than the descriptors that one process is allowed.
+MAX_CONNECTIONS = 50_000
+
 # The address space of a process on the machines we know, in MiB.
 MAX_MEMORY_MB = 2**27
 
 SQLITE_SCHEME = "sqlite:///"
-POSTGRES_SCHEMES = ("postgres://", "postgresql://")
+
+# What `Settings.verify_headers` is for the node of the settings.
+VERIFY_WITH_NODE = "node"
+
+# Settings of a plugin's own: this, its name, two underscores and the name of a field.
+PLUGIN_PREFIX = "PROVER_PLUGIN__"
+
+# What is said of a secret that is wrong.
+HIDDEN = "is not a value of this setting (what it is set to is not shown)"
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -76,13 +95,20 @@ def _flag(text: str) -> bool:
         raise ValueError("must be true or false") from None
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def _required(text: str) -> tuple[str, ...]:
+    # An empty text counts as unset.
+    return () if text.strip().lower() == "none" else names_in(text)
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    names = names_in(text)
+    for name in names:
+        read_authority(name)
+    return names
 
 
 def _url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise ValueError("must be a URL that begins with https:// or http://")
+    parse_http_url(text)
     return text
 
 
@@ -96,31 +122,31 @@ def _database_url(text: str) -> str:
             "must begin with sqlite:/// or postgres://; unset it for the embedded database in "
             "PROVER_DATA_DIR"
         )
-    return _postgres_url(text)
+    parse_postgres_url(text)
+    return text
 
 
-def _postgres_url(text: str) -> str:
-    if not text.startswith(POSTGRES_SCHEMES):
-        raise ValueError("must begin with postgres://")
-    try:
-        parts = urlsplit(text)
-        named = bool(parts.path.strip("/")) and parts.port != 0
-    except ValueError:
-        named = False
-    if not named:
-        raise ValueError(
-            "must be of the form postgres://USER:PASSWORD@HOST:PORT/NAME; write special "
-            "characters in a password as %XX"
-        )
+def _indexer_url(text: str) -> str:
+    parse_postgres_url(text, writes=False)
     return text
 
 
 def _queue_urls(text: str) -> tuple[tuple[str, str], ...]:
-    pairs = [entry.partition("=") for entry in _names(text)]
-    if not all(name and equals and url.startswith(("http://", "https://"))
-               for name, equals, url in pairs):  # fmt: skip
+    pairs = [entry.partition("=") for entry in names_in(text)]
+    if not all(name and equals for name, equals, _ in pairs):
         raise ValueError("must be NAME=URL, with commas between them")
+    for _, _, url in pairs:
+        try:
+            parse_http_url(url)
+        except ValueError as error:
+            raise ValueError(f"must be NAME=URL, with commas between them; a URL {error}") from None
     return tuple((name, url) for name, _, url in pairs)
+
+
+def _block_hash(text: str) -> str:
+    if not re.fullmatch(BLOCK_HASH, text.lower()):
+        raise ValueError("must be 0x and 64 hex digits")
+    return text.lower()
 
 
 def _upper(text: str) -> str:
@@ -144,12 +170,21 @@ class Settings:
         "Queue on SQS; unset means the embedded queue, a table in the same database.",
         _url,
         None,
+        secret=True,
     )
     further_queue_urls: tuple[tuple[str, str], ...] = _setting(
         "PROVER_QUEUE_URLS",
         "Further queues on SQS by the names that plugins choose: NAME=URL, with commas.",
         _queue_urls,
         (),
+        secret=True,
+    )
+    other_senders: bool = _setting(
+        "PROVER_OTHER_SENDERS",
+        "Compute what messages of other senders ask for, which have no id of ours. Whoever may "
+        "write to the queue may then have jobs computed; without this they are dead letters.",
+        _flag,
+        False,  # noqa: FBT003 - the default's place is the same for all settings
     )
     data_dir: Path = _setting(
         "PROVER_DATA_DIR",
@@ -157,11 +192,40 @@ class Settings:
         Path,
         Path("prover-data"),
     )
+    work_dir: Path | None = _setting(
+        "PROVER_WORK_DIR",
+        "Directory of what computations that take long keep between the attempts of a job; unset "
+        "means `work` in the data directory.",
+        Path,
+        None,
+    )
     host: str = _setting("PROVER_HOST", "Address that the API listens on.", str, "127.0.0.1")
     port: int = _setting(
         "PROVER_PORT", "Port that the API listens on; 0 takes a free one.", _integer, 3000,
         [ge(0), le(65535)],
     )  # fmt: skip
+    allowed_hosts: tuple[str, ...] = _setting(
+        "PROVER_ALLOWED_HOSTS",
+        "Host names that the API is called by beside localhost and its address, NAME or NAME:PORT, "
+        "with commas; web pages of these hosts may call it, too.",
+        _hosts,
+        (),
+    )
+    is_open: bool = _setting(
+        "PROVER_OPEN",
+        "Let everybody use the API who can reach it; needed to listen on an address that is not "
+        "loopback.",
+        _flag,
+        False,  # noqa: FBT003 - the default's place is the same for all settings
+    )
+    max_connections: int = _setting(
+        "PROVER_MAX_CONNECTIONS",
+        "How many connections the API keeps open, at most; fewer where the process may not open so "
+        "many files.",
+        _integer,
+        1000,
+        [ge(1), le(MAX_CONNECTIONS)],
+    )
     worker_slots: int = _setting(
         "PROVER_WORKER_SLOTS",
         "How many jobs a worker computes at a time; each slot is a process. "
@@ -173,7 +237,8 @@ class Settings:
     lease_seconds: float = _setting(
         "PROVER_LEASE_SECONDS",
         "How long a worker holds a job without a sign of life. "
-        "A killed worker's jobs are taken over after this time.",
+        "A killed worker's jobs are taken over after this time. A call to the database has a "
+        "quarter of it, ten seconds at the most.",
         _number,
         30.0,
         [ge(1), le(3600)],
@@ -222,7 +287,8 @@ class Settings:
     )
     stop_seconds: float = _setting(
         "PROVER_STOP_SECONDS",
-        "How long a stopping worker lets running jobs finish before it gives them back.",
+        "How long a stopping worker lets running jobs finish before it gives them back; it ends "
+        "within ten seconds after that, whatever the database does.",
         _number,
         20.0,
         [ge(0), le(MAX_SECONDS)],
@@ -265,9 +331,15 @@ class Settings:
     indexer_url: str | None = _setting(
         "PROVER_INDEXER_URL",
         "PostgreSQL database of an indexer, whose table `blockheaders` headers are read from.",
-        _postgres_url,
+        _indexer_url,
         None,
         secret=True,
+    )
+    chain_rules: Path | None = _setting(
+        "PROVER_CHAIN_RULES",
+        "File of JSON with the rules of further chains' base fees, beside those that are built in.",
+        Path,
+        None,
     )
     follow_seconds: float = _setting(
         "PROVER_FOLLOW_SECONDS",
@@ -276,27 +348,91 @@ class Settings:
         12.0,
         [gt(0), le(MAX_SECONDS)],
     )
+    max_headers_lag_seconds: float | None = _setting(
+        "PROVER_MAX_HEADERS_LAG_SECONDS",
+        "How old the newest header may be before readiness warns; unset means any age, for chains "
+        "that are not followed.",
+        _number,
+        None,
+        optional([gt(0), le(MAX_SECONDS)]),
+    )
+    monitoring_port: int | None = _setting(
+        "PROVER_MONITORING_PORT",
+        "Port on which a worker without an API answers /health/live, /health/ready and /metrics; "
+        "0 takes a free one, unset means none.",
+        _integer,
+        None,
+        optional([ge(0), le(65535)]),
+    )
+    monitoring_host: str = _setting(
+        "PROVER_MONITORING_HOST",
+        "Address of that port; an address that other machines reach needs PROVER_OPEN, too.",
+        str,
+        "127.0.0.1",
+    )
     key_dir: Path | None = _setting(
         "PROVER_KEY_DIR",
         "Directory of the keys that sign receipts; unset means keys in the data directory.",
         Path,
         None,
     )
+    require_signature: bool = _setting(
+        "PROVER_REQUIRE_SIGNATURE",
+        "Refuse to start without a key that signs receipts, and store no result whose receipt is "
+        "not signed.",
+        _flag,
+        False,  # noqa: FBT003 - the default's place is the same for all settings
+    )
     trusted_keys: tuple[str, ...] = _setting(
         "PROVER_TRUSTED_KEYS",
         "Public keys that a signature counts under when a receipt is verified: 64 hex digits or "
         "a file, with commas.",
-        _names,
+        names_in,
         (),
+    )
+    trusted_hash: str | None = _setting(
+        "PROVER_TRUSTED_HASH",
+        "Hash of a block that is taken for a real one when a receipt is verified; the headers must "
+        "lead to it.",
+        _block_hash,
+        None,
+    )
+    verify_headers: str | None = _setting(
+        "PROVER_VERIFY_HEADERS",
+        "What receipts are compared with when they are verified: a CSV file of headers of mainnet, "
+        "or `node`, the node of PROVER_RPC_URL; unset means the database.",
+        str,
+        None,
+    )
+    verify_processes: int = _setting(
+        "PROVER_VERIFY_PROCESSES",
+        "How many receipts are verified at a time for those who ask over HTTP; each in a process.",
+        _integer,
+        1,
+        [ge(1), le(64)],
+    )
+    verify_seconds: float = _setting(
+        "PROVER_VERIFY_SECONDS",
+        "How long the verification of one receipt over HTTP may take before it is ended.",
+        _number,
+        10.0,
+        [ge(1), le(300)],
     )
     plugins: tuple[str, ...] | None = _setting(
         "PROVER_PLUGINS",
         "Names of the plugins to load, with commas; unset means all that are installed.",
-        _names,
+        names_in,
         None,
     )
     plugins_disabled: tuple[str, ...] = _setting(
-        "PROVER_PLUGINS_DISABLED", "Names of plugins not to load, with commas.", _names, ()
+        "PROVER_PLUGINS_DISABLED", "Names of plugins not to load, with commas.", names_in, ()
+    )
+    required: tuple[str, ...] | None = _setting(
+        "PROVER_REQUIRED",
+        "Names of the proof types that each job group must ask for, with commas, or `none`; unset "
+        "means what the plugins say.",
+        _required,
+        None,
     )
     plugins_strict: bool = _setting(
         "PROVER_PLUGINS_STRICT",
@@ -317,6 +453,8 @@ class Settings:
         "INFO",
         in_(LOG_LEVELS),
     )
+    # Variables that begin with `PLUGIN_PREFIX`; each plugin is given its own, and no others.
+    plugin_variables: dict[str, str] = attrs.field(factory=dict, repr=False)
 
     @property
     def queue_urls(self) -> dict[str, str]:
@@ -361,6 +499,11 @@ class Settings:
         return self.key_dir or self.data_dir / "keys"
 
     @property
+    def work_path(self) -> Path:
+        """Where computations keep what they need at their next attempt."""
+        return (self.work_dir or self.data_dir / "work").absolute()
+
+    @property
     def sqlite_path(self) -> Path:
         """Where the embedded database is."""
         return self.data_dir / "prover.sqlite3"
@@ -379,11 +522,68 @@ def load_settings(environment: Mapping[str, str], dotenv_file: Path | None = Non
     variables: dict[str, str | None] = _dotenv(dotenv_file) if dotenv_file else {}
     variables.update({name: text for name, text in environment.items() if text})
     values: dict[str, object] = {}
-    for field in attrs.fields(Settings):
+    for field in described_settings():
         text = variables.get(field.metadata["variable"])
         if text:
             values[field.name] = _read(field, text)
+    values["plugin_variables"] = {
+        name: text for name, text in variables.items() if name.startswith(PLUGIN_PREFIX) and text
+    }
     return Settings(**values)  # type: ignore[arg-type]
+
+
+def described_settings() -> "list[attrs.Attribute[Any]]":
+    """Return the settings that have a variable of their own, with its name and description."""
+    return [field for field in attrs.fields(Settings) if "variable" in field.metadata]
+
+
+def plugin_settings(name: str, cls: type[T], variables: Mapping[str, str]) -> T:
+    """Read the settings of a plugin's own.
+
+    Args:
+        name: Name of the plugin or of its kind of data, any letters, digits, ``_`` and ``-``.
+        cls: Their attrs class. A field that is no string is written as JSON. What a field with
+            ``repr=False`` holds is a secret, and is not repeated in errors.
+        variables: All variables that begin with `PLUGIN_PREFIX`.
+
+    Raises:
+        SettingsError: One is missing, wrong or unknown, and which variable that is.
+    """
+    prefix = f"{PLUGIN_PREFIX}{name.upper().replace('-', '_')}__"
+    given = {
+        variable.removeprefix(prefix).lower(): text
+        for variable, text in variables.items()
+        if variable.startswith(prefix)
+    }
+    fields = class_form(cls).fields
+    document: dict[str, Json] = {}
+    for key, text in given.items():
+        is_text = key in fields and isinstance(fields[key].form, TextForm)
+        try:
+            document[key] = text if is_text else parse_json(text.encode())
+        except RequestError:
+            document[key] = text
+    try:
+        return structure(document, cls)
+    except RequestError as error:
+        own: Any = cls
+        secrets = {field.alias or field.name for field in attrs.fields(own) if not field.repr}
+        told = "; ".join(
+            f"{prefix}{problem.where.upper()} "
+            + (HIDDEN if problem.where in secrets & given.keys() else problem.what)
+            for problem in error.problems
+        )
+        raise SettingsError(told) from None
+
+
+def secret_variables() -> tuple[str, ...]:
+    """Return the names of the variables that may hold a password."""
+    return tuple(field.metadata["variable"] for field in described_settings() if not field.repr)
+
+
+def plugin_variables_in(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of the variables that hold settings of plugins, each its own plugin's."""
+    return tuple(name for name in environment if name.startswith(PLUGIN_PREFIX))
 
 
 def aws_variables(dotenv_file: Path) -> dict[str, str]:
@@ -393,14 +593,19 @@ def aws_variables(dotenv_file: Path) -> dict[str, str]:
 
 
 def _dotenv(file: Path) -> dict[str, str | None]:
-    if not file.is_file():
-        return {}
     try:
-        # Some editors begin a file with a byte order mark.
-        return dotenv_values(file, interpolate=False, encoding="utf-8-sig")
+        # A directory of this name is somebody's environment of Python.
+        if not stat.S_ISREG(file.stat().st_mode):
+            return {}
+        # The library takes a file that cannot be read for one that is not there.
+        with file.open(encoding="utf-8-sig") as stream:
+            # Some editors begin a file with a byte order mark.
+            return dotenv_values(stream=stream, interpolate=False)
+    except FileNotFoundError:
+        return {}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"the settings in {file} can not be read: {reason}") from None
+        raise SettingsError(f"the settings in {file} cannot be read: {reason}") from None
 
 
 def _read(field: "attrs.Attribute[Any]", text: str) -> object:

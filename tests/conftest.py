@@ -1,16 +1,23 @@
-"""The databases that tests run over: one suite, every engine."""
+"""What tests run over: databases of every engine, servers of SQS."""
 
 import asyncio
 import os
 import shutil
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import cache
 from pathlib import Path
 
+import botocore.session
 import pytest
+from localstack_server import LocalStackMissing, localstack_server
 from postgres_server import NoServer, PostgresServer, postgres_server
+from receipt_bench import ReceiptBench, receipt_bench
+from sqs_server import SqsEmulator, moto_server
 
-from prover_framework.store.database import Database
+from prover_framework.database.database import Database
 
 
 def pytest_configure() -> None:
@@ -31,6 +38,15 @@ def postgres() -> Iterator[PostgresServer]:
         pytest.skip(str(reason))
 
 
+@pytest.fixture
+def own_postgres(postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that no other test minds being stopped."""
+    if not postgres.own:
+        pytest.skip("TEST_DATABASE_URL names a server that is not this test's to stop")
+    with postgres_server() as server:
+        yield server
+
+
 @pytest.fixture(scope="session")
 def postgres_template(postgres: PostgresServer) -> str:
     """A database with all tables, to be copied."""
@@ -41,10 +57,15 @@ def postgres_template(postgres: PostgresServer) -> str:
 
 @pytest.fixture(scope="session")
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file with all tables, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "prover.sqlite3"
-    asyncio.run(_migrate(f"sqlite:///{path}"))
-    return path
+    """A file with all tables, to be copied: complete without a log beside it."""
+    directory = tmp_path_factory.mktemp("template")
+    migrated = directory / "migrated.sqlite3"
+    asyncio.run(_migrate(f"sqlite:///{migrated}"))
+    whole = directory / "prover.sqlite3"
+    # A connection that closes late leaves tables in the log, which a copy of the file lacks.
+    with closing(sqlite3.connect(migrated)) as source, closing(sqlite3.connect(whole)) as target:
+        source.backup(target)
+    return whole
 
 
 async def _migrate(url: str) -> None:
@@ -73,14 +94,15 @@ def new_database(
             url = f"sqlite:///{path}"
         else:
             server: PostgresServer = request.getfixturevalue("postgres")
-            url = server.create_database(request.getfixturevalue("postgres_template"))
+            url = server.lend_database(request.getfixturevalue("postgres_template"))
         made.append(url)
         return url
 
     yield make
     if engine_name == "postgres":
         for url in made:
-            request.getfixturevalue("postgres").drop_database(url)
+            template = request.getfixturevalue("postgres_template")
+            request.getfixturevalue("postgres").take_back(url, template)
 
 
 @pytest.fixture
@@ -99,3 +121,37 @@ def empty_url(request: pytest.FixtureRequest, engine_name: str, tmp_path: Path) 
     url = server.create_database()
     yield url
     server.drop_database(url)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _descriptions_are_read_once() -> Iterator[None]:
+    """Read what botocore knows of AWS's services once, not for each of hundreds of clients."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(botocore.session, "create_loader", cache(botocore.session.create_loader))
+        yield
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[SqsEmulator]:
+    """A server that does as SQS does; each test makes queues of names of its own there."""
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def localstack() -> Iterator[SqsEmulator]:
+    """LocalStack; where it cannot be had, its tests are skipped, and fail in CI."""
+    try:
+        with localstack_server() as server:
+            yield server
+    except LocalStackMissing as error:
+        if "CI" in os.environ:
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReceiptBench]:
+    """Receipts that a whole service has made."""
+    with receipt_bench(tmp_path_factory.mktemp("receipts")) as bench:
+        yield bench

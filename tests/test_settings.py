@@ -6,25 +6,34 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from prover_framework.errors import SettingsError
-from prover_framework.settings import Settings, load_settings
+from prover_framework.settings import Settings, described_settings, load_settings
 
 # For each setting: a value as it is written, as it is read, and a value that is wrong with the
 # rule that it breaks. Settings that take any text have no wrong value.
 EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
     "DATABASE_URL": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db", "mysql://h/d", "must begin wi"),
-    "SQS_QUEUE_URL": ("https://sqs/q", "https://sqs/q", "sqs/q", "must be a URL that begins with"),
+    "SQS_QUEUE_URL": ("https://sqs/q", "https://sqs/q", "sqs/q", "must begin with https"),
     "PROVER_QUEUE_URLS": (
         "slow=https://sqs/s, big=https://sqs/b",
         (("slow", "https://sqs/s"), ("big", "https://sqs/b")),
         "slow",
         "must be NAME=URL, with commas between them",
     ),
+    "PROVER_OTHER_SENDERS": ("true", True, "some", "must be true or false"),
     "PROVER_DATA_DIR": ("/tmp/data", Path("/tmp/data"), None, ""),
+    "PROVER_WORK_DIR": ("/tmp/kept", Path("/tmp/kept"), None, ""),
     "PROVER_HOST": ("0.0.0.0", "0.0.0.0", None, ""),
+    "PROVER_ALLOWED_HOSTS": (
+        "prover.example, [fd00::1]:8443",
+        ("prover.example", "[fd00::1]:8443"),
+        "https://prover.example",
+        "must be NAME or NAME:PORT, with an IPv6 address in brackets",
+    ),
+    "PROVER_OPEN": ("true", True, "perhaps", "must be true or false"),
+    "PROVER_MAX_CONNECTIONS": ("50", 50, "0", "must be >= 1"),
     "PROVER_PORT": ("8080", 8080, "65536", "must be <= 65535"),
     "PROVER_WORKER_SLOTS": ("7", 7, "0", "must be >= 1"),
     "PROVER_LEASE_SECONDS": ("2.5", 2.5, "0.5", "must be >= 1"),
@@ -37,7 +46,12 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
     "PROVER_STOP_SECONDS": ("0", 0.0, "-0.1", "must be >= 0"),
     "PROVER_COMPUTE_SECONDS": ("60", 60.0, "0", "must be > 0"),
     "PROVER_COMPUTE_MEMORY_MB": ("512", 512, "63", "must be >= 64"),
-    "PROVER_RPC_URL": ("https://node/v3/key", "https://node/v3/key", "node", "must be a URL that"),
+    "PROVER_RPC_URL": (
+        "https://node/v3/key",
+        "https://node/v3/key",
+        "node",
+        "must begin with https",
+    ),
     "PROVER_RPC_BATCH": ("100", 100, "1001", "must be <= 1000"),
     "PROVER_RPC_REQUESTS_PER_SECOND": ("2.5", 2.5, "0", "must be > 0"),
     "PROVER_INDEXER_URL": (
@@ -46,11 +60,26 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
         "mysql://reader@db/chain",
         "must begin with postgres://",
     ),
+    "PROVER_CHAIN_RULES": ("/tmp/rules.json", Path("/tmp/rules.json"), None, ""),
     "PROVER_FOLLOW_SECONDS": ("1", 1.0, "0", "must be > 0"),
+    "PROVER_MAX_HEADERS_LAG_SECONDS": ("3600", 3600.0, None, "soon"),
+    "PROVER_MONITORING_PORT": ("9100", 9100, None, "many"),
+    "PROVER_MONITORING_HOST": ("10.0.0.1", "10.0.0.1", None, ""),
     "PROVER_KEY_DIR": ("/tmp/keys", Path("/tmp/keys"), None, ""),
+    "PROVER_REQUIRE_SIGNATURE": ("yes", True, "maybe", "must be true or false"),
     "PROVER_TRUSTED_KEYS": ("ab, cd.json", ("ab", "cd.json"), None, ""),
+    "PROVER_TRUSTED_HASH": (
+        "0x" + "AB" * 32,
+        "0x" + "ab" * 32,
+        "0xab",
+        "must be 0x and 64 hex digits",
+    ),
+    "PROVER_VERIFY_HEADERS": ("node", "node", None, ""),
+    "PROVER_VERIFY_PROCESSES": ("2", 2, "0", "must be >= 1"),
+    "PROVER_VERIFY_SECONDS": ("20", 20.0, "0.5", "must be >= 1"),
     "PROVER_PLUGINS": ("twap, max_return", ("twap", "max_return"), None, ""),
     "PROVER_PLUGINS_DISABLED": ("twap,", ("twap",), None, ""),
+    "PROVER_REQUIRED": ("twap, gas", ("twap", "gas"), None, ""),
     "PROVER_PLUGINS_STRICT": ("Yes", True, "maybe", "must be true or false"),
     "PROVER_PLUGIN_TRACE": ("Yes", True, "maybe", "must be true or false"),
     "PROVER_LOG_LEVEL": (
@@ -62,7 +91,7 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
 }
 
 VARIABLES: dict[str, str] = {
-    field.metadata["variable"]: field.name for field in attrs.fields(Settings)
+    field.metadata["variable"]: field.name for field in described_settings()
 }
 NUMBERS = [variable for variable, example in EXAMPLES.items() if type(example[1]) in (int, float)]
 
@@ -93,7 +122,7 @@ def test_without_any_variable_the_defaults_hold() -> None:
 
 
 def test_every_default_obeys_its_own_rule() -> None:
-    for field in attrs.fields(Settings):
+    for field in described_settings():
         if field.validator is not None:
             field.validator(None, field, field.default)
 
@@ -135,7 +164,7 @@ def test_a_wrong_value_is_told_with_variable_and_rule(tmp_path: Path, variable: 
     assert wrong is not None
     message = complaint({variable: wrong})
     assert message.startswith(f"{variable} {rule}")
-    if variable not in ("DATABASE_URL", "SQS_QUEUE_URL", "PROVER_RPC_URL", "PROVER_INDEXER_URL"):
+    if not variable.endswith(("_URL", "_URLS")):
         assert message == f"{variable} {rule}, got '{wrong}'"
     dotenv = tmp_path / ".env"
     dotenv.write_text(f"{variable}={wrong}\n", "utf-8")
@@ -224,7 +253,10 @@ def test_a_file_that_is_not_there_is_no_error_and_one_that_is_no_text_is(tmp_pat
     assert load_settings({}, dotenv) == Settings()
     assert load_settings({}, tmp_path) == Settings()
     dotenv.write_bytes(b"PROVER_HOST=\xff\n")
-    assert complaint({}, dotenv) == f"the settings in {dotenv} can not be read: it is not UTF-8"
+    assert complaint({}, dotenv) == f"the settings in {dotenv} cannot be read: it is not UTF-8"
+    dotenv.unlink()
+    dotenv.symlink_to(dotenv)
+    assert complaint({}, dotenv).startswith(f"the settings in {dotenv} cannot be read: Too many")
 
 
 def test_variables_that_are_no_settings_are_left_alone() -> None:
@@ -288,3 +320,8 @@ def test_further_queues_need_a_default_one() -> None:
     with pytest.raises(SettingsError, match="PROVER_QUEUE_URLS needs SQS_QUEUE_URL"):
         _ = load_settings(further).queue_urls
     assert load_settings({}).queue_urls == {}
+
+
+def test_an_operator_can_require_no_proof_type() -> None:
+    assert load_settings({"PROVER_REQUIRED": "none"}).required == ()
+    assert load_settings({"PROVER_REQUIRED": ""}).required is None

@@ -1,1 +1,1 @@
-"""Headers of the chain: where they come from and what they must obey."""
+"""Chain data: headers, their rules, where they come from, and the hourly sums."""

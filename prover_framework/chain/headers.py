@@ -5,7 +5,7 @@ from operator import attrgetter
 
 from attrs import frozen
 
-from prover_framework.model import MAX_INT64
+from prover_framework.model.names import MAX_INT64
 
 # Block numbers, timestamps and gas live in signed 64-bit columns.
 MAX_NUMBER = MAX_INT64
@@ -49,12 +49,12 @@ class Header:
 
 
 @frozen
-class StoredHeader:
-    """A header as it is stored or comes from a source: what is said of it, and its bytes.
+class EncodedHeader:
+    """A header with its bytes, as it is stored or comes from a source.
 
     Args:
         header: What is said of it; None stands for nothing being said.
-        rlp: The RLP of all its fields.
+        rlp: The RLP of all its fields, which its hash is made of.
     """
 
     header: Header
@@ -84,7 +84,14 @@ def differences(
             yield column, mine, other
 
 
-def next_base_fee_wei(parent_base_fee_wei: int, parent_gas_used: int, parent_gas_limit: int) -> int:
+def next_base_fee_wei(
+    parent_base_fee_wei: int,
+    parent_gas_used: int,
+    parent_gas_limit: int,
+    *,
+    elasticity: int = ELASTICITY_MULTIPLIER,
+    denominator: int = BASE_FEE_MAX_CHANGE_DENOMINATOR,
+) -> int:
     """Return the base fee of the block that follows a given one.
 
     This is the rule of EIP-1559 (https://eips.ethereum.org/EIPS/eip-1559, ``validate_block``) in
@@ -96,12 +103,15 @@ def next_base_fee_wei(parent_base_fee_wei: int, parent_gas_used: int, parent_gas
     Args:
         parent_base_fee_wei: Base fee of the parent, in wei.
         parent_gas_used: Gas that the parent used, at most its limit.
-        parent_gas_limit: Gas limit of the parent, at least 2 (a limit below that has no target).
+        parent_gas_limit: Gas limit of the parent, at least the elasticity (a limit below that has
+            no target).
+        elasticity: How many times its target a block may use; mainnet's is 2.
+        denominator: What the change is divided by; mainnet's is 8.
 
     Raises:
         ValueError: There is no such parent block.
     """
-    gas_target = parent_gas_limit // ELASTICITY_MULTIPLIER
+    gas_target = parent_gas_limit // elasticity
     if gas_target < 1 or not 0 <= parent_gas_used <= parent_gas_limit or parent_base_fee_wei < 0:
         raise ValueError(
             f"no block has a base fee of {parent_base_fee_wei} wei and uses {parent_gas_used} "
@@ -109,6 +119,6 @@ def next_base_fee_wei(parent_base_fee_wei: int, parent_gas_used: int, parent_gas
         )
     if parent_gas_used > gas_target:
         rise = parent_base_fee_wei * (parent_gas_used - gas_target) // gas_target
-        return parent_base_fee_wei + max(rise // BASE_FEE_MAX_CHANGE_DENOMINATOR, 1)
+        return parent_base_fee_wei + max(rise // denominator, 1)
     fall = parent_base_fee_wei * (gas_target - parent_gas_used) // gas_target
-    return parent_base_fee_wei - fall // BASE_FEE_MAX_CHANGE_DENOMINATOR
+    return parent_base_fee_wei - fall // denominator

@@ -12,7 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeAlias
 
-from prover_framework.chain.headers import Header, StoredHeader
+from prover_framework.chain.headers import EncodedHeader, Header
+from prover_framework.chain.rules import ChainRules
 from prover_framework.chain.verification import ChainSpan, verify_chain
 from prover_framework.errors import HeaderError
 
@@ -24,7 +25,8 @@ _Row: TypeAlias = tuple[int, int, int, int | None, int | None, str | None, str |
 
 
 async def verify_pages(
-    pages: AsyncIterator[Sequence[StoredHeader]],
+    pages: AsyncIterator[Sequence[EncodedHeader]],
+    rules: ChainRules,
     *,
     trusted: str | None = None,
     needed: int = 0,
@@ -37,6 +39,7 @@ async def verify_pages(
 
     Args:
         pages: In the order of the numbers, each of some thousand headers.
+        rules: Those of the chain.
         trusted: A block hash to look for.
         needed: Number of a block that is to be verified in any case.
         processes: How many processes share the work; one does it in this process.
@@ -46,9 +49,9 @@ async def verify_pages(
         HeaderInvalid: Block, field and rule of the first header that is wrong.
     """
     span: ChainSpan | None = None
-    async with contextlib.aclosing(_verified(pages, trusted, processes)) as parts:
+    async with contextlib.aclosing(_verified(pages, rules, trusted, processes)) as parts:
         async for part in parts:
-            span = part if span is None else span.joined(part)
+            span = part if span is None else span.joined(part, rules)
             if on_progress is not None:
                 on_progress(len(span))
             if span.trusted_block is not None and span.last.number >= needed:
@@ -57,12 +60,15 @@ async def verify_pages(
 
 
 async def _verified(
-    pages: AsyncIterator[Sequence[StoredHeader]], trusted: str | None, processes: int
+    pages: AsyncIterator[Sequence[EncodedHeader]],
+    rules: ChainRules,
+    trusted: str | None,
+    processes: int,
 ) -> AsyncGenerator[ChainSpan, None]:
     """Yield what each page spans, in their order."""
     if processes == 1:
         async for page in pages:
-            part = await asyncio.to_thread(verify_chain, page, trusted)
+            part = await asyncio.to_thread(verify_chain, page, rules, trusted)
             if part is not None:
                 yield part
         return
@@ -78,7 +84,7 @@ async def _verified(
                 if part is not None:
                     yield part
             rows = [_row(stored) for stored in page]
-            running.append(loop.run_in_executor(pool, _verify_rows, rows, trusted))
+            running.append(loop.run_in_executor(pool, _verify_rows, rows, rules, trusted))
         while running:
             part = await running.popleft()
             if part is not None:
@@ -94,7 +100,7 @@ async def _verified(
         await asyncio.to_thread(pool.shutdown)
 
 
-def _row(stored: StoredHeader) -> _Row:
+def _row(stored: EncodedHeader) -> _Row:
     header = stored.header
     return (
         header.number,
@@ -108,8 +114,9 @@ def _row(stored: StoredHeader) -> _Row:
     )
 
 
-def _verify_rows(rows: Sequence[_Row], trusted: str | None) -> ChainSpan | None:
-    return verify_chain((StoredHeader(Header(*row[:-1]), row[-1]) for row in rows), trusted)
+def _verify_rows(rows: Sequence[_Row], rules: ChainRules, trusted: str | None) -> ChainSpan | None:
+    headers = (EncodedHeader(Header(*row[:-1]), row[-1]) for row in rows)
+    return verify_chain(headers, rules, trusted)
 
 
 def _begin_process() -> None:

@@ -6,11 +6,11 @@ It is the real one if one of its hashes, at or after its end, is one that the ve
 
 from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import field, frozen
 
-from prover_framework.chain.headers import Header, StoredHeader, differences
-from prover_framework.chain.rules import check_link
-from prover_framework.chain.whole_header import read_header
+from prover_framework.chain.headers import EncodedHeader, Header, differences
+from prover_framework.chain.rlp_header import read_header
+from prover_framework.chain.rules import ChainRules, check_gas, check_link
 from prover_framework.errors import HeaderInvalid, HeaderRule
 
 
@@ -23,27 +23,31 @@ class ChainSpan:
         last: The last one.
         trusted_block: Number of the block whose hash is the one that was looked for, if it was
             found among them.
+        last_rlp: The bytes of the last one.
     """
 
     first: Header
     last: Header
     trusted_block: int | None = None
+    last_rlp: bytes | None = field(default=None, eq=False, repr=False)
 
     def __len__(self) -> int:
         return self.last.number - self.first.number + 1
 
-    def joined(self, after: "ChainSpan") -> "ChainSpan":
+    def joined(self, after: "ChainSpan", rules: ChainRules) -> "ChainSpan":
         """Return both as one.
 
         Raises:
             HeaderInvalid: The other one does not follow from this one.
         """
-        check_link(self.last, after.first)
+        check_link(self.last, after.first, rules, self.last_rlp)
         found = after.trusted_block if self.trusted_block is None else self.trusted_block
-        return ChainSpan(self.first, after.last, found)
+        return ChainSpan(self.first, after.last, found, after.last_rlp)
 
 
-def verify_chain(headers: Iterable[StoredHeader], trusted: str | None = None) -> ChainSpan | None:
+def verify_chain(
+    headers: Iterable[EncodedHeader], rules: ChainRules, trusted: str | None = None
+) -> ChainSpan | None:
     """Verify that headers are a chain; return what it spans, None for no headers.
 
     Whether the first of them follows from the block before it is for the caller to check, with
@@ -51,28 +55,29 @@ def verify_chain(headers: Iterable[StoredHeader], trusted: str | None = None) ->
 
     Args:
         headers: In the order of their numbers.
+        rules: Those of the chain.
         trusted: A block hash to look for.
 
     Raises:
         HeaderInvalid: Block, field and rule of the first header that is wrong.
     """
-    first = last = None
+    first = last = last_rlp = None
     trusted_block = None
     for stored in headers:
         header = check_header(stored)
         if last is None:
             first = header
         else:
-            check_link(last, header)
+            check_link(last, header, rules, last_rlp)
         if header.block_hash == trusted:
             trusted_block = header.number
-        last = header
+        last, last_rlp = header, stored.rlp
     if first is None or last is None:
         return None
-    return ChainSpan(first, last, trusted_block)
+    return ChainSpan(first, last, trusted_block, last_rlp)
 
 
-def check_header(stored: StoredHeader) -> Header:
+def check_header(stored: EncodedHeader) -> Header:
     """Check one header by itself; return it as its bytes say.
 
     Raises:
@@ -84,13 +89,7 @@ def check_header(stored: StoredHeader) -> Header:
         raise error.at(stored.header.number) from None
     if header != stored.header:
         _require_same(stored.header, header)
-    if header.gas_used is None or header.gas_limit is None or header.gas_used > header.gas_limit:
-        raise HeaderInvalid(
-            f"is {header.gas_used}, more than the limit of {header.gas_limit}",
-            HeaderRule.GAS,
-            "gas_used",
-            header.number,
-        )
+    check_gas(header)
     return header
 
 

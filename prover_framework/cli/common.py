@@ -1,7 +1,6 @@
 """What all commands share: settings, output, running asynchronous code."""
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -11,16 +10,23 @@ from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
 
-from prover_framework.plugins import Plugins
-from prover_framework.runtime import Runtime, open_runtime
+from prover_framework.app import Runtime, open_runtime
+from prover_framework.plugins.registry import Plugins
 from prover_framework.settings import Settings, aws_variables, load_settings
-from prover_framework.trace import LOG_FORMAT
 
 T = TypeVar("T")
 
 DOTENV = Path(".env")
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# What reads the database alone waits for no plugin, and works where a plugin hangs.
+NO_PLUGINS = Plugins(found=(), hooks={})
+
+
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Return the signals that ask a process to stop; under nohup the terminal's end does not."""
+    hang_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return (signal.SIGTERM, signal.SIGINT, *((signal.SIGHUP,) if hang_up else ()))
+
 
 # What reads from a pipe or a file wants whole values in one line, and not a page's width.
 PIPE_WIDTH = 10_000
@@ -65,7 +71,8 @@ async def until_signalled(work: Coroutine[Any, Any, None]) -> bool:
         stopped = True
         task.cancel()
 
-    for number in STOP_SIGNALS:
+    numbers = stop_signals()
+    for number in numbers:
         loop.add_signal_handler(number, stop)
     try:
         await task
@@ -73,7 +80,7 @@ async def until_signalled(work: Coroutine[Any, Any, None]) -> bool:
         if not stopped:
             raise
     finally:
-        for number in STOP_SIGNALS:
+        for number in numbers:
             loop.remove_signal_handler(number)
     return stopped
 
@@ -86,19 +93,3 @@ def with_runtime(plugins: Plugins, use: Callable[[Runtime], Coroutine[Any, Any, 
             return await use(runtime)
 
     return run(work())
-
-
-def start_logging(level: str) -> None:
-    """Log to standard error, one line for each record."""
-    logging.basicConfig(
-        level=level,
-        stream=sys.stderr,
-        format=LOG_FORMAT,
-        force=True,
-    )
-    # Queries at debug level hold parameters and results; connections are of no interest.
-    # AWS's library would log signed requests and whole messages.
-    for noisy in (*("tortoise", "aiosqlite", "asyncio", "sanic"), *("botocore", "aiobotocore")):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    # It tells each vain attempt to connect with its stack; whoever needed the connection says why.
-    logging.getLogger("asyncpg").setLevel(logging.ERROR)

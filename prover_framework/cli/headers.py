@@ -1,8 +1,9 @@
 """``prover headers``: the chain data."""
 
+import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -18,19 +19,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from prover_framework.chain import simulated
-from prover_framework.chain.csv_file import read_headers
-from prover_framework.chain.headers import Header, StoredHeader
-from prover_framework.chain.source import CONFIRMATIONS, TAGS
-from prover_framework.cli.common import (
-    console,
-    progress_console,
-    run,
-    settings,
-    until_signalled,
-)
-from prover_framework.errors import HeaderConflict, SettingsError
-from prover_framework.header_sync import (
+from prover_framework.app import header_store, open_indexer
+from prover_framework.chain.headers import EncodedHeader, Header
+from prover_framework.chain.ingest import ChainFacts, ImportReport, Unverified
+from prover_framework.chain.rule_book import read_rule_book
+from prover_framework.chain.rules import ChainRules
+from prover_framework.chain.sources import simulated
+from prover_framework.chain.sources.base import CONFIRMATIONS, TAGS
+from prover_framework.chain.sources.csv_file import FileNotes, in_wei, read_headers
+from prover_framework.chain.sources.opening import open_node
+from prover_framework.chain.store import SHOWN_GAPS, Gap, HeaderStatus
+from prover_framework.chain.sync import (
     CaughtUp,
     Fetched,
     HeaderSync,
@@ -39,24 +38,30 @@ from prover_framework.header_sync import (
     SyncRange,
     Trouble,
 )
-from prover_framework.jobs import RetryPolicy
-from prover_framework.model import HOUR_SECONDS, MAX_INT64
-from prover_framework.runtime import open_database, open_indexer, open_node
-from prover_framework.store.headers import (
-    SHOWN_GAPS,
-    ChainFacts,
-    Gap,
-    HeaderStatus,
-    HeaderStore,
-    ImportReport,
+from prover_framework.cli.common import (
+    console,
+    progress_console,
+    run,
+    settings,
+    until_signalled,
 )
-from prover_framework.store.jobs import JobStore
+from prover_framework.database.opening import open_database
+from prover_framework.errors import HeaderConflict, SettingsError
+from prover_framework.logs import start_logging
+from prover_framework.model.names import MAX_INT64
+from prover_framework.model.series import HOUR_SECONDS
+from prover_framework.settings import Settings
+
+log = logging.getLogger(__name__)
 
 # Ethereum mainnet.
 DEFAULT_CHAIN_ID = 1
 
 # Chosen not to be any public chain's.
 SIMULATED_CHAIN_ID = 1559_1559
+
+# How often a line tells how far a sync is, where there is no terminal for a bar.
+LINE_SECONDS = 10.0
 
 # The last second that has a date of four digits.
 MAX_DATED: Final = 253_402_300_799
@@ -77,20 +82,25 @@ def headers() -> None:
     help="Chain that the headers belong to.",
 )
 def import_(file: Path, chain_id: int) -> None:
-    """Import headers from a CSV FILE, all of them or none.
+    """Import headers from a FILE of CSV or Parquet, by parts that each go in whole.
 
-    The first line names the columns; number, timestamp and base_fee_per_gas are needed, gas_used,
-    gas_limit, block_hash and parent_hash are taken in when they are there. With a column for every
-    field of a header, headers are whole and are verified. Numbers are decimal or 0x hex. Importing
-    the same file again changes nothing; headers that contradict stored ones are refused.
+    The first line names the columns, as ethereum-etl, cryo, BigQuery, Dune, ethers or viem do;
+    number, timestamp and base_fee_per_gas are needed, gas_used, gas_limit, block_hash and
+    parent_hash are taken in when they are there. With a column for every field of a header, headers
+    are whole and are verified; the command says what was not, and why. Numbers are decimal or 0x
+    hex, times Unix seconds or dates with a zone. The file may be compressed with gzip or zstd.
+    Importing it again changes nothing; headers that contradict stored ones are refused.
     """
     facts = ChainFacts(chain_id, simulated=False, source=f"file {file.name}")
     with _progress() as progress:
         size = file.stat().st_size if file.is_file() else None
         importing = progress.add_task("importing", total=size)
-        new = read_headers(file, lambda done: progress.update(importing, completed=done))
-        report = _store(new, facts)
+        notes = FileNotes()
+        new = read_headers(file, lambda done: progress.update(importing, completed=done), notes)
+        report = _store(in_wei(new, chain_id), facts)
     click.echo(_summary(report))
+    for line in _unverified(report, notes, settings(), facts):
+        click.echo(line)
 
 
 @headers.command()
@@ -135,7 +145,7 @@ def simulate(days: int, end: int | None, seed: int) -> None:
             )
         except HeaderConflict as error:
             raise HeaderConflict(
-                f"{error}. A simulated chain can not be mixed with another one, nor with itself "
+                f"{error}. A simulated chain cannot be mixed with another one, nor with itself "
                 "under another --days, --end or --seed: use another database (PROVER_DATA_DIR)"
             ) from None
     click.echo(
@@ -167,7 +177,7 @@ def simulate(days: int, end: int | None, seed: int) -> None:
 @click.option(
     "--light",
     is_flag=True,
-    help="Take from an indexer only what the base fee needs, which can not be verified.",
+    help="Take from an indexer only what the base fee needs, which cannot be verified.",
 )
 @click.option("--chain-id", type=click.IntRange(1, MAX_INT64), help="Chain that it has to be.")
 @click.option("--from-block", type=click.IntRange(0, MAX_INT64), help="Begin with this block.")
@@ -242,8 +252,10 @@ def sync(
     wanted = SyncRange(
         from_block=from_block, from_time=from_time, to_block=to_block, to_time=to_time
     )
+    start_logging(chosen.log_level)
+    without_rule: list[str] = []
     with _progress() as progress:
-        told = _SyncTold(progress, follow=follow)
+        told = SyncReport(progress, follow=follow)
 
         async def work() -> None:
             opened = (
@@ -252,35 +264,60 @@ def sync(
                 else open_node(chosen, tag)
             )
             async with opened as source, open_database(chosen) as database:
-                await HeaderSync(
-                    source,
-                    HeaderStore(database),
-                    JobStore(database, RetryPolicy()),
-                    chain_id=chain_id,
-                    on_event=told,
-                ).run(wanted, chosen.follow_seconds if follow else None)
+                store = header_store(database, chosen)
+                sync = HeaderSync(source, store, chain_id=chain_id, on_event=told)
+                await sync.run(wanted, chosen.follow_seconds if follow else None)
+                if (facts := await store.chain()) is not None:
+                    without_rule.extend(_no_fee_rule(store.rules_of(facts)))
 
         stopped = run(until_signalled(work()))
-    click.echo(told.summary(stopped=stopped))
+    for line in (told.summary(stopped=stopped), *without_rule):
+        click.echo(line)
+    if not stopped and told.nothing_to_follow:
+        click.echo(
+            f"prover: there is no {tag} block yet, so nothing was fetched; "
+            f"follow another one with --tag {TAGS[-1]}"
+            if not chosen.indexer_url
+            else f"prover: no block has {confirmations} others after it yet (--confirmations)",
+            err=True,
+        )
+        raise click.exceptions.Exit(1)
     if chosen.indexer_url and confirmations and not follow:
         click.echo(
             f"the newest {confirmations} blocks of the indexer are left for later (--confirmations)"
         )
 
 
-class _SyncTold:
-    """Tells people what a sync does: a bar at first, then a line for what comes in."""
+class SyncReport:
+    """Tells people what a sync does: a bar at first, then a line for what comes in.
 
-    def __init__(self, progress: Progress, *, follow: bool) -> None:
+    Args:
+        progress: Where the bar is.
+        follow: Whether the sync goes on with what is new.
+        line_seconds: How often a line tells how far it is, where there is no terminal for a bar.
+    """
+
+    def __init__(
+        self, progress: Progress, *, follow: bool, line_seconds: float = LINE_SECONDS
+    ) -> None:
         self._progress = progress
+        self._line_seconds = line_seconds
         self._bar = progress.add_task("fetching", total=None)
         self._follow = follow
         self._begin: int | None = None
         self._caught_up = False
         self._fetched = self._new = self._verified = 0
         self._last: int | None = None
+        self._reached: CaughtUp | None = None
+        self._next_line = time.monotonic() + line_seconds
+
+    @property
+    def nothing_to_follow(self) -> bool:
+        """Whether the source had no block under the tag, and nothing was fetched."""
+        return self._reached is not None and self._reached.block is None and not self._fetched
 
     def __call__(self, event: SyncEvent) -> None:
+        """Take in what the sync does next."""
         match event:
             case Fetched():
                 self._count(event)
@@ -292,6 +329,7 @@ class _SyncTold:
             case Trouble():
                 click.echo(f"prover: {event.message}; it is tried again", err=True)
             case CaughtUp():
+                self._reached = event
                 if self._follow and not self._caught_up:
                     click.echo(self.summary(stopped=False))
                 self._caught_up = True
@@ -308,6 +346,9 @@ class _SyncTold:
             )
             return
         self._begin = event.first_block if self._begin is None else self._begin
+        if time.monotonic() >= self._next_line and self._progress.live.console.is_terminal is False:
+            self._next_line = time.monotonic() + self._line_seconds
+            log.info("block %d of %d to %d", event.last_block, self._begin, event.end)
         self._progress.update(
             self._bar,
             total=event.end - self._begin + 1,
@@ -315,12 +356,22 @@ class _SyncTold:
         )
 
     def summary(self, *, stopped: bool) -> str:
+        """Return in a sentence what all came to."""
         up_to = "" if self._last is None else f", up to block {self._last}"
-        end = "; stopped" if stopped else ""
+        end = "; stopped" if stopped else self._why_nothing()
         return (
             f"{self._fetched} headers fetched, {self._new} of them new, {self._verified} "
             f"verified{up_to}{end}"
         )
+
+    def _why_nothing(self) -> str:
+        """Say why nothing was fetched, where that is so."""
+        if self._fetched or self._reached is None or self._reached.block is None:
+            return ""
+        block, following = self._reached.block, self._reached.next_block
+        if block < following - 1:
+            return f": the newest block there is {block}, and {following} is the next to fetch"
+        return f": all up to block {following - 1} is stored"
 
 
 @headers.command()
@@ -355,7 +406,7 @@ def verify(
     if trusted_hash is not None and not re.fullmatch(r"0[xX][0-9a-fA-F]{64}", trusted_hash):
         raise click.BadParameter("must be 0x and 64 hex digits", param_hint="--trusted-hash")
     # Imported where it is used: RLP and keccak double the time that a command takes to start.
-    from prover_framework.header_verification import ChainReport, verify_stored
+    from prover_framework.chain.audit import ChainReport, verify_stored
 
     chosen = settings()
     began = time.monotonic()
@@ -365,7 +416,7 @@ def verify(
         async def work() -> ChainReport:
             async with open_database(chosen) as database:
                 return await verify_stored(
-                    HeaderStore(database),
+                    header_store(database, chosen),
                     first=from_block,
                     last=to_block,
                     trusted=trusted_hash,
@@ -387,6 +438,8 @@ def verify(
             f"the base fee of block {report.span.first.number} is not: the block before it is not "
             "stored"
         )
+    if report.fee_rule is None:
+        click.echo("their base fees are not checked: no rule is known for the chain")
     if trusted_hash is None:
         click.echo(
             "they are a chain; whether it is the one that you mean shows --trusted-hash with the "
@@ -404,17 +457,57 @@ def verify(
 
 
 @headers.command()
+@click.option(
+    "--from-block", type=click.IntRange(0, MAX_INT64), required=True, help="The first to take out."
+)
+@click.option(
+    "--to-block", type=click.IntRange(0, MAX_INT64), required=True, help="The last to take out."
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be taken out.")
+@click.option("--yes", is_flag=True, help="Do not ask for a confirmation.")
+def remove(*, from_block: int, to_block: int, dry_run: bool, yes: bool) -> None:
+    """Take stored headers out, such as those of a wrong import.
+
+    Both ends are included. The block after them is no longer verified until the one before it is
+    there again. When none are left, the database can take another chain. Results and receipts that
+    were made from them stay as they are.
+    """
+    if to_block < from_block:
+        raise click.UsageError("--to-block lies before --from-block")
+
+    async def work(*, remove: bool) -> int:
+        chosen = settings()
+        async with open_database(chosen) as database:
+            store = header_store(database, chosen)
+            if remove:
+                return await store.remove(from_block, to_block)
+            return await store.count(from_block, to_block)
+
+    found = run(work(remove=False))
+    what = f"{found} headers from block {from_block} to block {to_block}"
+    if dry_run or not found:
+        click.echo(f"{what} would be taken out" if found else f"there are no {what[2:]}")
+        return
+    if not yes:
+        click.confirm(f"take out {what}?", abort=True)
+    click.echo(f"{run(work(remove=True))} headers taken out")
+
+
+@headers.command()
 def status() -> None:
     """Show which headers there are, and which are missing.
 
     The exit status is 1 when blocks or hours are missing in between, or there are none at all.
     """
 
-    async def read() -> HeaderStatus | None:
-        async with open_database(settings()) as database:
-            return await HeaderStore(database).status()
+    async def read() -> tuple[HeaderStatus | None, str | None]:
+        chosen = settings()
+        async with open_database(chosen) as database:
+            store = header_store(database, chosen)
+            found = await store.status()
+            return found, store.rules_of(found.chain).fee_rule if found else None
 
-    found = run(read())
+    found, fee_rule = run(read())
     if found is None:
         click.echo('no headers; "prover headers import" or "prover headers simulate" makes some')
         raise click.exceptions.Exit(1)
@@ -422,6 +515,7 @@ def status() -> None:
     kind = "simulated" if found.chain.simulated else "real"
     table.add_row("chain", f"{found.chain.chain_id} ({kind})")
     table.add_row("source", found.chain.source)
+    table.add_row("base fee", fee_rule or "not checked: no rule is known (PROVER_CHAIN_RULES)")
     table.add_row("headers", f"{found.count:,}")
     table.add_row("verified", f"{found.verified:,}")
     table.add_row("blocks", f"{found.first_block} to {found.last_block}")
@@ -439,8 +533,26 @@ def status() -> None:
 
 
 def _summary(report: ImportReport) -> str:
-    verified = f", {report.verified} verified" if report.verified else ""
-    return f"{report.read} headers read, {report.new} of them new{verified}"
+    return f"{report.read} headers read, {report.new} of them new, {report.verified} verified"
+
+
+def _unverified(
+    report: ImportReport, notes: FileNotes, chosen: Settings, facts: ChainFacts
+) -> Iterator[str]:
+    """Say why headers of a file are not verified, and what was not checked of the others."""
+    for reason, count in report.unverified:
+        what = f"{count} headers are not verified: {reason}"
+        if reason is Unverified.FIELDS and notes.lacking:
+            what += f" ({notes.lacking})"
+        yield what
+    rules = read_rule_book(chosen.chain_rules).rules_of(facts.chain_id, simulated=facts.simulated)
+    yield from _no_fee_rule(rules)
+
+
+def _no_fee_rule(rules: ChainRules) -> Iterator[str]:
+    """Say that base fees are not checked, where that is so."""
+    if rules.fee_rule is None:
+        yield f"base fees are not checked: no rule is known for {rules.name} (PROVER_CHAIN_RULES)"
 
 
 def _missing(found: HeaderStatus) -> str:
@@ -457,16 +569,14 @@ def _gap(gap: Gap) -> str:
 
 
 def _store(
-    new: Iterable[Header | StoredHeader],
+    new: Iterable[Header | EncodedHeader],
     facts: ChainFacts,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     async def store() -> ImportReport:
-        async with open_database(settings()) as database:
-            report = await HeaderStore(database).import_headers(new, facts, on_progress)
-            if report.new:
-                await JobStore(database, RetryPolicy()).wake_waiting()
-            return report
+        chosen = settings()
+        async with open_database(chosen) as database:
+            return await header_store(database, chosen).import_headers(new, facts, on_progress)
 
     return run(store())
 

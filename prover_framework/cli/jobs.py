@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -13,14 +13,24 @@ from rich.live import Live
 from rich.table import Column, Table
 from rich.text import Text
 
-from prover_framework.cli.common import console, progress_console, settings, with_runtime
+from prover_framework.app import Runtime, load_plugins
+from prover_framework.cli.common import (
+    NO_PLUGINS,
+    console,
+    progress_console,
+    settings,
+    with_runtime,
+)
 from prover_framework.cli.parameters import Given, ParametersCommand, given
 from prover_framework.errors import RequestError
-from prover_framework.jobs import FINAL, JobState
-from prover_framework.jsontext import Json, dump_json
-from prover_framework.runtime import Runtime, load_plugins
-from prover_framework.service import Acceptance, GroupView, JobView
-from prover_framework.wire import GROUP_ID_KEY, unstructure
+from prover_framework.jobs.service import Acceptance
+from prover_framework.jobs.views import GroupView, JobView, VerboseJobView
+from prover_framework.model.jobs import FINAL, JobState
+from prover_framework.model.names import GROUP_ID_KEY
+from prover_framework.model.proofs import split_job_id
+from prover_framework.receipts.evidence import EVIDENCE
+from prover_framework.serialization.converter import unstructure
+from prover_framework.serialization.json_text import Json, dump_json
 
 T = TypeVar("T")
 
@@ -95,8 +105,9 @@ def submit(
 @click.command()
 @click.argument("group_id")
 @click.option("--wait", is_flag=True, help="Show the jobs until all have ended.")
+@click.option("--verbose", is_flag=True, help="Show each attempt, with its worker and its error.")
 @_as_json
-def status(group_id: str, *, wait: bool, as_json: bool) -> None:
+def status(group_id: str, *, wait: bool, verbose: bool, as_json: bool) -> None:
     """Show the jobs of the group GROUP_ID: states, results, errors.
 
     With --wait the exit status is 1 unless all jobs succeeded.
@@ -104,10 +115,12 @@ def status(group_id: str, *, wait: bool, as_json: bool) -> None:
 
     async def read(runtime: Runtime) -> GroupView:
         if wait:
-            return await _watch(runtime, group_id)
+            await watch(runtime, group_id)
+        if verbose:
+            return await runtime.service.verbose_status(group_id)
         return await runtime.service.status(group_id)
 
-    group = with_runtime(load_plugins(settings()), read)
+    group = with_runtime(NO_PLUGINS, read)
     _show(group, as_json=as_json)
     if wait:
         _require_success(group)
@@ -133,7 +146,7 @@ def list_(state: str | None, limit: int, *, as_json: bool) -> None:
     async def read(runtime: Runtime) -> list[GroupView]:
         return await runtime.service.list(state=JobState(state) if state else None, limit=limit)
 
-    groups = with_runtime(load_plugins(settings()), read)
+    groups = with_runtime(NO_PLUGINS, read)
     if as_json:
         click.echo(dump_json(unstructure(groups)))
         return
@@ -238,8 +251,16 @@ def _timestamp(text: str) -> int:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
-async def _watch(runtime: Runtime, group_id: str) -> GroupView:
-    """Wait until all jobs have ended; show them meanwhile where standard error is a terminal."""
+async def watch(
+    runtime: Runtime, group_id: str, *, patience_seconds: float = PATIENCE_SECONDS
+) -> GroupView:
+    """Wait until all jobs have ended; show them meanwhile where standard error is a terminal.
+
+    Args:
+        runtime: The service.
+        group_id: The group.
+        patience_seconds: When to ask whether a worker runs, if none has taken a job until then.
+    """
     group = await runtime.service.status(group_id)
     begun = asyncio.get_running_loop().time()
     hinted = False
@@ -251,7 +272,7 @@ async def _watch(runtime: Runtime, group_id: str) -> GroupView:
             group = await runtime.service.status(group_id)
             view.update(_table(group), refresh=True)
             waited = asyncio.get_running_loop().time() - begun
-            if not hinted and waited > PATIENCE_SECONDS and _untouched(group):
+            if not hinted and waited > patience_seconds and _untouched(group):
                 hinted = True
                 view.console.print('no worker has taken a job yet: is "prover up" running?')
     return group
@@ -262,7 +283,7 @@ async def _accepted(runtime: Runtime, acceptance: Acceptance, *, wait: bool) -> 
     for title, reason in acceptance.unsent:
         click.echo(f"{title}: stored, and not sent yet: {reason}", err=True)
     if wait:
-        return await _watch(runtime, acceptance.group_id)
+        return await watch(runtime, acceptance.group_id)
     return await runtime.service.status(acceptance.group_id)
 
 
@@ -290,21 +311,56 @@ def _table(group: GroupView) -> Group:
     for job in group.jobs:
         table.add_row(
             job.job_id,
-            Text(job.status.value, STYLES.get(job.status, "")),
+            Text(_state(job), STYLES.get(job.status, "")),
             str(job.attempts),
             _number(job),
             job.finished_at or "",
         )
+        if job.progress and job.progress.text:
+            notes.append(Text(f"{job.job_id}: {job.progress.text}", "cyan"))
         if job.error:
             notes.append(Text(f"{job.job_id}: {job.error['message']}", "yellow"))
+        if said := other_version(job):
+            notes.append(Text(f"{job.job_id}: {said}", "yellow"))
+        if isinstance(job, VerboseJobView):
+            notes.extend(Text(line, "dim") for line in _history(job))
     title = Text.assemble(("group ", "dim"), group.job_group_id)
     return Group(title, table, *notes)
+
+
+def _state(job: JobView) -> str:
+    """Name the state of a job, and how far it is where it says so."""
+    if job.progress is None:
+        return job.status.value
+    # Rounded down: what is not done is not shown as done.
+    return f"{job.status.value} {int(job.progress.fraction * 100)} %"
+
+
+def _history(job: VerboseJobView) -> Iterator[str]:
+    """Tell of each attempt at a job: who, when, and what came of it."""
+    for one in job.history:
+        yield (
+            f"{job.job_id}, attempt {one.number}: {one.worker}, "
+            f"{one.started_at} to {one.ended_at or 'now'}"
+        )
+        if one.error:
+            yield f"    {one.error['code']}: {one.error['message']}"
+        yield from (f"    at {place}" for place in one.traceback)
+
+
+def other_version(job: JobView) -> str:
+    """Say that a job was computed by another version of the method than it was accepted under."""
+    evidence = job.result.get(EVIDENCE) if isinstance(job.result, dict) else None
+    version = evidence.get("version") if isinstance(evidence, dict) else None
+    if version is None or job.method_version in (None, version):
+        return ""
+    return f"accepted under method {job.method_version}, computed under {version}"
 
 
 def _number(job: JobView) -> str:
     if not isinstance(job.result, dict):
         return ""
-    value = job.result.get(job.job_id)
+    value = job.result.get(split_job_id(job.job_id)[0])
     if value is None:
         return ""
     return f"{value:,.6f}" if isinstance(value, float) else str(value)

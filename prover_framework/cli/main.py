@@ -4,16 +4,10 @@ import sys
 
 import click
 
-from prover_framework.cli import (
-    dead,
-    headers,
-    jobs,
-    new_plugin,
-    processes,
-    queue,
-    receipts,
-    system,
-)
+from prover_framework.cli import dead_letters as dead
+from prover_framework.cli import headers, jobs, new_plugin, receipts, stats, system
+from prover_framework.cli import queues as queue
+from prover_framework.cli import service as processes
 from prover_framework.errors import ProverError
 
 EXIT_FAILED = 1
@@ -29,7 +23,7 @@ def prover() -> None:
     """
 
 
-for module in (processes, jobs, receipts, headers, queue, dead, system, new_plugin):
+for module in (processes, jobs, receipts, headers, queue, dead, stats, system, new_plugin):
     for command in module.COMMANDS:
         prover.add_command(command)
 

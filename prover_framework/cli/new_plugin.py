@@ -12,8 +12,8 @@ from string import Template
 import click
 from attrs import frozen
 
+from prover_framework.model.names import GROUP_ID_KEY
 from prover_framework.receipts.evidence import EVIDENCE
-from prover_framework.wire import GROUP_ID_KEY
 
 CORE = "prover-framework"
 
@@ -119,7 +119,7 @@ def write_plugin(names: Names, target: Path) -> None:
 
     Raises:
         click.BadParameter: The directory exists, or nothing can be made beside it.
-        OSError: A file can not be written; nothing is left of what was.
+        OSError: A file cannot be written; nothing is left of what was.
     """
     if target.exists() or target.is_symlink():
         raise click.BadParameter(f"{target} exists already", param_hint="--directory")

@@ -6,16 +6,21 @@ from typing import Any
 import click
 from attrs import frozen
 
+from prover_framework.app import load_plugins
 from prover_framework.cli.common import settings
 from prover_framework.errors import ProverError, RequestError
-from prover_framework.jsontext import Json, dump_json, parse_json
-from prover_framework.model import MAX_INT64, ProofType
-from prover_framework.plugins import Plugins
-from prover_framework.runtime import load_plugins
-from prover_framework.schema import schema_of
+from prover_framework.model.names import MAX_INT64
+from prover_framework.model.proofs import ProofType
+from prover_framework.plugins.registry import Plugins
+from prover_framework.serialization.forms import MAX_EXACT_INTEGER, SCALAR_TYPES
+from prover_framework.serialization.json_schema import schema_of
+from prover_framework.serialization.json_text import Json, dump_json, parse_json
 
-_PLUGINS = "prover_framework.plugins"
+_PLUGINS = "prover_framework.plugins.loading"
 _GIVEN = "prover_framework.parameters"
+
+# What an integer is bounded by in any case.
+OWN_BOUNDS = (MAX_INT64, MAX_EXACT_INTEGER, -MAX_EXACT_INTEGER)
 
 _BOUNDS: Mapping[str, str] = {
     "minimum": "at least",
@@ -82,7 +87,7 @@ def given() -> Given:
     """Return what the running command was given.
 
     Raises:
-        ProverError: Plugins can not be loaded as the settings say.
+        ProverError: Plugins cannot be loaded as the settings say.
     """
     ctx = click.get_current_context()
     loaded = ctx.meta[_PLUGINS]
@@ -130,22 +135,25 @@ class _Value(click.ParamType):  # type: ignore[type-arg]
     name = "value"
 
     def __init__(self, schema: Mapping[str, Json]) -> None:
-        self._texts = "string" in _types(schema)
-        self._only_texts = _types(schema) == {"string"}
+        self._types = _types(schema)
         self._kind = _kind(schema)
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> _Json:
         text = str(value)
-        if self._only_texts:
+        if self._types == {"string"}:
             return _Json(text)
         try:
-            return _Json(parse_json(text.encode("utf-8", "surrogateescape")))
+            read = parse_json(text.encode("utf-8", "surrogateescape"))
         except RequestError:
-            if not self._texts:
+            if "string" not in self._types:
                 self.fail(f"{text!r} is not {self._kind}", param, ctx)
             return _Json(text)
+        if "string" in self._types and SCALAR_TYPES.get(type(read)) not in self._types:
+            # A text that only looks like a number, say.
+            return _Json(text)
+        return _Json(read)
 
 
 def _write(
@@ -176,7 +184,12 @@ def _types(schema: Mapping[str, Json]) -> set[Json]:
     """Return the names of the types that a value may have; empty where any will do."""
     parts = schema.get("anyOf")
     if isinstance(parts, list):
-        return {part.get("type") for part in parts if isinstance(part, dict)}
+        # What names another class is an object.
+        kinds = [_types(part) or {"object"} for part in parts if isinstance(part, dict)]
+        return set().union(*kinds)
+    choices = schema.get("enum")
+    if isinstance(choices, list):
+        return {SCALAR_TYPES[type(choice)] for choice in choices}
     return {schema["type"]} if "type" in schema else set()
 
 
@@ -200,7 +213,7 @@ def _help(schema: Mapping[str, Json]) -> str:
         f"{word} {dump_json(inner[key])}"
         for key, word in _BOUNDS.items()
         # The largest integer of all is no news to people.
-        if key in inner and inner[key] != MAX_INT64
+        if key in inner and inner[key] not in OWN_BOUNDS
     ]
     if "null" in _types(schema):
         notes.append("or null")

@@ -2,37 +2,34 @@
 
 import os
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import attrs
 import click
 from rich.table import Column, Table
 from rich.text import Text
 
-from prover_framework.chain.csv_file import read_headers
-from prover_framework.cli.common import console, run, settings, with_runtime
-from prover_framework.errors import NoExactForm, ReceiptError
-from prover_framework.header_sync import HeaderSync, SyncRange
-from prover_framework.jobs import RetryPolicy
-from prover_framework.jsontext import dump_json
-from prover_framework.model import MAX_INT64
-from prover_framework.receipts.checks import Check, CheckName, Outcome, Report
+from prover_framework.app import Runtime, load_plugins, open_runtime
+from prover_framework.cli.common import NO_PLUGINS, console, run, settings, with_runtime
+from prover_framework.model.findings import Outcome
+from prover_framework.model.names import MAX_INT64
+from prover_framework.model.receipts import BLOCK_HASH
 from prover_framework.receipts.documents import MAX_RECEIPT_BYTES, dump_receipt
-from prover_framework.receipts.keys import KeyDirectory, PublicKey, pinned_key
-from prover_framework.receipts.model import BLOCK_HASH
-from prover_framework.receipts.verification import Verifier, hours_wanted
-from prover_framework.runtime import Runtime, load_plugins, open_database, open_node
-from prover_framework.settings import Settings
-from prover_framework.store.database import Database
-from prover_framework.store.headers import ChainFacts, HeaderStore
-from prover_framework.store.jobs import JobStore
-from prover_framework.wire import unstructure
-
-# Ethereum mainnet.
-DEFAULT_CHAIN_ID = 1
+from prover_framework.seals.keys import KeyDirectory, PublicKey, pinned_key
+from prover_framework.serialization.converter import unstructure
+from prover_framework.serialization.json_text import dump_json
+from prover_framework.settings import VERIFY_WITH_NODE
+from prover_framework.text import names_in
+from prover_framework.verification.checks import Check, CheckName, Report
+from prover_framework.verification.expectations import Expected
+from prover_framework.verification.sources import (
+    DEFAULT_CHAIN_ID,
+    open_file,
+    open_source,
+    verify_with,
+)
+from prover_framework.verification.verifier import Verifier
 
 STYLES = {
     Outcome.PASSED: "green",
@@ -57,12 +54,14 @@ def receipt(group_id: str, proof_type: str | None, output: Path | None) -> None:
     """
 
     async def read(runtime: Runtime) -> bytes:
-        desk = runtime.receipts
+        receipt_service = runtime.receipts
         if proof_type is not None:
-            return dump_receipt(await desk.of_proof(group_id, proof_type))
-        return dump_receipt(await desk.of_group(group_id))
+            return dump_receipt(await receipt_service.of_proof(group_id, proof_type))
+        return dump_receipt(await receipt_service.of_group(group_id))
 
-    document = with_runtime(load_plugins(settings()), read)
+    # The receipt of a group may be made now, to which plugins add; that of a proof is there.
+    plugins = load_plugins(settings()) if proof_type is None else NO_PLUGINS
+    document = with_runtime(plugins, read)
     if output is None:
         click.echo(document.decode())
     else:
@@ -101,6 +100,24 @@ def receipt(group_id: str, proof_type: str | None, output: Path | None) -> None:
     help="Hash of a block after the last hour that you know to be real; headers must lead to it.",
 )
 @click.option(
+    "--expect-group",
+    help="Id of the job group that the receipt must be of.",
+)
+@click.option(
+    "--expect-proofs",
+    metavar="NAME,…",
+    help="Names of the jobs that must have a result in it, with commas; with their labels, as in "
+    "status.",
+)
+@click.option(
+    "--require-seal",
+    "require_seals",
+    multiple=True,
+    metavar="KIND",
+    help="Kind of seal of which one that holds must be on the receipt, or on each proof of a "
+    "group. May be repeated.",
+)
+@click.option(
     "--only",
     "only",
     multiple=True,
@@ -116,6 +133,9 @@ def verify(
     chain_id: int,
     rpc_url: str | None,
     trusted_hash: str | None,
+    expect_group: str | None,
+    expect_proofs: str | None,
+    require_seals: tuple[str, ...],
     only: tuple[str, ...],
     *,
     as_json: bool,
@@ -133,43 +153,38 @@ def verify(
     if headers_file is not None and rpc_url is not None:
         raise click.UsageError("give either --headers or --rpc-url, not both")
     chosen = settings()
+    if rpc_url is not None:
+        chosen = attrs.evolve(chosen, rpc_url=rpc_url, verify_headers=VERIFY_WITH_NODE)
     plugins = load_plugins(chosen)
     pinned = tuple(pinned_key(key) for key in keys or chosen.trusted_keys)
     asked = frozenset(map(CheckName, only)) or None
-    trusted = trusted_hash.lower() if trusted_hash else None
+    trusted = trusted_hash.lower() if trusted_hash else chosen.trusted_hash
 
-    async def check(runtime: Runtime | None, body: bytes) -> Report:
-        if headers_file is not None:
-            opened = _headers_of_file(chosen, headers_file, chain_id)
-        elif rpc_url is not None:
-            asked_node = attrs.evolve(chosen, rpc_url=rpc_url)
-            opened = _headers_of_node(asked_node, body, trusted)
-        else:
-            opened = _headers_of_runtime(runtime)
-        async with opened as (headers, source):
+    body = _read_file(target)
+
+    async def check() -> Report:
+        async with AsyncExitStack() as parts:
+            found = body
+            if found is None:
+                runtime = await parts.enter_async_context(open_runtime(chosen, plugins))
+                found = dump_receipt(await runtime.receipts.of_group(target))
+            source = await parts.enter_async_context(
+                open_source(chosen, "this database")
+                if headers_file is None
+                else open_file(chosen, headers_file, chain_id)
+            )
             verifier = Verifier(
                 settings=chosen,
                 plugins=plugins,
-                headers=headers,
-                source=source,
+                headers=None,
                 pinned=pinned,
                 trusted_hash=trusted,
                 processes=os.cpu_count() or 1,
+                expected=Expected(expect_group, names_in(expect_proofs or ""), require_seals),
             )
-            return await verifier.verify(body, asked)
+            return await verify_with(source, verifier, found, asked)
 
-    body = _read(Path(target)) if Path(target).is_file() else None
-
-    async def check_here(runtime: Runtime) -> Report:
-        if body is not None:
-            return await check(runtime, body)
-        return await check(runtime, dump_receipt(await runtime.receipts.of_group(target)))
-
-    if body is not None and (headers_file is not None or rpc_url is not None):
-        # Nothing of this service is needed, so nothing of it is opened.
-        report = run(check(None, body))
-    else:
-        report = with_runtime(plugins, check_here)
+    report = run(check())
     _show(report, as_json=as_json)
     if not report.accepted:
         raise click.exceptions.Exit(1)
@@ -221,7 +236,9 @@ def show(key_id: str | None) -> None:
 
 
 def _keys() -> KeyDirectory:
-    return KeyDirectory(settings().key_path)
+    keys = KeyDirectory(settings().key_path)
+    keys.remove_drafts()
+    return keys
 
 
 def _show_key(public: PublicKey) -> None:
@@ -232,62 +249,18 @@ def _is_hash(text: str) -> bool:
     return re.fullmatch(BLOCK_HASH, text.lower()) is not None
 
 
-def _read(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        # One byte more than is read shows that there is too much.
-        return stream.read(MAX_RECEIPT_BYTES + 1)
+def _read_file(target: str) -> bytes | None:
+    """Return what is in a file; None if there is none of this name.
 
-
-Opened = tuple[HeaderStore | None, str]
-
-
-@asynccontextmanager
-async def _headers_of_runtime(runtime: Runtime | None) -> AsyncIterator[Opened]:
-    yield (runtime.headers if runtime else None), "this database"
-
-
-@asynccontextmanager
-async def _headers_of_file(chosen: Settings, file: Path, chain_id: int) -> AsyncIterator[Opened]:
-    async with _database_aside(chosen) as database:
-        headers = HeaderStore(database)
-        facts = ChainFacts(chain_id, simulated=False, source=f"file {file.name}")
-        await headers.import_headers(read_headers(file), facts)
-        yield headers, file.name
-
-
-@asynccontextmanager
-async def _headers_of_node(
-    chosen: Settings, body: bytes, trusted: str | None
-) -> AsyncIterator[Opened]:
-    """Fetch the hours that a receipt is about, a block at each of their ends, and the trusted one.
-
-    The node is asked for hours, not for the blocks that the receipt names.
+    Raises:
+        OSError: There is one, and it cannot be read.
     """
     try:
-        hours = hours_wanted(body)
-    except (NoExactForm, ReceiptError):
-        # It will be refused for its form, and nobody need be asked for its headers.
-        yield None, "the node"
-        return
-    async with _database_aside(chosen) as database, open_node(chosen) as node:
-        headers = HeaderStore(database)
-        wanted = SyncRange(from_time=hours.start_timestamp, to_time=hours.end_timestamp)
-        sync = HeaderSync(node, headers, JobStore(database, RetryPolicy()))
-        await sync.run(wanted)
-        number = None if trusted is None else await node.number_of(trusted)
-        newest = await headers.newest()
-        if number is not None and newest is not None and number > newest.number:
-            await sync.run(SyncRange(to_block=number))
-        yield headers, "the node"
-
-
-@asynccontextmanager
-async def _database_aside(chosen: Settings) -> AsyncIterator[Database]:
-    """Open a database that nobody keeps: headers are read from it as from any other."""
-    with TemporaryDirectory(prefix="prover-verify-") as directory:
-        aside = attrs.evolve(chosen, data_dir=Path(directory), database_url=None)
-        async with open_database(aside) as database:
-            yield database
+        with Path(target).open("rb") as stream:
+            # One byte more than is read shows that there is too much.
+            return stream.read(MAX_RECEIPT_BYTES + 1)
+    except (FileNotFoundError, IsADirectoryError):
+        return None
 
 
 def _show(report: Report, *, as_json: bool) -> None:

@@ -3,12 +3,13 @@
 import click
 from rich.table import Column, Table
 
-from prover_framework.catalogue import PluginState, catalogue, state_of
+from prover_framework.app import load_plugins
 from prover_framework.cli.common import console, run, settings
-from prover_framework.jsontext import dump_json
-from prover_framework.plugins import Plugin, Plugins
-from prover_framework.runtime import load_plugins, make_database
-from prover_framework.wire import unstructure
+from prover_framework.database.opening import make_database
+from prover_framework.plugins.catalogue import PluginState, catalogue, state_of
+from prover_framework.plugins.registry import Plugin, Plugins
+from prover_framework.serialization.converter import unstructure
+from prover_framework.serialization.json_text import dump_json
 
 STATES = {PluginState.IN_USE: "in use", PluginState.DISABLED: "disabled"}
 

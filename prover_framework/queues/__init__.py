@@ -1,1 +1,1 @@
-"""Queues that wake workers, behind one protocol."""
+"""Queues wake workers; the database is the truth."""

@@ -16,8 +16,8 @@ class Outgoing:
         queue: Name of the queue.
         body: The message, as JSON text.
         delay_seconds: How long to hold it back.
-        sends: How often the job's message was sent before; a queue that drops copies tells a new
-            send from a repeated one by it.
+        sends: Another number for each intent to send the job's message; by it a queue that drops
+            copies tells a new one from one whose answer was lost.
     """
 
     job_id: str
@@ -42,13 +42,13 @@ class Received:
     Args:
         queue: Name of the queue it came from.
         body: The message.
-        receipt: Proof of this receive, which deleting and hiding need.
+        receipt_handle: Proof of this receive, which deleting and hiding need.
         receive_count: How often it was received, this time included.
     """
 
     queue: str
     body: str
-    receipt: str
+    receipt_handle: str
     receive_count: int
 
 
@@ -123,15 +123,23 @@ class Queue(Protocol):
         ...
 
     async def delete(self, message: Received) -> None:
-        """Remove a message. A message whose receipt is outdated stays; that is no error."""
+        """Remove a message. A message whose receipt handle is outdated stays; that is no error."""
         ...
 
-    async def hide(self, messages: Sequence[Received], seconds: float) -> None:
+    async def change_visibility(self, messages: Sequence[Received], seconds: float) -> None:
         """Make messages invisible for ``seconds`` from now; 0 gives them to the next receiver."""
         ...
 
     async def bury(self, message: Received, reason: str) -> None:
-        """Move a message that can not be understood to the dead letters."""
+        """Move a message that cannot be understood to the dead letters."""
+        ...
+
+    async def status(self, queue: str) -> QueueStatus:
+        """Count the messages of a queue and its dead letters.
+
+        Raises:
+            QueueError: It cannot be looked at.
+        """
         ...
 
     async def close(self) -> None:
@@ -168,6 +176,6 @@ class DeadLetters(Protocol):
         What is neither redriven nor dropped is where it was when the body is left.
 
         Raises:
-            QueueError: They can not be read.
+            QueueError: They cannot be read.
         """
         ...

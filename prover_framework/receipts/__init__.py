@@ -1,1 +1,1 @@
-"""Receipts: what was proved, where it came from, and who stands for it, for others to check."""
+"""Receipts as documents: written canonically, read with suspicion."""

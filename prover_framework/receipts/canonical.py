@@ -1,14 +1,20 @@
 """The one text of a JSON value (RFC 8785), and the digest that seals stand for."""
 
+import math
 from hashlib import sha256
 from typing import Any, cast
 
 import rfc8785
 
 from prover_framework.errors import NoExactForm
-from prover_framework.jsontext import Json, quote
+from prover_framework.serialization.json_text import Json
+from prover_framework.text import Place, place_text, quote
 
 DIGEST_DOMAIN = b"prover-framework/digest/1\0"
+
+# A receipt is read to a depth of 32, and parameters, results, artefacts and seals stand in one at a
+# depth of seven at the most.
+MAX_STATED_DEPTH = 24
 
 # RFC 8785 writes numbers as doubles, so it has no integers beyond these.
 MAX_EXACT_INTEGER = 2**53 - 1
@@ -30,43 +36,73 @@ def canonical(value: Json, where: str = "") -> bytes:
         raise NoExactForm(_complaint(value, where) or "the value has no exact JSON form") from None
 
 
+def require_stated(value: Json, where: str) -> bytes:
+    """Write what will be part of a receipt, which has to be readable again.
+
+    Raises:
+        NoExactForm: It has no canonical form, or is nested too deep.
+    """
+    if _depth(value) > MAX_STATED_DEPTH:
+        raise NoExactForm(f"{where} is nested deeper than {MAX_STATED_DEPTH} levels")
+    return canonical(value, where)
+
+
 def digest_of(content: bytes) -> bytes:
     """Return the SHA-256 of `DIGEST_DOMAIN` and a receipt's content, 32 bytes.
 
     Args:
-        content: The canonical form of the members ``format``, ``statement`` and ``provenance``.
+        content: The canonical form of all members of a receipt but its seals.
     """
     return sha256(DIGEST_DOMAIN + content).digest()
 
 
-def _complaint(value: Json, where: str) -> str | None:
+def _depth(value: Json) -> int:
+    """Return how deep a value is nested, as far as that matters."""
+    level, depth = [value], 0
+    while level and depth <= MAX_STATED_DEPTH:
+        inner: list[Json] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list | tuple):
+                inner.extend(item)
+        nested = any(isinstance(item, dict | list | tuple) for item in level)
+        level, depth = inner, depth + nested
+    return depth
+
+
+def _complaint(value: Json, root: str, place: Place = None) -> str | None:
     """Say what it is that has no canonical form."""
     match value:
         case dict():
-            complaints = (
-                _not_unicode(key, f"a key of {where or 'the object'}")
-                or _complaint(item, f"{where}.{key}" if where else key)
-                for key, item in value.items()
-            )
-            return next(filter(None, complaints), None)
+            for key, item in value.items():
+                if not _is_unicode(key):
+                    return f"a key of {place_text(place, root) or 'the object'} is {_shown(key)}"
+                if complaint := _complaint(item, root, (place, key)):
+                    return complaint
         case list() | tuple():
-            complaints = (_complaint(item, f"{where}[{i}]") for i, item in enumerate(value))
-            return next(filter(None, complaints), None)
-        case str():
-            return _not_unicode(value, where)
+            for index, item in enumerate(value):
+                if complaint := _complaint(item, root, (place, index)):
+                    return complaint
+        case str() if not _is_unicode(value):
+            return f"{place_text(place, root)} is {_shown(value)}"
         case int() if abs(value) > MAX_EXACT_INTEGER:
             return (
-                f"{where} is an integer beyond 2^53 - 1, which JSON numbers can not hold exactly: "
-                "write it as a string of digits"
+                f"{place_text(place, root)} is an integer beyond 2^53 - 1, which JSON numbers can "
+                "not hold exactly: write it as a string of digits"
             )
-        case float():
-            return f"{where} is {value}, which is no JSON number"
+        case float() if not math.isfinite(value):
+            return f"{place_text(place, root)} is {value}, which is no JSON number"
     return None
 
 
-def _not_unicode(text: str, where: str) -> str | None:
+def _shown(text: str) -> str:
+    return f"{quote(text)}, which is not Unicode"
+
+
+def _is_unicode(text: str) -> bool:
     try:
         text.encode()
     except UnicodeEncodeError:
-        return f"{where} is {quote(text)}, which is not Unicode"
-    return None
+        return False
+    return True

@@ -3,25 +3,31 @@
 from typing import Any, Literal, TypeVar
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
+from attrs.validators import matches_re
 
 from prover_framework.errors import NoExactForm, ReceiptError, RequestError
-from prover_framework.jsontext import Json, describe, parse_json, quote
-from prover_framework.receipts.canonical import MAX_EXACT_INTEGER, canonical, digest_of
-from prover_framework.receipts.model import (
+from prover_framework.model.inputs import input_names
+from prover_framework.model.names import JOB_ID
+from prover_framework.model.receipts import (
     AnyReceipt,
-    ComposedProvenance,
-    ComposedReceipt,
-    ComposedStatement,
+    GroupProvenance,
+    GroupReceipt,
+    GroupStatement,
     Provenance,
     Receipt,
+    RestedOn,
     Seal,
     Statement,
 )
-from prover_framework.wire import capped, structure, unstructure
+from prover_framework.receipts.canonical import MAX_EXACT_INTEGER, canonical, digest_of
+from prover_framework.serialization.converter import structure, unstructure
+from prover_framework.serialization.json_text import Json, parse_json
+from prover_framework.serialization.objections import capped
+from prover_framework.text import Place, describe, place_text, quote
 
-RECEIPT_FORMAT = "prover-framework/receipt/1"
-COMPOSED_FORMAT = "prover-framework/composed-receipt/1"
+RECEIPT_FORMAT = "prover-framework/receipt/2"
+COMPOSED_FORMAT = "prover-framework/composed-receipt/2"
 
 FORMAT = "format"
 KIND = "kind"
@@ -33,53 +39,92 @@ MAX_RECEIPT_BYTES = 2 * 2**20
 # Ours have a depth of 8, and results and artefacts of plugins need not go much deeper.
 MAX_DEPTH = 32
 
+# Members of objects and elements of arrays, all together. A group of ours has a few hundred, and
+# reading, writing and hashing this many takes a second. The receipt of one proof is made with half
+# of them at the most, as with half of the bytes.
+MAX_VALUES = 100_000
+
+# Each kind of seal is there once, and an installation knows a handful of kinds.
+MAX_SEALS = 16
+
+# A group asks for each proof type once.
+MAX_MEMBERS = 64
+
+# Each plugin composes a group once, and an installation has a handful that do.
+MAX_COMPOSED = 16
+
 
 T = TypeVar("T")
 
 
 @frozen(kw_only=True)
 class _Content:
-    format: Literal["prover-framework/receipt/1"]
+    format: Literal["prover-framework/receipt/2"]
     statement: Statement
     provenance: Provenance
+    evidence: dict[str, Any] = field(validator=input_names)
 
 
 @frozen(kw_only=True)
-class ReceiptDocument:
-    """The JSON form of a `Receipt`."""
+class SingleDocument:
+    """The JSON form of a `Receipt` that carries no others."""
 
-    format: Literal["prover-framework/receipt/1"]
+    format: Literal["prover-framework/receipt/2"]
     statement: Statement
     provenance: Provenance
+    evidence: dict[str, Any] = field(validator=input_names)
     seals: tuple[dict[str, Any], ...]
 
 
 @frozen(kw_only=True)
-class ComposedDocument:
-    """The JSON form of a `ComposedReceipt`."""
+class RestedOnDocument:
+    """The JSON form of a `RestedOn`."""
 
-    format: Literal["prover-framework/composed-receipt/1"]
-    statement: ComposedStatement
-    provenance: ComposedProvenance
-    receipts: tuple[ReceiptDocument, ...]
+    job_id: str = field(validator=matches_re(JOB_ID))
+    receipt: SingleDocument
+
+
+@frozen(kw_only=True)
+class ReceiptDocument(SingleDocument):
+    """The JSON form of a `Receipt`."""
+
+    rests_on: tuple[RestedOnDocument, ...] = ()
+
+
+@frozen(kw_only=True)
+class GroupDocument:
+    """The JSON form of a `GroupReceipt`."""
+
+    format: Literal["prover-framework/composed-receipt/2"]
+    statement: GroupStatement
+    provenance: GroupProvenance
+    receipts: tuple[SingleDocument, ...]
     seals: tuple[dict[str, Any], ...]
 
 
 def content_of(receipt: AnyReceipt) -> dict[str, Json]:
-    """Return what seals stand for: the members ``format``, ``statement`` and ``provenance``."""
-    return {
+    """Return what seals stand for: all members but ``seals`` and other receipts."""
+    content: dict[str, Json] = {
         FORMAT: RECEIPT_FORMAT if isinstance(receipt, Receipt) else COMPOSED_FORMAT,
         "statement": unstructure(receipt.statement),
         "provenance": unstructure(receipt.provenance),
     }
+    if isinstance(receipt, Receipt):
+        content["evidence"] = receipt.evidence
+    return content
 
 
 def document_of(receipt: AnyReceipt) -> dict[str, Json]:
     """Return the JSON form of a receipt."""
     document = content_of(receipt)
-    if isinstance(receipt, ComposedReceipt):
+    if isinstance(receipt, GroupReceipt):
         document["receipts"] = [document_of(member) for member in receipt.receipts]
     document["seals"] = [seal_form(seal) for seal in receipt.seals]
+    if isinstance(receipt, Receipt) and receipt.rests_on:
+        document["rests_on"] = [
+            {"job_id": other.job_id, "receipt": document_of(other.receipt)}
+            for other in receipt.rests_on
+        ]
     return document
 
 
@@ -101,13 +146,26 @@ def dump_receipt(receipt: AnyReceipt) -> bytes:
     return canonical(document_of(receipt))
 
 
+def fits(receipt: Receipt) -> bool:
+    """Tell whether a receipt, with those that it carries, can be read again."""
+    document = document_of(receipt)
+    if len(receipt.rests_on) > MAX_MEMBERS or _has_more_values(document, MAX_VALUES):
+        return False
+    return len(canonical(document)) <= MAX_RECEIPT_BYTES
+
+
 def dump_content(receipt: Receipt) -> str:
     """Write the receipt of a proof without its seals.
 
     Raises:
         NoExactForm: It has no canonical form, or is too large to be read again.
     """
-    content = canonical(content_of(receipt))
+    document = content_of(receipt)
+    if _has_more_values(document, MAX_VALUES // 2):
+        raise NoExactForm(
+            f"the receipt would have more than {MAX_VALUES // 2:,} values: the result is too large"
+        )
+    content = canonical(document)
     if len(content) > MAX_RECEIPT_BYTES // 2:
         raise NoExactForm(
             f"the receipt would have {len(content):,} bytes, more than {MAX_RECEIPT_BYTES // 2:,}: "
@@ -123,10 +181,15 @@ def read_content(text: str, seals: tuple[Seal, ...]) -> Receipt:
         ReceiptError: It is something else.
     """
     content = _structured(_parsed(text.encode()), _Content)
-    return Receipt(statement=content.statement, provenance=content.provenance, seals=seals)
+    return Receipt(
+        statement=content.statement,
+        provenance=content.provenance,
+        evidence=content.evidence,
+        seals=seals,
+    )
 
 
-def dump_bound(receipt: ComposedReceipt) -> str:
+def dump_bound(receipt: GroupReceipt) -> str:
     """Write the receipt of a group without those that it binds.
 
     Raises:
@@ -136,13 +199,13 @@ def dump_bound(receipt: ComposedReceipt) -> str:
     return canonical(document).decode()
 
 
-def read_bound(text: str, receipts: tuple[Receipt, ...]) -> ComposedReceipt:
+def read_bound(text: str, receipts: tuple[Receipt, ...]) -> GroupReceipt:
     """Read what `dump_bound` wrote, and put the receipts to it that it binds.
 
     Raises:
         ReceiptError: It is something else.
     """
-    document = _structured(_parsed(text.encode()), ComposedDocument)
+    document = _structured(_parsed(text.encode()), GroupDocument)
     return attrs.evolve(_composed(document), receipts=receipts)
 
 
@@ -167,10 +230,11 @@ def receipt_from(document: Json) -> AnyReceipt:
     """
     if not isinstance(document, dict):
         raise ReceiptError(f"a receipt is an object, and this is {describe(document)}")
+    _require_counts(document)
     if document.get(FORMAT) == RECEIPT_FORMAT:
-        return _receipt(_structured(document, ReceiptDocument))
+        return _with_others(_structured(document, ReceiptDocument))
     if document.get(FORMAT) == COMPOSED_FORMAT:
-        return _composed(_structured(document, ComposedDocument))
+        return _composed(_structured(document, GroupDocument))
     raise ReceiptError(
         f"{FORMAT}: is {describe(document.get(FORMAT))}, and this version reads {RECEIPT_FORMAT} "
         f"and {COMPOSED_FORMAT}"
@@ -182,16 +246,83 @@ def seal_form(seal: Seal) -> dict[str, Json]:
     return {KIND: seal.kind, **seal.document}
 
 
-def _receipt(document: ReceiptDocument, where: str = "") -> Receipt:
+def _require_counts(document: dict[str, Json]) -> None:
+    """Refuse lists that are longer than any receipt's, before anything is made of their elements.
+
+    Raises:
+        ReceiptError: One is, and which.
+    """
+    statement = document.get("statement")
+    statement = statement if isinstance(statement, dict) else {}
+    members, others = document.get("receipts"), document.get("rests_on")
+    lists = [
+        ("receipts", members, MAX_MEMBERS),
+        ("rests_on", others, MAX_MEMBERS),
+        ("statement.members", statement.get("members"), MAX_MEMBERS),
+        ("statement.composed", statement.get("composed"), MAX_COMPOSED),
+        ("seals", document.get("seals"), MAX_SEALS),
+    ]
+    for place, elements, most in lists:
+        _require_at_most(elements, most, place)
+    for index, member in enumerate(members if isinstance(members, list) else ()):
+        if isinstance(member, dict):
+            _require_at_most(member.get("seals"), MAX_SEALS, f"receipts[{index}].seals")
+    for index, other in enumerate(others if isinstance(others, list) else ()):
+        carried = other.get("receipt") if isinstance(other, dict) else None
+        if isinstance(carried, dict):
+            _require_at_most(carried.get("seals"), MAX_SEALS, f"rests_on[{index}].receipt.seals")
+
+
+def _require_at_most(elements: Json, most: int, place: str) -> None:
+    if isinstance(elements, list) and len(elements) > most:
+        raise ReceiptError(f"{place}: {len(elements):,} are more than a receipt has ({most})")
+
+
+def _has_more_values(value: Json, most: int) -> bool:
+    """Tell whether there are more values inside of one than that; no more are looked at."""
+    waiting: list[Json] = [value]
+    count = 0
+    while waiting and count <= most:
+        match waiting.pop():
+            case dict() as members:
+                count += len(members)
+                waiting.extend(members.values())
+            case list() | tuple() as elements:
+                count += len(elements)
+                waiting.extend(elements)
+    return count > most
+
+
+def _with_others(document: ReceiptDocument) -> Receipt:
+    names = [other.job_id for other in document.rests_on]
+    if len(set(names)) != len(names):
+        raise ReceiptError("rests_on: a job is there twice")
+    return attrs.evolve(
+        _receipt(document),
+        rests_on=tuple(
+            RestedOn(
+                job_id=other.job_id,
+                receipt=_receipt(other.receipt, f"rests_on[{place}].receipt."),
+            )
+            for place, other in enumerate(document.rests_on)
+        ),
+    )
+
+
+def _receipt(document: SingleDocument, where: str = "") -> Receipt:
     return Receipt(
         statement=document.statement,
         provenance=document.provenance,
+        evidence=document.evidence,
         seals=_seals(document.seals, where),
     )
 
 
-def _composed(document: ComposedDocument) -> ComposedReceipt:
-    return ComposedReceipt(
+def _composed(document: GroupDocument) -> GroupReceipt:
+    plugins = [composed.plugin for composed in document.statement.composed]
+    if len(set(plugins)) != len(plugins):
+        raise ReceiptError("statement.composed: a plugin is there twice")
+    return GroupReceipt(
         statement=document.statement,
         provenance=document.provenance,
         receipts=tuple(
@@ -226,12 +357,15 @@ def _structured(document: Json, cls: type[T], where: str = "") -> T:
 
 def _parsed(body: bytes) -> Json:
     try:
-        return _exact(parse_json(body, "the receipt"), MAX_DEPTH)
+        document = parse_json(body, "the receipt")
     except RequestError as error:
         raise ReceiptError(str(error)) from None
+    if _has_more_values(document, MAX_VALUES):
+        raise ReceiptError(f"the receipt has more values than any receipt ({MAX_VALUES:,})")
+    return _exact(document, MAX_DEPTH)
 
 
-def _exact(value: Json, depth: int, where: str = "") -> Json:
+def _exact(value: Json, depth: int, place: Place = None) -> Json:
     """Read numbers as the canonical form writes them, and refuse what no canonical form writes.
 
     A double of 2^53 or more is written without a point, and comes back as an integer.
@@ -240,19 +374,17 @@ def _exact(value: Json, depth: int, where: str = "") -> Json:
         raise ReceiptError(f"the receipt is nested deeper than {MAX_DEPTH} levels")
     match value:
         case dict():
-            return {
-                key: _exact(item, depth - 1, f"{where}.{key}" if where else key)
-                for key, item in value.items()
-            }
+            return {key: _exact(item, depth - 1, (place, key)) for key, item in value.items()}
         case list():
-            return [_exact(item, depth - 1, f"{where}[{i}]") for i, item in enumerate(value)]
+            return [_exact(item, depth - 1, (place, i)) for i, item in enumerate(value)]
         case int() if abs(value) > MAX_EXACT_INTEGER:
             number = _double(value)
             # Such a double is written as its shortest digits and zeros: another integer may be
             # nearer to it, but no other text is its own.
             if number is None or canonical(number) != str(value).encode():
                 raise ReceiptError(
-                    f"{quote(where)} is {describe(value)}, which JSON numbers can not hold exactly"
+                    f"{quote(place_text(place))} is {describe(value)}, which JSON numbers cannot "
+                    "hold exactly"
                 )
             return number
     return value

@@ -1,10 +1,30 @@
 """What a result was made from, as it is shown beside it: taken from its receipt."""
 
 import json
+from typing import Any
 
 from attrs import frozen
 
 EVIDENCE = "evidence"
+
+
+@frozen(kw_only=True)
+class InputEvidence:
+    """What one input was, in short.
+
+    Args:
+        kind: Name of its kind of data.
+        chain_id: Id of the chain that it is of; none where it is of none.
+        simulated: Whether that is a simulation; such a number settles nothing.
+        facts: What the kind states of it.
+        provenance: Where it came from.
+    """
+
+    kind: str
+    chain_id: int | None
+    simulated: bool
+    facts: dict[str, Any]
+    provenance: dict[str, Any]
 
 
 @frozen(kw_only=True)
@@ -13,30 +33,14 @@ class Evidence:
 
     Args:
         version: Version of the proof type's method.
-        chain_id: Id of the chain.
-        simulated: Whether the chain is a simulation; such a number settles nothing.
-        series_kind: ``blocks``, or ``hourly`` for a fee file with one row for each hour.
-        first_hour: Unix timestamp at which the first hour used begins.
-        last_hour: Unix timestamp at which the last hour used begins.
-        hours: How many hours were used.
-        first_block: Number of the first block used.
-        last_block: Number of the last block used.
-        blocks: How many blocks were used.
-        fees_hash: The on-chain store's hash of the hourly fees, eight big-endian u32.
+        simulated: Whether any input rests on a simulation; such a number settles nothing.
+        inputs: The data, by the names that the computation has for it.
         seed: The derived seed, in hex.
     """
 
     version: str
-    chain_id: int
     simulated: bool
-    series_kind: str
-    first_hour: int
-    last_hour: int
-    hours: int
-    first_block: int
-    last_block: int
-    blocks: int
-    fees_hash: tuple[int, ...]
+    inputs: dict[str, InputEvidence]
     seed: str
 
 
@@ -48,18 +52,19 @@ def evidence_of(content: str) -> Evidence:
     """
     document = json.loads(content)
     statement, provenance = document["statement"], document["provenance"]
-    series = statement["series"]
+    inputs = {
+        name: InputEvidence(
+            kind=stated["kind"],
+            chain_id=stated["chain_id"],
+            simulated=stated["simulated"],
+            facts=stated["facts"],
+            provenance=provenance["inputs"].get(name, {}),
+        )
+        for name, stated in statement["inputs"].items()
+    }
     return Evidence(
         version=statement["method_version"],
-        chain_id=statement["chain_id"],
-        simulated=statement["simulated"],
-        series_kind=series["kind"],
-        first_hour=series["first_hour"],
-        last_hour=series["last_hour"],
-        hours=series["hours"],
-        first_block=provenance["first_block"],
-        last_block=provenance["last_block"],
-        blocks=provenance["blocks"],
-        fees_hash=tuple(series["fees_hash"]),
+        simulated=any(each.simulated for each in inputs.values()),
+        inputs=inputs,
         seed=statement["seed"],
     )

@@ -10,16 +10,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
 
-from prover_framework.jsontext import Json
-from prover_framework.plugins import SIGNATURE
-from prover_framework.receipts.documents import KIND, ComposedDocument, ReceiptDocument
-from prover_framework.receipts.seals import SignatureDocument
-from prover_framework.schema import Schema, schema_of
+from prover_framework.model.receipts import SIGNATURE, SignatureDocument
+from prover_framework.receipts.documents import KIND, GroupDocument, ReceiptDocument, SingleDocument
+from prover_framework.serialization.forms import Schema
+from prover_framework.serialization.json_schema import schema_of
+from prover_framework.serialization.json_text import Json
 
 FILES: Mapping[str, type[Any]] = MappingProxyType(
     {
-        "receipt-1.schema.json": ReceiptDocument,
-        "composed-receipt-1.schema.json": ComposedDocument,
+        "receipt-2.schema.json": ReceiptDocument,
+        "composed-receipt-2.schema.json": GroupDocument,
     }
 )
 
@@ -29,7 +29,7 @@ def schema_text(cls: type[Any]) -> str:
     schema = schema_of(cls)
     definitions = cast(Schema, schema["$defs"])
     definitions["Seal"] = _seal()
-    for document in (schema, definitions.get(ReceiptDocument.__name__)):
+    for document in (schema, definitions.get(SingleDocument.__name__)):
         if document is not None:
             _seals_of(cast(Schema, document))["items"] = {"$ref": "#/$defs/Seal"}
     return json.dumps(schema, indent=2) + "\n"

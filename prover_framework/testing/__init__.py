@@ -7,11 +7,13 @@ from prover_framework.testing.box import Box, service_in_a_box
 from prover_framework.testing.clock import ManualClock
 from prover_framework.testing.compute import ComputeProcess
 from prover_framework.testing.conformance import ProofTypeConformance
+from prover_framework.testing.kinds import InputKindConformance
 from prover_framework.testing.series import headers_of, series_of, simulated_series
 
 __all__ = [
     "Box",
     "ComputeProcess",
+    "InputKindConformance",
     "ManualClock",
     "ProofTypeConformance",
     "headers_of",

@@ -1,7 +1,7 @@
 """A service in a box: API, worker, queue and database, all real, in a directory of a test."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import Context, copy_context
@@ -14,21 +14,25 @@ from typing import Any, TypeVar
 import attrs
 from attrs import field, frozen
 
-from prover_framework.api.server import serve
-from prover_framework.jobs import FINAL
-from prover_framework.jsontext import dump_json
-from prover_framework.model import HourlySeries
-from prover_framework.plugins import Candidate, Plugins, load
-from prover_framework.receipts.checks import Report
+from prover_framework.app import Runtime, make_worker, open_runtime
+from prover_framework.chain.headers import EncodedHeader, Header
+from prover_framework.chain.ingest import ChainFacts
+from prover_framework.jobs.views import GroupView
+from prover_framework.model.jobs import FINAL
+from prover_framework.model.names import GROUP_ID_KEY
+from prover_framework.model.receipts import GroupReceipt, Receipt
+from prover_framework.model.series import HourlySeries
+from prover_framework.plugins.calls import Candidate
+from prover_framework.plugins.loading import load
+from prover_framework.plugins.registry import Plugins
 from prover_framework.receipts.documents import dump_receipt
-from prover_framework.receipts.model import ComposedReceipt
-from prover_framework.runtime import Runtime, open_runtime
-from prover_framework.service import GroupView
+from prover_framework.serialization.converter import unstructure
+from prover_framework.serialization.json_text import dump_json
 from prover_framework.settings import Settings
-from prover_framework.store.headers import ChainFacts
-from prover_framework.testing.series import headers_of
-from prover_framework.wire import GROUP_ID_KEY, unstructure
-from prover_framework.worker import Worker
+from prover_framework.testing.series import TEST_CHAIN_ID, headers_of
+from prover_framework.verification.checks import Report
+from prover_framework.verification.service import read_report
+from prover_framework.web.server import serve
 
 T = TypeVar("T")
 
@@ -85,9 +89,17 @@ class Box:
         """Check the receipt of a group with what the service has."""
         return self._call(self._verify(group_id))
 
-    def receipt(self, group_id: str) -> ComposedReceipt:
+    def verify_body(self, body: bytes) -> Report:
+        """Check any receipt, as it was sent, with what the service has."""
+        return self._call(self._verify_body(body))
+
+    def receipt(self, group_id: str) -> GroupReceipt:
         """Return the receipt of a group, with those of its proofs."""
         return self._call(self._runtime.receipts.of_group(group_id))
+
+    def receipt_of(self, group_id: str, job_id: str) -> Receipt:
+        """Return the receipt of one proof of a group, with those that it rests on."""
+        return self._call(self._runtime.receipts.of_proof(group_id, job_id))
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         # The ORM finds its database through the context in which the service runs.
@@ -106,36 +118,47 @@ class Box:
 
     async def _verify(self, group_id: str) -> Report:
         receipt = await self._runtime.receipts.of_group(group_id)
-        return await self._runtime.receipts.verify(dump_receipt(receipt))
+        return await self._verify_body(dump_receipt(receipt))
+
+    async def _verify_body(self, body: bytes) -> Report:
+        return read_report(await self._runtime.verification.verify(body))
 
 
 @contextmanager
 def service_in_a_box(
-    *plugins: ModuleType, series: HourlySeries, settings: Settings = SETTINGS
+    *plugins: ModuleType,
+    series: HourlySeries | None = None,
+    headers: Iterable[Header | EncodedHeader] = (),
+    settings: Settings = SETTINGS,
 ) -> Iterator[Box]:
-    """Run a service with some plugins over the given hours, for as long as the body takes.
+    """Run a service with some plugins over the given data, for as long as the body takes.
 
     All its parts are those of an installed service: SQLite and the queue in it, in a temporary
     directory; a worker with a compute process; the API on a free port of this machine.
 
     Args:
         plugins: The plugins' modules; they need not be installed.
-        series: The hours that its database holds.
+        series: The hours that its database holds, if any.
+        headers: The headers that it holds in place of hours, of a simulated chain.
         settings: Settings of the service; its data directory is always the box's own.
 
     Raises:
-        PluginError: A plugin can not be used.
+        PluginError: A plugin cannot be used.
     """
     loaded = load(
         [Candidate(m.__name__, m.__name__, m.__name__, "in a box") for m in plugins], strict=True
     )
-    with box_of(loaded, series=series, settings=settings) as box:
+    with box_of(loaded, series=series, headers=headers, settings=settings) as box:
         yield box
 
 
 @contextmanager
 def box_of(
-    loaded: Plugins, *, series: HourlySeries, settings: Settings = SETTINGS
+    loaded: Plugins,
+    *,
+    series: HourlySeries | None = None,
+    headers: Iterable[Header | EncodedHeader] = (),
+    settings: Settings = SETTINGS,
 ) -> Iterator[Box]:
     """Run a service like `service_in_a_box` with plugins that are loaded already."""
     started: Future[_Started] = Future()
@@ -143,10 +166,12 @@ def box_of(
     async def run(directory: str) -> None:
         chosen = attrs.evolve(settings, data_dir=Path(directory))
         async with open_runtime(chosen, loaded) as runtime:
-            await runtime.headers.import_headers(
-                headers_of(series),
-                ChainFacts(series.chain_id, simulated=series.simulated, source="a test"),
-            )
+            if series is None:
+                facts = ChainFacts(TEST_CHAIN_ID, simulated=True, source="a test")
+                await runtime.headers.import_headers(headers, facts)
+            else:
+                facts = ChainFacts(series.chain_id, simulated=series.simulated, source="a test")
+                await runtime.headers.import_headers(headers_of(series), facts)
             await _serve(runtime, started)
 
     def tell(ended: "Future[None]") -> None:
@@ -172,14 +197,7 @@ class _Started:
 
 async def _serve(runtime: Runtime, started: "Future[_Started]") -> None:
     loop, context, stopping = asyncio.get_running_loop(), copy_context(), asyncio.Event()
-    worker = Worker(
-        runtime.settings,
-        runtime.plugins,
-        runtime.jobs,
-        runtime.headers,
-        runtime.queue,
-        receipts=runtime.receipts,
-    )
+    worker = make_worker(runtime)
 
     def stop() -> None:
         worker.stop()
@@ -194,5 +212,14 @@ async def _serve(runtime: Runtime, started: "Future[_Started]") -> None:
         tasks.create_task(worker.run())
         host, port = runtime.settings.host, runtime.settings.port
         tasks.create_task(
-            serve(runtime.service, host, port, stopping, tell, receipts=runtime.receipts)
+            serve(
+                runtime.service,
+                host,
+                port,
+                stopping,
+                tell,
+                receipts=runtime.receipts,
+                verification=runtime.verification,
+                monitoring=runtime.monitoring,
+            )
         )

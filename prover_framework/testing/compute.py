@@ -1,39 +1,62 @@
-"""A compute process of the service, for tests that are not asynchronous."""
+"""A sandbox process of the service, for tests that are not asynchronous."""
 
 import asyncio
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Self, cast
+from typing import Any, Self
 
-import attrs
+from prover_framework.model.verdict import Verdict
+from prover_framework.plugins.calls import KindHooks, ProofHooks
+from prover_framework.plugins.loading import load
+from prover_framework.proofs.computation import Computation
+from prover_framework.proofs.inputs import LoadedInput
+from prover_framework.proofs.parameters import parameters_beside_range, range_of
+from prover_framework.sandbox import calls
+from prover_framework.sandbox.slot import Slot
+from prover_framework.serialization.converter import unstructure
+from prover_framework.serialization.json_text import Json
 
-from prover_framework.commitments import parameters_beside_range, range_of
-from prover_framework.compute.frames import Task
-from prover_framework.compute.slot import Slot
-from prover_framework.jsontext import Json
-from prover_framework.model import HourlySeries, Verdict
-from prover_framework.plugins import ProofHooks
-from prover_framework.proving import Question
-from prover_framework.wire import structure
 
+def computation_of(
+    proof: ProofHooks,
+    parameters: object,
+    data: Mapping[str, Any],
+    kinds: Mapping[str, KindHooks] | None = None,
+) -> Computation:
+    """Return what a worker would have computed, with the seed that it would derive.
 
-def task_for(proof: ProofHooks, parameters: object, series: HourlySeries) -> Task:
-    """Make what a worker would ask a compute process to do, with the seed that it would derive."""
-    question = Question(
+    Args:
+        proof: The hooks of the proof type.
+        parameters: An instance of its parameter class.
+        data: The data of each input, by its name.
+        kinds: The kinds of data by name; the framework's own when None.
+    """
+    needs = proof.inputs(parameters)
+    known = load(()).kinds if kinds is None else kinds
+    return Computation(
         hooks=proof,
+        version=proof.proof_type.version,
         hours=range_of(parameters),
         parameters=parameters_beside_range(parameters),
-        series=series,
+        loaded={name: _loaded(known[need.kind], data[name]) for name, need in needs.items()},
     )
-    return question.task(proof.proof_type.limits.memory_bytes)
+
+
+def _loaded(kind: KindHooks, data: Any) -> LoadedInput:
+    return LoadedInput(kind=kind, facts=kind.state(data), form=unstructure(data), data=data)
 
 
 class ComputeProcess:
     """Computes and judges in a process like a worker's, under the proof type's own limits.
 
     Use it as a context manager; its process ends with the body.
+
+    Args:
+        kinds: The kinds of data that there are, by name; the framework's own when None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Mapping[str, KindHooks] | None = None) -> None:
+        self._kinds = kinds
         self._runner = asyncio.Runner()
         self._slot = Slot()
 
@@ -52,21 +75,31 @@ class ComputeProcess:
             self._runner.close()
 
     def compute(
-        self, proof: ProofHooks, parameters: object, series: HourlySeries
+        self, proof: ProofHooks, parameters: object, data: Mapping[str, Any]
     ) -> dict[str, Json]:
-        """Compute a result; return its JSON form.
+        """Compute a result from the data of each input, by name; return its JSON form.
 
         Raises:
             ProofError: The plugin refused.
             ComputeError: The computation failed or overran its limits.
         """
-        return cast(dict[str, Json], self._run(proof, task_for(proof, parameters, series)))
+        computation = computation_of(proof, parameters, data, self._kinds)
+        return self._runner.run(
+            calls.compute(
+                self._slot,
+                proof,
+                proof.proof_type.limits,
+                parameters=computation.form,
+                inputs=computation.given,
+                seed=computation.seed,
+            )
+        )
 
     def verify(
         self,
         proof: ProofHooks,
         parameters: object,
-        series: HourlySeries,
+        data: Mapping[str, Any],
         claimed: dict[str, Json],
     ) -> Verdict:
         """Judge a result that is given in its JSON form.
@@ -75,8 +108,15 @@ class ComputeProcess:
             ProofError: The plugin refused.
             ComputeError: The check failed or overran its limits.
         """
-        task = attrs.evolve(task_for(proof, parameters, series), claimed=claimed)
-        return structure(cast(Json, self._run(proof, task)), Verdict)
-
-    def _run(self, proof: ProofHooks, task: Task) -> dict[str, object]:
-        return self._runner.run(self._slot.run(task, seconds=proof.proof_type.limits.seconds))
+        computation = computation_of(proof, parameters, data, self._kinds)
+        return self._runner.run(
+            calls.verify(
+                self._slot,
+                proof,
+                proof.proof_type.limits,
+                parameters=computation.form,
+                inputs=computation.given,
+                seed=computation.seed,
+                claimed=claimed,
+            )
+        )

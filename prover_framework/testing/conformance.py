@@ -2,13 +2,13 @@
 
 import json
 import pickle
+import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import requires
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import ModuleType
-from typing import Any, NoReturn, cast
+from types import MappingProxyType, ModuleType
+from typing import Any, cast
 
 import attrs
 import pytest
@@ -16,6 +16,7 @@ from attrs import field, frozen
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from prover_framework.chain.headers import EncodedHeader, Header
 from prover_framework.errors import (
     ComputeError,
     PluginError,
@@ -23,31 +24,38 @@ from prover_framework.errors import (
     ProverError,
     RequestError,
 )
-from prover_framework.jobs import JobState
-from prover_framework.jsontext import Json, parse_json
-from prover_framework.model import (
-    HOUR_SECONDS,
-    DataNeeds,
-    HourlySeries,
-    JobRequest,
-    RangeParameters,
-)
-from prover_framework.plugins import Candidate, ProofHooks, installed, load
-from prover_framework.receipts.checks import Outcome
+from prover_framework.inputs.hourly_base_fee import HourlyBaseFee
+from prover_framework.jobs.requests import dump_parameters
+from prover_framework.model.findings import Outcome
+from prover_framework.model.inputs import Need
+from prover_framework.model.jobs import JobState
+from prover_framework.model.proofs import JobRequest, RangeParameters
+from prover_framework.model.series import HOUR_SECONDS, HourlySeries, TimeRange
+from prover_framework.plugins.calls import KindHooks, ProofHooks
 from prover_framework.receipts.evidence import EVIDENCE
-from prover_framework.schema import schema_of
-from prover_framework.testing.box import service_in_a_box
-from prover_framework.testing.compute import ComputeProcess, task_for
-from prover_framework.testing.series import series_of, simulated_series
+from prover_framework.sandbox.calls import hook_call
+from prover_framework.sandbox.hooks import COMPUTE
+from prover_framework.serialization.converter import structure, unstructure_object
+from prover_framework.serialization.json_schema import schema_of
+from prover_framework.serialization.json_text import Json, parse_json
+from prover_framework.testing.box import SETTINGS, service_in_a_box
+from prover_framework.testing.checks import (
+    Conformance,
+    alterations,
+    fail,
+    load_data,
+    loaded_plugins,
+    require_entry_point,
+)
+from prover_framework.testing.compute import ComputeProcess, computation_of
+from prover_framework.testing.data import headers_for, simulated_data
+from prover_framework.testing.series import series_of
 from prover_framework.testing.watched import Account, compute_watched
-from prover_framework.wire import dump_parameters, structure, unstructure
-
-CORE = "prover-framework"
 
 # One line of a table, and of an error that begins with it.
 MAX_TITLE_LENGTH = 60
 
-# Values that most parameters can not have. One that a parameter can have must keep its form.
+# Values that most parameters cannot have. One that a parameter can have must keep its form.
 ODD_VALUES: tuple[Json, ...] = (None, True, -1, 1.5, 2**63, "text", [], {})
 
 UNKNOWN_PARAMETER = "no_such_parameter"
@@ -59,16 +67,16 @@ class Made:
 
     Args:
         parameters: The sample.
-        series: The hours it was made of.
+        data: What it was made of, by the names of its inputs.
         form: Its JSON form.
     """
 
     parameters: Any
-    series: HourlySeries
+    data: Mapping[str, Any]
     form: dict[str, Json] = field(repr=False)
 
 
-class ProofTypeConformance:
+class ProofTypeConformance(Conformance):
     """Tests that a proof type passes before others trust it.
 
     Inherit, and say what to test::
@@ -83,45 +91,60 @@ class ProofTypeConformance:
             that differ in every parameter test more.
         wrong: Names of parameters with values that must be refused. Values of another type, and
             beyond the bounds in the JSON Schema, are tried in any case.
+        others: Modules of other plugins, whose kinds of data it asks for.
+        variables: Settings of those kinds, each under its variable ``PROVER_PLUGIN__...``.
+        touches: What its hooks touch beside their arguments, each with the reason: the beginning of
+            what the test says of it, such as ``did subprocess.Popen`` or ``read /opt/prover``.
+        exceptions: Names of tests that it cannot pass, each with the reason, for people who ask
+            what they can rely on. They are skipped with it.
     """
 
-    plugin: ModuleType
-    samples: Sequence[Any]
-    wrong: Sequence[tuple[str, Json]] = ()
+    others: Sequence[ModuleType] = ()
+    touches: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
-    def series(cls, needs: DataNeeds) -> HourlySeries:
-        """Return the hours that a sample is computed from: those of a simulated chain.
+    def data(cls, name: str, need: Need) -> Any:
+        """Return the data that a sample is computed from, as its hook ``inputs`` asks for it.
 
-        Override this for hours of your own, such as `series_of` makes.
+        The framework's own kinds give data of a simulated chain; those of `others` load it with
+        `variables`. Override this for data of your own, such as `series_of` makes.
+
+        Args:
+            name: Name of the input.
+            need: What the plugin asks for.
         """
-        return simulated_series(needs.hourly_base_fee)
+        kind = cls._kinds().get(need.kind)
+        if kind is not None and not kind.is_builtin:
+            return load_data(kind, need.query, cls.variables).data
+        try:
+            return simulated_data(need)
+        except LookupError as error:
+            fail(
+                f"the input {name}: {error}; name the plugin of its kind in others, or write the "
+                "classmethod data(cls, name, need)"
+            )
 
-    def __init_subclass__(cls) -> None:
-        """Refuse a class of tests that would have nothing to test."""
-        super().__init_subclass__()
-        if cls.__name__.startswith("Test") and not (
-            getattr(cls, "plugin", None) and getattr(cls, "samples", None)
-        ):
-            raise TypeError(f"{cls.__name__} must say its plugin and at least one of its samples")
+    @classmethod
+    def _kinds(cls) -> Mapping[str, KindHooks]:
+        return loaded_plugins(cls.plugin, *cls.others).kinds
 
-    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Run the tests of a sample once for each."""
-        if "sample" in metafunc.fixturenames:
-            names = [f"sample{number}" for number in range(1, len(self.samples) + 1)]
-            metafunc.parametrize("sample", self.samples, ids=names, scope="class")
+    @classmethod
+    def all_data(cls, needs: Mapping[str, Need]) -> dict[str, Any]:
+        """Return the data of all inputs, by name."""
+        return {name: cls.data(name, need) for name, need in needs.items()}
+
+    @classmethod
+    def headers(cls, data: Mapping[str, Any]) -> Iterable[Header | EncodedHeader]:
+        """Return the headers from which a whole service loads the data of a sample."""
+        return headers_for(data)
 
     @pytest.fixture(scope="class")
     @classmethod
     def proof(cls) -> ProofHooks:
         """The hooks of the proof type, loaded as a service loads them."""
-        module = cls.plugin.__name__
-        try:
-            plugins = load([Candidate(module, module, module, "under test")], strict=True)
-        except PluginError as error:
-            _fail(str(error))
+        plugins = loaded_plugins(cls.plugin)
         if not plugins.hooks:
-            _fail(f"{module} registers no proof type: it has no hook proof_type")
+            fail(f"{cls.plugin.__name__} registers no proof type: it has no hook proof_type")
         (hooks,) = plugins.hooks.values()
         return hooks
 
@@ -129,7 +152,7 @@ class ProofTypeConformance:
     @classmethod
     def process(cls) -> Iterator[ComputeProcess]:
         """A compute process for all tests of the class."""
-        with ComputeProcess() as process:
+        with ComputeProcess(cls._kinds()) as process:
             yield process
 
     @pytest.fixture(scope="class")
@@ -139,35 +162,21 @@ class ProofTypeConformance:
 
         The process has checked that it is of the declared class and survives the way to JSON.
         """
-        series = cls.series(_needs(proof, sample))
-        return Made(sample, series, _compute(process, proof, sample, series))
+        data = cls.all_data(_needs(proof, sample))
+        return Made(sample, data, _compute(process, proof, sample, data))
 
     # Registration
 
     def test_it_is_found_through_its_entry_point(self, proof: ProofHooks) -> None:
         """One distribution offers the module to the service, and says that it needs the core."""
-        module = self.plugin.__name__
-        mine = [candidate for candidate in installed() if candidate.module == module]
-        if len(mine) != 1:
-            _fail(
-                f"{len(mine)} entry points of the group prover_framework lead to {module}, not 1: "
-                "see [project.entry-points.prover_framework] in pyproject.toml, and install again"
-            )
-        needed = requires(mine[0].distribution) or []
-        if not any(requirement.startswith(CORE) for requirement in needed):
-            _fail(f"{mine[0].distribution} does not say that it depends on {CORE}")
-        if mine[0].name != proof.proof_type.name:
-            _fail(
-                f"the entry point is called {mine[0].name} and the proof type "
-                f"{proof.proof_type.name}: operators disable a plugin by the one and see the other"
-            )
+        require_entry_point(self.plugin, proof.proof_type.name)
 
     def test_people_can_read_its_title_and_version(self, proof: ProofHooks) -> None:
         """Title and version stand in messages: something, in one short line."""
         for what in ("title", "version"):
             text: str = getattr(proof.proof_type, what)
             if not text or text != " ".join(text.split()) or len(text) > MAX_TITLE_LENGTH:
-                _fail(
+                fail(
                     f"the {what} {text!r} must be one line of 1 to {MAX_TITLE_LENGTH} characters "
                     "without spaces around it"
                 )
@@ -175,10 +184,11 @@ class ProofTypeConformance:
     def test_its_result_has_a_number_under_its_name(self, made: Made, proof: ProofHooks) -> None:
         """Clients find the number under the name of the proof type, beside the evidence."""
         name = proof.proof_type.name
-        if type(made.form.get(name)) not in (int, float):
-            _fail(f"the result's field {name} must hold a number, got {made.form.get(name)!r}")
+        # Numbers beyond doubles travel as text.
+        if type(made.form.get(name)) not in (int, float, str):
+            fail(f"the result's field {name} must hold a number, got {made.form.get(name)!r}")
         if EVIDENCE in made.form:
-            _fail(f"the result must not have a field {EVIDENCE}: the service's own is there")
+            fail(f"the result must not have a field {EVIDENCE}: the service's own is there")
 
     # Parameters
 
@@ -186,11 +196,11 @@ class ProofTypeConformance:
         """Parameters are stored and sent as JSON, and what is read again is what was written."""
         cls = proof.proof_type.parameters
         if not isinstance(sample, cls):
-            _fail(f"the sample {sample!r} is no {cls.__name__}")
+            fail(f"the sample {sample!r} is no {cls.__name__}")
         text = dump_parameters(sample)
         again = structure(parse_json(text.encode()), cls)
         if again != sample:
-            _fail(f"{sample!r} is {again!r} after it went through JSON")
+            fail(f"{sample!r} is {again!r} after it went through JSON")
         _require_picklable(sample)
 
     def test_its_json_schema_tells_what_there_is(self, made: Made, proof: ProofHooks) -> None:
@@ -199,23 +209,23 @@ class ProofTypeConformance:
         properties = cast(dict[str, dict[str, Json]], schema["properties"])
         for name, told in properties.items():
             if not told.get("description"):
-                _fail(
+                fail(
                     f"the docstring of {proof.proof_type.parameters.__name__} must describe "
                     f"{name} under Args:, for people who ask which parameters there are"
                 )
-        _require_fitting(schema, _form(made.parameters), "the sample")
+        _require_fitting(schema, unstructure_object(made.parameters), "the sample")
         _require_fitting(schema_of(proof.proof_type.result), made.form, "the result")
 
     def test_samples_are_sound(self, sample: Any, proof: ProofHooks) -> None:
         """No hook that is asked when a request comes in objects to a sample."""
         if problems := proof.validate(sample):
-            _fail(f"its hook validate objects to {sample!r}: {'; '.join(map(str, problems))}")
+            fail(f"its hook validate objects to {sample!r}: {'; '.join(map(str, problems))}")
         _needs(proof, sample)
         proof.dispatch(JobRequest(proof.proof_type.name, sample))
 
     def test_wrong_parameters_are_refused_by_name(self, proof: ProofHooks) -> None:
         """Whoever sends a wrong parameter is told which one it is."""
-        form = _form(self.samples[0])
+        form = unstructure_object(self.samples[0])
         schema = schema_of(proof.proof_type.parameters)
         for name in form:
             absent = {key: value for key, value in form.items() if key != name}
@@ -226,9 +236,9 @@ class ProofTypeConformance:
                     _require_fitting(schema, odd, f"the parameters, {_said(odd, name)},")
         for name, value in self.wrong:
             if not self._refuses(proof, {**form, name: value}, name):
-                _fail(f"{name} = {value!r} is accepted and should be refused")
+                fail(f"{name} = {value!r} is accepted and should be refused")
         if not self._refuses(proof, {**form, UNKNOWN_PARAMETER: 1}, UNKNOWN_PARAMETER):
-            _fail(f"a parameter that does not exist ({UNKNOWN_PARAMETER}) is accepted")
+            fail(f"a parameter that does not exist ({UNKNOWN_PARAMETER}) is accepted")
 
     def _refuses(self, proof: ProofHooks, form: Mapping[str, Json], name: str) -> bool:
         """Tell whether a request with these parameters is refused, as it should be if at all."""
@@ -241,7 +251,7 @@ class ProofTypeConformance:
         if not problems:
             return False
         if not any(name in str(problem) for problem in problems):
-            _fail(
+            fail(
                 f"{_said(form, name)}: refused with a message that does not name {name}: "
                 f"{'; '.join(map(str, problems))}"
             )
@@ -249,10 +259,10 @@ class ProofTypeConformance:
 
     def _keeps(self, proof: ProofHooks, form: Mapping[str, Json]) -> None:
         """Require that parameters which are accepted are those that were sent."""
-        read = _form(structure(cast(Json, form), proof.proof_type.parameters))
+        read = unstructure_object(structure(cast(Json, form), proof.proof_type.parameters))
         for name, value in form.items():
             if read[name] != value:
-                _fail(f"{name} = {value!r} is accepted and silently becomes {read[name]!r}")
+                fail(f"{name} = {value!r} is accepted and silently becomes {read[name]!r}")
 
     # Computing
 
@@ -264,15 +274,19 @@ class ProofTypeConformance:
         self, made: Made, proof: ProofHooks, process: ComputeProcess
     ) -> None:
         """The same arguments give the same digits, a second time in the same process."""
-        again = _compute(process, proof, made.parameters, made.series)
+        again = _compute(process, proof, made.parameters, made.data)
         _require_same(made.form, again, "a second time in the same process")
 
     def test_it_computes_from_its_arguments_alone(self, made: Made, proof: ProofHooks) -> None:
         """Another process gives the same digits, and no hook touches a file or a socket."""
-        account = _watch(proof, made)
-        if account.touched:
-            _fail("; ".join(account.touched))
+        account = _watch(proof, made, self._kinds())
+        touched = [what for what in account.touched if not self._may(what)]
+        if touched:
+            fail("; ".join(touched))
         _require_same(made.form, account.result, "in another process, directory and time zone")
+
+    def _may(self, touched: str) -> bool:
+        return any(re.search(rf"\b{re.escape(what)}", touched) for what in self.touches)
 
     def test_odd_hours_give_a_result_or_a_refusal(
         self, proof: ProofHooks, process: ComputeProcess
@@ -282,17 +296,20 @@ class ProofTypeConformance:
         Anything else would be tried again and again, and would fail each time.
         """
         sample = self.samples[0]
-        hours = len(self.series(_needs(proof, sample)))
-        for what, series in _odd_series(hours):
-            parameters = _over(sample, series)
+        data = self.all_data(_needs(proof, sample))
+        (name, *others) = data or [""]
+        if others or not isinstance(series := data.get(name), HourlySeries):
+            pytest.skip("it is not computed from hourly base fees alone")
+        for what, odd in _odd_series(len(series)):
+            parameters = _over(sample, odd)
             try:
                 proof.inputs(parameters)
-                process.compute(proof, parameters, series)
+                process.compute(proof, parameters, {name: odd})
             except ProofError as refusal:
                 if not str(refusal):
-                    _fail(f"{what}: refused without a word")
+                    fail(f"{what}: refused without a word")
             except ComputeError as error:
-                _fail(f"{what}: it fails, where a ProofError should say why: {error}")
+                fail(f"{what}: it fails, where a ProofError should say why: {error}")
 
     def test_an_empty_range_is_refused_with_words(self, proof: ProofHooks) -> None:
         """A range without a whole hour is a valid request and an impossible proof."""
@@ -301,12 +318,19 @@ class ProofTypeConformance:
             pytest.skip("its parameters have no range")
         empty = attrs.evolve(sample, start_timestamp=1234567890, end_timestamp=1234567891)
         try:
-            _needs(proof, empty).hourly_base_fee.require_hours()
+            ranges = [
+                structure(need.query, TimeRange)
+                for need in _needs(proof, empty).values()
+                if need.kind == HourlyBaseFee.name
+            ]
+            for wanted in ranges:
+                wanted.require_hours()
         except ProofError as refusal:
             if not str(refusal):
-                _fail("an empty range is refused without a word")
+                fail("an empty range is refused without a word")
         else:
-            _fail("for a range without a whole hour its hook inputs asks for other hours")
+            if ranges:
+                fail("for a range without a whole hour its hook inputs asks for other hours")
 
     # Verification
 
@@ -314,80 +338,84 @@ class ProofTypeConformance:
         self, made: Made, proof: ProofHooks, process: ComputeProcess
     ) -> None:
         """Who checks a true result is told that it is true."""
-        verdict = process.verify(proof, made.parameters, made.series, made.form)
+        verdict = process.verify(proof, made.parameters, made.data, made.form)
         if not verdict.accepted:
-            _fail(f"its hook verify refuses its own result: {verdict.reason}")
+            fail(f"its hook verify refuses its own result: {verdict.reason}")
 
     def test_an_altered_result_is_refused(
         self, made: Made, proof: ProofHooks, process: ComputeProcess
     ) -> None:
         """Every single value of a result is checked: altered, the result is refused with words."""
-        for place, altered in _alterations(made.form):
+        for place, altered in alterations(made.form):
             try:
                 verdict = process.verify(
-                    proof, made.parameters, made.series, cast(dict[str, Json], altered)
+                    proof, made.parameters, made.data, cast(dict[str, Json], altered)
                 )
             except ProverError as error:
-                _fail(f"with {place} altered its hook verify raises, not returns: {error}")
+                fail(f"with {place} altered its hook verify raises, not returns: {error}")
             if verdict.accepted:
-                _fail(f"its hook verify accepts a result with {place} altered")
+                fail(f"its hook verify accepts a result with {place} altered")
             if not verdict.reason:
-                _fail(f"its hook verify refuses a result with {place} altered without a word")
+                fail(f"its hook verify refuses a result with {place} altered without a word")
 
     # Service
 
     def test_a_service_proves_it_and_checks_it(self, proof: ProofHooks) -> None:
         """Submitted to a whole service it ends with a result that the service can check."""
         sample, name = self.samples[0], proof.proof_type.name
-        with service_in_a_box(self.plugin, series=self.series(_needs(proof, sample))) as box:
+        data = self.all_data(_needs(proof, sample))
+        settings = attrs.evolve(SETTINGS, plugin_variables=dict(self.variables))
+        modules = (self.plugin, *self.others)
+        with service_in_a_box(*modules, headers=self.headers(data), settings=settings) as box:
             group = box.prove(name, sample)
             (job,) = group.jobs
             if job.status is not JobState.SUCCEEDED:
-                _fail(f"the job is {job.status}: {job.error}")
+                fail(f"the job is {job.status}: {job.error}")
             report = box.verify(group.job_group_id)
         if not report.accepted:
             (why, *_) = (c.reason for c in report.checks if c.outcome is not Outcome.PASSED)
-            _fail(f"the service refuses its own receipt: {why}")
+            fail(f"the service refuses its own receipt: {why}")
 
 
-def _fail(why: str) -> NoReturn:
-    # What it came from is the kit's business: the author reads the one sentence.
-    raise pytest.fail.Exception(why, pytrace=False) from None
-
-
-def _needs(proof: ProofHooks, parameters: Any) -> DataNeeds:
+def _needs(proof: ProofHooks, parameters: Any) -> dict[str, Need]:
     try:
         return proof.inputs(parameters)
     except PluginError as error:
-        _fail(str(error))
-
-
-def _form(parameters: object) -> dict[str, Json]:
-    return cast(dict[str, Json], unstructure(parameters))
+        fail(str(error))
 
 
 def _compute(
-    process: ComputeProcess, proof: ProofHooks, parameters: Any, series: HourlySeries
+    process: ComputeProcess, proof: ProofHooks, parameters: Any, data: Mapping[str, Any]
 ) -> dict[str, Json]:
     limits = proof.proof_type.limits
     try:
-        return process.compute(proof, parameters, series)
+        return process.compute(proof, parameters, data)
     except (ComputeError, ProofError) as error:
-        _fail(
+        fail(
             f"{parameters!r} has no result ({error.code}: {error}); the declared limits are "
             f"{limits.seconds:g} s and {limits.memory_bytes / 2**20:,.0f} MiB"
         )
 
 
-def _watch(proof: ProofHooks, made: Made) -> Account:
-    task = task_for(proof, made.parameters, made.series)
+def _watch(proof: ProofHooks, made: Made, kinds: Mapping[str, KindHooks]) -> Account:
+    computation = computation_of(proof, made.parameters, made.data, kinds)
+    limits = proof.proof_type.limits
+    call = hook_call(
+        COMPUTE,
+        proof,
+        limits.memory_bytes,
+        parameters=computation.form,
+        inputs=computation.given,
+        seed=computation.seed,
+        settings=computation.settings,
+    )
     # It computes, and to verify it computes again.
-    seconds = 2 * proof.proof_type.limits.seconds
+    seconds = 2 * limits.seconds
     with TemporaryDirectory(prefix="prover-watched-") as directory:
         try:
-            return compute_watched(task, seconds=seconds, directory=Path(directory))
+            return compute_watched(call, seconds=seconds, directory=Path(directory))
         except subprocess.CalledProcessError as error:
-            _fail(f"it fails in a process of its own:\n{error.stderr}")
+            fail(f"it fails in a process of its own:\n{error.stderr}")
 
 
 def _said(form: Mapping[str, Json], name: str) -> str:
@@ -406,16 +434,16 @@ def _require_fitting(schema: Mapping[str, Json], form: Mapping[str, Json], what:
     """Require that a schema has nothing against what the service takes or gives."""
     error = best_match(Draft202012Validator(schema).iter_errors(form))
     if error is not None:
-        _fail(f"{what} can be had and does not fit the JSON Schema: {error.message}")
+        fail(f"{what} can be had and does not fit the JSON Schema: {error.message}")
 
 
 def _require_picklable(value: object) -> None:
     try:
         again = pickle.loads(pickle.dumps(value))  # noqa: S301 - made in this line
     except Exception as error:
-        _fail(f"{value!r} can not be pickled: {error}")
+        fail(f"{value!r} cannot be pickled: {error}")
     if again != value:
-        _fail(f"{value!r} is {again!r} after it was pickled")
+        fail(f"{value!r} is {again!r} after it was pickled")
 
 
 def _require_same(first: Json, second: Json, when: str) -> None:
@@ -426,7 +454,7 @@ def _require_same(first: Json, second: Json, when: str) -> None:
              if pair[0] != pair[1]),
             (one, other),
         )  # fmt: skip
-        _fail(f"the result is another one {when}: {line[0].strip()} became {line[1].strip()}")
+        fail(f"the result is another one {when}: {line[0].strip()} became {line[1].strip()}")
 
 
 def _odd_series(hours: int) -> Iterator[tuple[str, HourlySeries]]:
@@ -446,32 +474,3 @@ def _over(sample: Any, series: HourlySeries) -> Any:
         start_timestamp=series.first_hour,
         end_timestamp=series.last_hour + HOUR_SECONDS,
     )
-
-
-def _alterations(value: Json, place: str = "") -> Iterator[tuple[str, Json]]:
-    """Yield copies of a JSON value with one thing altered, and where."""
-    match value:
-        case dict():
-            for key, member in value.items():
-                path = f"{place}.{key}" if place else key
-                for where, altered in _alterations(member, path):
-                    yield where, {**value, key: altered}
-        case list():
-            if not value:
-                yield place, [1]
-                return
-            yield f"{place} (one fewer)", value[:-1]
-            # The elements of an array are of a kind: the outer ones stand for all.
-            for index in sorted({0, len(value) - 1}):
-                for where, altered in _alterations(value[index], f"{place}[{index}]"):
-                    yield where, [*value[:index], altered, *value[index + 1 :]]
-        case bool():
-            yield place, not value
-        case int():
-            yield place, value + 1
-        case float():
-            yield place, value * 2 + 1
-        case str():
-            yield place, value[:-1] + ("1" if value.endswith("0") else "0")
-        case None:
-            yield place, 1

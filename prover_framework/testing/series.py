@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from prover_framework.chain.headers import Header
-from prover_framework.chain.simulated import BLOCKS_PER_HOUR, DEFAULT_SEED, simulate
-from prover_framework.model import HOUR_SECONDS, HourlySeries, SeriesKind, TimeRange
+from prover_framework.chain.sources.simulated import BLOCKS_PER_HOUR, DEFAULT_SEED, simulate
+from prover_framework.model.series import HOUR_SECONDS, HourlySeries, SeriesKind, TimeRange
 
 # Nobody's chain: a series of a test settles nothing.
 TEST_CHAIN_ID = 1559_1559
@@ -75,7 +75,7 @@ def headers_of(series: HourlySeries) -> Iterator[Header]:
     number = series.first_block
     for place, (total, count) in enumerate(zip(series.sums_wei, series.counts, strict=True)):
         if count > HOUR_SECONDS:
-            raise ValueError(f"an hour can not have {count} blocks: timestamps are whole seconds")
+            raise ValueError(f"an hour cannot have {count} blocks: timestamps are whole seconds")
         hour = series.first_hour + place * HOUR_SECONDS
         fee, rest = divmod(total, count)
         for block in range(count):

@@ -1,6 +1,6 @@
 """Compute under watch: what a plugin touches beside its arguments is written down.
 
-``python -m prover_framework.testing.watched`` reads a task from its standard input, imports the
+``python -m prover_framework.testing.watched`` reads a call from its standard input, imports the
 plugin, calls its hooks and writes an account of it. Python tells of every file that is opened,
 every socket and every process by its audit events
 (https://docs.python.org/3/library/audit_events.html); what a library does in C goes unseen.
@@ -17,12 +17,15 @@ from typing import Any
 
 from attrs import Factory, define, frozen
 
-from prover_framework.compute.frames import Task
-from prover_framework.compute.slot import ONE_THREAD, PASSED_VARIABLES
-from prover_framework.jsontext import Json, dump_json, parse_json
-from prover_framework.model import JobRequest
-from prover_framework.plugins import Candidate, ProofHooks, load
-from prover_framework.wire import structure, unstructure
+from prover_framework.model.proofs import JobRequest
+from prover_framework.plugins.calls import Candidate
+from prover_framework.plugins.loading import load
+from prover_framework.plugins.registry import Plugins
+from prover_framework.sandbox.hooks import COMPUTE
+from prover_framework.sandbox.process import ONE_THREAD, PASSED_VARIABLES
+from prover_framework.sandbox.protocol import HookCall, dump_call, parse_call
+from prover_framework.serialization.converter import structure, unstructure, unstructure_object
+from prover_framework.serialization.json_text import parse_json
 
 # What a pure computation has no business with, by the beginnings of the events' names.
 FORBIDDEN = (
@@ -73,14 +76,14 @@ class Account:
     touched: tuple[str, ...]
 
 
-def compute_watched(task: Task, *, seconds: float, directory: Path) -> Account:
-    """Compute a task under watch, in a process of its own.
+def compute_watched(call: HookCall, *, seconds: float, directory: Path) -> Account:
+    """Have a call of `compute` made under watch, in a process of its own.
 
     The process has another working directory, time zone and hash seed than any other, so that a
     result that depends on one of them is another result.
 
     Args:
-        task: What to compute.
+        call: The call.
         seconds: How long it may take, twice what the proof type's limit is at the least.
         directory: An empty directory to work in.
 
@@ -90,7 +93,7 @@ def compute_watched(task: Task, *, seconds: float, directory: Path) -> Account:
     """
     done = subprocess.run(
         [sys.executable, "-P", "-m", "prover_framework.testing.watched"],
-        input=dump_json(unstructure(task)),
+        input=dump_call(call).decode(),
         capture_output=True,
         text=True,
         check=True,
@@ -156,26 +159,26 @@ class _Watch:
 
 
 def main() -> None:
-    """Compute one task under watch and write the account."""
-    task = structure(parse_json(sys.stdin.buffer.read()), Task)
+    """Make one call under watch and write the account."""
+    call = parse_call(sys.stdin.buffer.read())
     # Writing down what was compiled is Python's doing, not the plugin's.
     sys.dont_write_bytecode = True
     watch = _Watch(
         during="its import",
-        plugin=_package_of(task.module),
+        plugin=_package_of(call.module),
         code=tuple(Path(entry).absolute() for entry in sys.path if entry),
         libraries=(Path(sys.prefix), Path(sys.base_prefix)),
     )
     sys.addaudithook(watch.note)
-    plugins = load([Candidate(task.module, task.module, task.module, "")], strict=True)
-    (proof,) = plugins.hooks.values()
-    account = Account(result=_call_hooks(proof, task, watch), touched=tuple(watch.notes))
+    plugins = load([Candidate(call.module, call.module, call.module, "")], strict=True)
+    account = Account(result=_call_hooks(plugins, call, watch), touched=tuple(watch.notes))
     print(f"\n{json.dumps(unstructure(account))}")
 
 
-def _call_hooks(proof: ProofHooks, task: Task, watch: _Watch) -> dict[str, Any]:
-    parameters = structure(task.parameters, proof.proof_type.parameters)
-    seed = bytes.fromhex(task.seed)
+def _call_hooks(plugins: Plugins, call: HookCall, watch: _Watch) -> dict[str, Any]:
+    (proof,) = plugins.hooks.values()
+    arguments: dict[str, Any] = COMPUTE.read(call.arguments, plugins)
+    parameters = arguments["parameters"]
     watch.during = "its hook validate"
     proof.validate(parameters)
     watch.during = "its hook inputs"
@@ -183,14 +186,11 @@ def _call_hooks(proof: ProofHooks, task: Task, watch: _Watch) -> dict[str, Any]:
     watch.during = "its hook dispatch"
     proof.dispatch(JobRequest(proof.proof_type.name, parameters))
     watch.during = "its hook compute"
-    result = proof.compute(parameters, task.inputs, seed)
+    result = proof.compute(**arguments)
     watch.during = "its hook verify"
-    proof.verify(parameters, task.inputs, seed, result)
+    proof.verify(claimed=result, **arguments)
     watch.during = "afterwards it"
-    form: Json = unstructure(result)
-    if not isinstance(form, dict):
-        raise TypeError("the result's JSON form is not an object")
-    return form
+    return unstructure_object(result)
 
 
 def _package_of(module: str) -> Path:

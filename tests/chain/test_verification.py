@@ -10,62 +10,56 @@ import pytest
 from attrs import evolve
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from real_headers import LONDON, PRAGUE, PRAGUE_NEXT, SHANGHAI, stored
+from real_headers import LONDON, PRAGUE, PRAGUE_NEXT, SHANGHAI, altered, stored
 
-from prover_framework.chain.headers import Header, StoredHeader, next_base_fee_wei
+from prover_framework.chain.headers import EncodedHeader, Header, next_base_fee_wei
 from prover_framework.chain.parallel import verify_pages
+from prover_framework.chain.rlp_header import FIELDS, FORKS, decode_fields
+from prover_framework.chain.rule_book import BUILT_IN, SIMULATED
 from prover_framework.chain.rules import begins_chain, check_link
-from prover_framework.chain.simulated import made_whole, simulate
+from prover_framework.chain.sources.simulated import made_whole, simulate
 from prover_framework.chain.verification import ChainSpan, verify_chain
-from prover_framework.chain.whole_header import FIELDS, FORKS, WholeHeader, block_hash
 from prover_framework.errors import HeaderError, HeaderInvalid, HeaderRule
 
-MAINNET, SEPOLIA = 1, 11155111
+MAINNET, SEPOLIA = BUILT_IN[1], BUILT_IN[11155111]
 CHAIN = list(islice(made_whole(simulate(1_700_002_800, 1, first_number=500)), 40))
 PRESENT = FIELDS[: FORKS["Prague"]]
 COLUMNS = {"number", "timestamp", "base_fee_per_gas", "gas_used", "gas_limit", "parent_hash"}
 
 
-def resealed(header: WholeHeader) -> StoredHeader:
-    """Store a header as one would who wants to deceive: columns, bytes and hash agree."""
-    encoded = header.encode()
-    return StoredHeader(header.light(block_hash(encoded)), encoded)
-
-
-def fault(headers: Sequence[StoredHeader]) -> HeaderInvalid:
+def fault(headers: Sequence[EncodedHeader]) -> HeaderInvalid:
     with pytest.raises(HeaderInvalid) as caught:
-        verify_chain(headers)
+        verify_chain(headers, SIMULATED)
     return caught.value
 
 
 @st.composite
-def alterations(draw: st.DrawFn) -> tuple[int, str, WholeHeader]:
+def alterations(draw: st.DrawFn) -> tuple[int, str, EncodedHeader]:
     """Alter one field of one header: return its place, the field, and the header."""
     place = draw(st.integers(0, len(CHAIN) - 1))
     field = draw(st.sampled_from(PRESENT))
-    header = WholeHeader.decode(CHAIN[place].rlp)
-    old = getattr(header, field.name)
-    if field.maximum is None:
+    old = decode_fields(CHAIN[place].rlp)[field.name]
+    if isinstance(old, bytes):
         size = len(old) if field.size is None else field.size
         values: st.SearchStrategy[Any] = st.binary(min_size=size, max_size=size)
     else:
-        values = st.integers(0, field.maximum) | st.integers(max(old - 2, 0), old + 2)
+        values = st.integers(0, field.maximum or 0) | st.integers(max(old - 2, 0), old + 2)
     new = draw(values.filter(lambda value: value != old))
-    return place, field.name, evolve(header, **{field.name: new})
+    return place, field.name, altered(CHAIN[place], **{field.name: new})
 
 
 # What is altered, is found.
 
 
 def test_a_chain_that_is_whole_is_verified() -> None:
-    span = verify_chain(CHAIN)
+    span = verify_chain(CHAIN, SIMULATED)
     assert span == ChainSpan(CHAIN[0].header, CHAIN[-1].header)
     assert span is not None
     assert len(span) == len(CHAIN)
 
 
 def test_two_real_blocks_are_a_chain_and_a_third_is_not_of_it() -> None:
-    span = verify_chain([stored(PRAGUE), stored(PRAGUE_NEXT)])
+    span = verify_chain([stored(PRAGUE), stored(PRAGUE_NEXT)], SIMULATED)
     assert span is not None
     assert span.last.block_hash == PRAGUE_NEXT["block_hash"]
     error = fault([stored(PRAGUE), stored(PRAGUE_NEXT), stored(SHANGHAI)])
@@ -74,12 +68,12 @@ def test_two_real_blocks_are_a_chain_and_a_third_is_not_of_it() -> None:
 
 @given(alterations())
 def test_a_field_that_is_altered_in_the_bytes_is_found_and_named(
-    alteration: tuple[int, str, WholeHeader],
+    alteration: tuple[int, str, EncodedHeader],
 ) -> None:
     place, name, header = alteration
     told = CHAIN[place].header
     error = fault(
-        [*CHAIN[:place], StoredHeader(told, header.encode()), *CHAIN[place + 1 :]],
+        [*CHAIN[:place], EncodedHeader(told, header.rlp), *CHAIN[place + 1 :]],
     )
     assert error.block == told.number
     # The hash tells that one of the fields is altered; which, if it is stored twice.
@@ -91,24 +85,24 @@ def test_a_field_that_is_altered_in_the_bytes_is_found_and_named(
 
 @given(alterations())
 def test_a_field_that_is_altered_where_its_bytes_are_not_is_found_and_named(
-    alteration: tuple[int, str, WholeHeader],
+    alteration: tuple[int, str, EncodedHeader],
 ) -> None:
     place, name, header = alteration
     assume(name in COLUMNS)
-    told = header.light(CHAIN[place].header.block_hash or "")
-    error = fault([*CHAIN[:place], StoredHeader(told, CHAIN[place].rlp), *CHAIN[place + 1 :]])
+    told = evolve(header.header, block_hash=CHAIN[place].header.block_hash)
+    error = fault([*CHAIN[:place], EncodedHeader(told, CHAIN[place].rlp), *CHAIN[place + 1 :]])
     assert (error.field, error.rule) == (name, HeaderRule.STORED)
     assert error.block == told.number
 
 
 @given(alterations())
 def test_a_field_that_is_altered_with_hash_and_all_is_found_where_the_chain_parts(
-    alteration: tuple[int, str, WholeHeader],
+    alteration: tuple[int, str, EncodedHeader],
 ) -> None:
     place, name, header = alteration
     # What is altered at the end is found by whoever trusts the hash of the end.
     assume(place < len(CHAIN) - 1)
-    error = fault([*CHAIN[:place], resealed(header), *CHAIN[place + 1 :]])
+    error = fault([*CHAIN[:place], header, *CHAIN[place + 1 :]])
     rules = {
         "number": HeaderRule.NUMBER,
         "timestamp": HeaderRule.TIMESTAMP,
@@ -119,7 +113,7 @@ def test_a_field_that_is_altered_with_hash_and_all_is_found_where_the_chain_part
     }
     # Either its own fields show it, or the next block, which names the hash that it had.
     assert (error.block, error.rule) in [
-        (header.number, rules.get(name)),
+        (header.header.number, rules.get(name)),
         (CHAIN[place + 1].header.number, rules.get(name)),
         (CHAIN[place + 1].header.number, HeaderRule.PARENT),
     ]
@@ -130,7 +124,7 @@ def test_a_byte_that_is_altered_is_found_in_its_block(place: int, data: st.DataO
     encoded = bytearray(CHAIN[place].rlp)
     encoded[data.draw(st.integers(0, len(encoded) - 1))] ^= data.draw(st.integers(1, 255))
     told = CHAIN[place].header
-    error = fault([*CHAIN[:place], StoredHeader(told, bytes(encoded)), *CHAIN[place + 1 :]])
+    error = fault([*CHAIN[:place], EncodedHeader(told, bytes(encoded)), *CHAIN[place + 1 :]])
     assert error.block == told.number
     assert str(error).startswith(f"block {told.number}")
 
@@ -146,7 +140,7 @@ def test_a_block_that_is_missing_twice_or_out_of_order_is_named(place: int) -> N
 
 def test_the_first_fault_of_several_is_named() -> None:
     faulty = [
-        stored if place not in (7, 9) else StoredHeader(stored.header, CHAIN[0].rlp)
+        stored if place not in (7, 9) else EncodedHeader(stored.header, CHAIN[0].rlp)
         for place, stored in enumerate(CHAIN)
     ]
     assert fault(faulty).block == CHAIN[7].header.number
@@ -154,38 +148,38 @@ def test_the_first_fault_of_several_is_named() -> None:
 
 def test_a_column_that_is_empty_contradicts_nothing() -> None:
     empty = [
-        StoredHeader(Header(s.header.number, s.header.timestamp, s.header.base_fee_wei), s.rlp)
+        EncodedHeader(Header(s.header.number, s.header.timestamp, s.header.base_fee_wei), s.rlp)
         for s in CHAIN
     ]
-    assert verify_chain(empty) == verify_chain(CHAIN)
+    assert verify_chain(empty, SIMULATED) == verify_chain(CHAIN, SIMULATED)
 
 
 def test_no_headers_span_nothing() -> None:
-    assert verify_chain([]) is None
+    assert verify_chain([], SIMULATED) is None
 
 
 # Links.
 
 
 @pytest.mark.parametrize(("parent", "child"), list(pairwise(CHAIN[:4])))
-def test_a_block_follows_from_its_parent_alone(parent: StoredHeader, child: StoredHeader) -> None:
-    assert check_link(parent.header, child.header)
+def test_a_block_follows_from_its_parent_alone(parent: EncodedHeader, child: EncodedHeader) -> None:
+    assert check_link(parent.header, child.header, SIMULATED)
 
 
 @pytest.mark.parametrize("unknown", ["block_hash", "gas_used", "gas_limit"])
 def test_a_link_is_not_whole_when_something_of_the_parent_is_unknown(unknown: str) -> None:
     changes: dict[str, Any] = {unknown: None}
     parent = evolve(CHAIN[0].header, **changes)
-    assert not check_link(parent, CHAIN[1].header)
+    assert not check_link(parent, CHAIN[1].header, SIMULATED)
     with pytest.raises(HeaderInvalid, match=r"rule: timestamp"):
-        check_link(parent, evolve(CHAIN[1].header, timestamp=parent.timestamp))
+        check_link(parent, evolve(CHAIN[1].header, timestamp=parent.timestamp), SIMULATED)
 
 
 @given(st.integers(0, 10**12).filter(lambda fee: fee != CHAIN[1].header.base_fee_wei))
 def test_a_base_fee_that_does_not_follow_is_told_with_the_one_that_does(fee: int) -> None:
     parent = CHAIN[0].header
     with pytest.raises(HeaderInvalid) as caught:
-        check_link(parent, evolve(CHAIN[1].header, base_fee_wei=fee))
+        check_link(parent, evolve(CHAIN[1].header, base_fee_wei=fee), SIMULATED)
     expected = next_base_fee_wei(parent.base_fee_wei, parent.gas_used or 0, parent.gas_limit or 0)
     assert caught.value.rule is HeaderRule.BASE_FEE
     assert str(expected) in str(caught.value)
@@ -194,7 +188,7 @@ def test_a_base_fee_that_does_not_follow_is_told_with_the_one_that_does(fee: int
 def test_a_parent_without_a_gas_target_is_named_itself() -> None:
     parent = evolve(CHAIN[0].header, gas_used=0, gas_limit=1)
     with pytest.raises(HeaderInvalid) as caught:
-        check_link(parent, CHAIN[1].header)
+        check_link(parent, CHAIN[1].header, SIMULATED)
     assert (caught.value.block, caught.value.rule) == (parent.number, HeaderRule.GAS)
 
 
@@ -225,8 +219,8 @@ def test_a_chain_younger_than_london_begins_at_block_0_with_a_fee_of_its_own() -
 
 
 async def pages(
-    headers: Sequence[StoredHeader], size: int, read: list[int] | None = None
-) -> AsyncIterator[Sequence[StoredHeader]]:
+    headers: Sequence[EncodedHeader], size: int, read: list[int] | None = None
+) -> AsyncIterator[Sequence[EncodedHeader]]:
     for begin in range(0, len(headers), size):
         if read is not None:
             read.append(begin)
@@ -236,8 +230,10 @@ async def pages(
 @pytest.mark.parametrize("processes", [1, 2])
 def test_pages_are_verified_as_one_chain(processes: int) -> None:
     seen: list[int] = []
-    span = asyncio.run(verify_pages(pages(CHAIN, 7), processes=processes, on_progress=seen.append))
-    assert span == verify_chain(CHAIN)
+    span = asyncio.run(
+        verify_pages(pages(CHAIN, 7), SIMULATED, processes=processes, on_progress=seen.append)
+    )
+    assert span == verify_chain(CHAIN, SIMULATED)
     assert seen == [7, 14, 21, 28, 35, 40]
 
 
@@ -246,7 +242,7 @@ def test_the_first_fault_is_named_wherever_the_pages_are_cut(processes: int) -> 
     for place in (13, 14):
         faulty = [*CHAIN[:place], *CHAIN[place + 1 :]]
         with pytest.raises(HeaderInvalid) as caught:
-            asyncio.run(verify_pages(pages(faulty, 7), processes=processes))
+            asyncio.run(verify_pages(pages(faulty, 7), SIMULATED, processes=processes))
         assert caught.value.block == CHAIN[place + 1].header.number
         assert caught.value.rule is HeaderRule.NUMBER
 
@@ -256,7 +252,10 @@ def test_the_trusted_block_is_found_and_ends_the_reading(processes: int) -> None
     read: list[int] = []
     span = asyncio.run(
         verify_pages(
-            pages(CHAIN, 2, read), trusted=CHAIN[10].header.block_hash, processes=processes
+            pages(CHAIN, 2, read),
+            SIMULATED,
+            trusted=CHAIN[10].header.block_hash,
+            processes=processes,
         )
     )
     assert span is not None
@@ -266,13 +265,13 @@ def test_the_trusted_block_is_found_and_ends_the_reading(processes: int) -> None
 
 
 def test_a_hash_that_is_not_there_is_not_found() -> None:
-    span = asyncio.run(verify_pages(pages(CHAIN, 7), trusted="0x" + "00" * 32))
+    span = asyncio.run(verify_pages(pages(CHAIN, 7), SIMULATED, trusted="0x" + "00" * 32))
     assert span is not None
     assert span.trusted_block is None
 
 
 def test_a_process_that_is_killed_is_told_in_a_sentence() -> None:
-    async def killing() -> AsyncIterator[Sequence[StoredHeader]]:
+    async def killing() -> AsyncIterator[Sequence[EncodedHeader]]:
         # Four pages, which is when the first result is awaited: all processes have started.
         for begin in (0, 10, 20, 30):
             yield CHAIN[begin : begin + 10]
@@ -281,4 +280,4 @@ def test_a_process_that_is_killed_is_told_in_a_sentence() -> None:
         yield CHAIN
 
     with pytest.raises(HeaderError, match="ended from outside"):
-        asyncio.run(verify_pages(killing(), processes=2))
+        asyncio.run(verify_pages(killing(), SIMULATED, processes=2))

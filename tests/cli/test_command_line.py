@@ -1,5 +1,6 @@
 """The command line does what its help says, and tells errors in one line."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -17,58 +18,38 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 import pytest
 from plugin_files import install_plugin
 from rich.console import Console
+from waiting import until
 
-from prover_framework.cli import common, jobs, main
+from prover_framework.app import open_runtime
+from prover_framework.cli import common, jobs
 from prover_framework.cli import headers as header_commands
 from prover_framework.cli.main import prover as root_command
-from prover_framework.jobs import JobState
-from prover_framework.service import GroupView, JobView
+from prover_framework.jobs.views import GroupView, JobView
+from prover_framework.model.jobs import JobState
+from prover_framework.settings import Settings
 
 HOUR = 3600
 END = 1_700_002_800
 ENTRY = [sys.executable, "-c", "from prover_framework.cli import main; main()"]
+# A chain without a first London block, so that times may be any.
+HOLESKY = 17000
+
+UNVERIFIED = (
+    "{} headers are not verified: not all of their fields are there (the file has no columns for "
+    "all fields of a header)\n"
+)
+
 NAMES = "number,timestamp,base_fee_per_gas"
 
 Outcome = subprocess.CompletedProcess[str]
 Run = Callable[..., Outcome]
 
-
-@pytest.fixture(autouse=True)
-def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in [name for name in os.environ if name.startswith("PROVER_")]:
-        if name != "PROVER_GOLDEN_DIR":
-            monkeypatch.delenv(name)
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    monkeypatch.delenv("SQS_QUEUE_URL", raising=False)
-    # A developer's .env must not reach the tests.
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "data"
-    monkeypatch.setenv("PROVER_DATA_DIR", str(folder))
-    return folder
-
-
-@pytest.fixture
-def prover(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process; what it prints must never be a traceback."""
-
-    def call(*arguments: object) -> Outcome:
-        argv = ["prover", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", argv)
-        capfd.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        return Outcome(argv, code, out, err)
-
-    return call
+pytestmark = pytest.mark.usefixtures("data_dir")
 
 
 def save(folder: Path, *lines: str, name: str = "headers.csv") -> Path:
@@ -130,23 +111,31 @@ def test_version(prover: Run) -> None:
 
 def test_import_takes_a_file_in_and_says_how_many_were_new(prover: Run, tmp_path: Path) -> None:
     path = save(tmp_path, *blocks(13))
-    first = prover("headers", "import", path)
-    assert (first.returncode, first.stdout) == (0, "13 headers read, 13 of them new\n")
+    first = prover("headers", "import", path, "--chain-id", HOLESKY)
+    assert (first.returncode, first.stdout) == (
+        0,
+        "13 headers read, 13 of them new, 0 verified\n" + UNVERIFIED.format(13),
+    )
     assert first.stderr == ""
-    again = prover("headers", "import", path)
-    assert (again.returncode, again.stdout) == (0, "13 headers read, 0 of them new\n")
-    more = prover("headers", "import", save(tmp_path, *blocks(14)))
-    assert more.stdout == "14 headers read, 1 of them new\n"
+    again = prover("headers", "import", path, "--chain-id", HOLESKY)
+    assert (again.returncode, again.stdout) == (
+        0,
+        "13 headers read, 0 of them new, 0 verified\n" + UNVERIFIED.format(13),
+    )
+    more = prover("headers", "import", save(tmp_path, *blocks(14)), "--chain-id", HOLESKY)
+    assert more.stdout == "14 headers read, 1 of them new, 0 verified\n" + UNVERIFIED.format(14)
     status = prover("headers", "status")
     assert status.returncode == 0
-    for words in ("1 (real)", "file headers.csv", "14", "1 to 14", "0..7800", "nothing"):
+    for words in ("17000 (real)", "file headers.csv", "14", "1 to 14", "0..7800", "nothing"):
         assert words in status.stdout
 
 
 def test_import_reads_gzip(prover: Run, tmp_path: Path) -> None:
     path = save(tmp_path, *blocks(13), name="headers.csv.gz")
     path.write_bytes(gzip.compress(path.read_bytes()))
-    assert prover("headers", "import", path).stdout == "13 headers read, 13 of them new\n"
+    assert prover(
+        "headers", "import", path, "--chain-id", HOLESKY
+    ).stdout == "13 headers read, 13 of them new, 0 verified\n" + UNVERIFIED.format(13)
 
 
 def test_import_reads_a_pipe(prover: Run, tmp_path: Path) -> None:
@@ -156,7 +145,9 @@ def test_import_reads_a_pipe(prover: Run, tmp_path: Path) -> None:
     writer = threading.Thread(target=pipe.write_text, args=(text,))
     writer.start()
     try:
-        assert prover("headers", "import", pipe).stdout == "13 headers read, 13 of them new\n"
+        assert prover(
+            "headers", "import", pipe, "--chain-id", HOLESKY
+        ).stdout == "13 headers read, 13 of them new, 0 verified\n" + UNVERIFIED.format(13)
     finally:
         writer.join(10)
 
@@ -168,7 +159,7 @@ def test_a_bad_line_in_a_pipe_leaves_nothing(prover: Run, tmp_path: Path) -> Non
     writer = threading.Thread(target=pipe.write_text, args=(text,))
     writer.start()
     try:
-        outcome = prover("headers", "import", pipe)
+        outcome = prover("headers", "import", pipe, "--chain-id", HOLESKY)
     finally:
         writer.join(10)
     assert outcome.returncode == 1
@@ -178,7 +169,7 @@ def test_a_bad_line_in_a_pipe_leaves_nothing(prover: Run, tmp_path: Path) -> Non
 
 def test_a_bad_line_is_named_and_nothing_is_imported(prover: Run, tmp_path: Path) -> None:
     path = save(tmp_path, *blocks(5), "6,3000,1.5", *blocks(5, start=3600, number=7))
-    outcome = prover("headers", "import", path)
+    outcome = prover("headers", "import", path, "--chain-id", HOLESKY)
     assert outcome.returncode == 1
     assert outcome.stdout == ""
     assert outcome.stderr.startswith(f"prover: {path}, line 7, column base_fee_per_gas: '1.5' ")
@@ -187,9 +178,9 @@ def test_a_bad_line_is_named_and_nothing_is_imported(prover: Run, tmp_path: Path
 
 
 def test_a_contradiction_is_refused_and_nothing_is_imported(prover: Run, tmp_path: Path) -> None:
-    prover("headers", "import", save(tmp_path, *blocks(13)))
+    prover("headers", "import", save(tmp_path, *blocks(13)), "--chain-id", HOLESKY)
     other = save(tmp_path, *blocks(12), "13,7200,7", "14,7300,7", name="other.csv")
-    outcome = prover("headers", "import", other)
+    outcome = prover("headers", "import", other, "--chain-id", HOLESKY)
     assert outcome.returncode == 1
     assert "block 13 is stored with other values: base_fee_per_gas 7 (stored: 112)" in (
         outcome.stderr
@@ -203,9 +194,9 @@ def test_another_chain_is_refused(prover: Run, tmp_path: Path) -> None:
     path = save(tmp_path, *blocks(13))
     prover("headers", "import", path, "--chain-id", 11155111)
     assert "11155111 (real)" in prover("headers", "status").stdout
-    outcome = prover("headers", "import", path)
+    outcome = prover("headers", "import", path, "--chain-id", HOLESKY)
     assert outcome.returncode == 1
-    assert "holds chain 11155111 and the headers are of chain 1" in outcome.stderr
+    assert "holds chain 11155111 and the headers are of chain 17000" in outcome.stderr
     outcome = prover("headers", "simulate", "--days", 1)
     assert outcome.returncode == 1
     assert "simulated chain" in outcome.stderr
@@ -213,7 +204,7 @@ def test_another_chain_is_refused(prover: Run, tmp_path: Path) -> None:
 
 def test_names_are_shown_as_they_are_and_not_as_markup(prover: Run, tmp_path: Path) -> None:
     path = save(tmp_path, *blocks(2), name="[red]a :smile:.csv")
-    assert prover("headers", "import", path).returncode == 0
+    assert prover("headers", "import", path, "--chain-id", HOLESKY).returncode == 0
     assert "file [red]a :smile:.csv" in prover("headers", "status").stdout
 
 
@@ -237,7 +228,7 @@ def test_simulate_makes_whole_days_and_labels_them(prover: Run) -> None:
     assert (again.returncode, again.stdout[:19]) == (0, "0 simulated headers")
     other = prover("headers", "simulate", "--days", 2, "--end", END, "--seed", 8)
     assert other.returncode == 1
-    assert "can not be mixed with another one" in other.stderr
+    assert "cannot be mixed with another one" in other.stderr
 
 
 def test_status_without_headers_says_what_to_do(prover: Run) -> None:
@@ -248,7 +239,7 @@ def test_status_without_headers_says_what_to_do(prover: Run) -> None:
 
 def test_status_names_the_gaps(prover: Run, tmp_path: Path) -> None:
     lines = blocks(3) + blocks(2, start=3600, number=7) + blocks(1, start=5 * HOUR, number=9)
-    prover("headers", "import", save(tmp_path, *lines))
+    prover("headers", "import", save(tmp_path, *lines), "--chain-id", HOLESKY)
     outcome = prover("headers", "status")
     assert outcome.returncode == 1
     for words in (
@@ -261,14 +252,14 @@ def test_status_names_the_gaps(prover: Run, tmp_path: Path) -> None:
 
 def test_status_says_when_it_does_not_name_all_gaps(prover: Run, tmp_path: Path) -> None:
     lines = [f"{2 * i},{600 * i},1" for i in range(40)]
-    prover("headers", "import", save(tmp_path, *lines))
+    prover("headers", "import", save(tmp_path, *lines), "--chain-id", HOLESKY)
     shown = prover("headers", "status").stdout
     assert "39 blocks, 0 whole hours" in shown
     assert "these are the first 20 gaps" in shown
 
 
 def test_status_shows_times_that_have_no_date(prover: Run, tmp_path: Path) -> None:
-    prover("headers", "import", save(tmp_path, f"1,{2**63 - 1},5"))
+    prover("headers", "import", save(tmp_path, f"1,{2**63 - 1},5"), "--chain-id", HOLESKY)
     assert f"second {2**63 - 1}" in prover("headers", "status").stdout
 
 
@@ -282,12 +273,12 @@ def test_progress_is_shown_on_a_terminal_and_there_only(
         "progress_console",
         lambda: Console(file=terminal, force_terminal=True, width=80),
     )
-    outcome = prover("headers", "import", path)
-    assert outcome.stdout == "13 headers read, 13 of them new\n"
+    outcome = prover("headers", "import", path, "--chain-id", HOLESKY)
+    assert outcome.stdout == "13 headers read, 13 of them new, 0 verified\n" + UNVERIFIED.format(13)
     assert "importing" in terminal.getvalue()
 
 
-# What can not be done.
+# What cannot be done.
 
 
 @pytest.mark.parametrize(
@@ -406,7 +397,7 @@ def test_plugins_as_json_are_what_the_api_tells(
     install_plugin(tmp_path, "loud", "print('out of turn')\n1 / 0")
     monkeypatch.syspath_prepend(tmp_path)
     outcome = prover("plugins", "--json")
-    assert outcome.returncode == 1, "a plugin can not be used"
+    assert outcome.returncode == 1, "a plugin cannot be used"
     told = json.loads(outcome.stdout)
     (loud,) = (plugin for plugin in told["plugins"] if plugin["name"] == "loud")
     assert (loud["state"], loud["distribution"]) == ("failed", "prover-loud")
@@ -434,7 +425,7 @@ def submitted(outcome: Outcome) -> dict[str, Any]:
 
 def stored_parameters(data_dir: Path) -> dict[str, dict[str, int]]:
     with closing(sqlite3.connect(data_dir / "prover.sqlite3")) as connection:
-        rows = connection.execute("SELECT proof_type, parameters FROM job").fetchall()
+        rows = connection.execute("SELECT name, parameters FROM job").fetchall()
     return {name: json.loads(text) for name, text in rows}
 
 
@@ -556,6 +547,12 @@ def test_nothing_is_cut_off_where_output_is_no_terminal(
     assert shown.count("2024-05-01T12:00:01.234Z") == 3
     assert "g" * 128 in shown
     assert "…" not in shown
+
+
+def test_a_job_with_a_label_shows_its_result(capfd: pytest.CaptureFixture[str]) -> None:
+    twap = attrs.evolve(WIDE.jobs[-1], job_id="twap@early")
+    jobs._show(attrs.evolve(WIDE, jobs=(twap,)), as_json=False)
+    assert "20,036,980,732.038345" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("width", [60, 80, 100])
@@ -687,23 +684,24 @@ def test_ctrl_c_ends_the_waiting_without_a_traceback(data_dir: Path, prover: Run
 
 
 def test_who_waits_without_a_worker_is_told(
-    prover: Run, monkeypatch: pytest.MonkeyPatch, data_dir: Path
+    prover: Run, data_dir: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(jobs, "PATIENCE_SECONDS", 0.1)
     prover("submit", "--id", "p-1", *FLAGS)
+    said: list[str] = []
 
-    def cancel_soon() -> None:
-        time.sleep(1.5)
-        with closing(sqlite3.connect(data_dir / "prover.sqlite3", timeout=30)) as connection:
-            connection.execute("UPDATE job SET state = 'cancelled'")
-            connection.commit()
+    def hints() -> int:
+        said.append(capfd.readouterr().err)
+        return "".join(said).count('is "prover up" running?')
 
-    canceller = threading.Thread(target=cancel_soon)
-    canceller.start()
-    outcome = prover("status", "p-1", "--wait")
-    canceller.join()
-    assert outcome.returncode == 1
-    assert outcome.stderr.count('is "prover up" running?') == 1
+    async def wait_until_it_is_cancelled() -> GroupView:
+        async with open_runtime(Settings(data_dir=data_dir), common.NO_PLUGINS) as runtime:
+            waiting = asyncio.create_task(jobs.watch(runtime, "p-1", patience_seconds=0.1))
+            await until(lambda: hints() > 0)
+            await runtime.service.cancel("p-1")
+            return await waiting
+
+    assert asyncio.run(wait_until_it_is_cancelled()).status is JobState.CANCELLED
+    assert hints() == 1
 
 
 def test_a_reader_that_goes_away_gives_no_traceback(data_dir: Path, prover: Run) -> None:

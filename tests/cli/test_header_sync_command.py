@@ -1,6 +1,5 @@
 """prover headers sync: what it fetches, what it tells, and that no key of a URL is shown."""
 
-import os
 import re
 import signal
 import sqlite3
@@ -10,52 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
 from node_server import NodeServer, node_in_thread
 from real_headers import PRAGUE, PRAGUE_NEXT
 
-from prover_framework.chain.simulated import made_whole, simulate
-from prover_framework.cli import main
+from prover_framework.chain.sources.simulated import made_whole, simulate
 
 CHAIN = list(islice(made_whole(simulate(1_700_002_800, 1, first_number=0)), 60))
 ENTRY = [sys.executable, "-c", "from prover_framework.cli import main; main()"]
 
-Outcome = subprocess.CompletedProcess[str]
-Run = Callable[..., Outcome]
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
-
-@pytest.fixture(autouse=True)
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("PROVER_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PROVER_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("PROVER_RPC_REQUESTS_PER_SECOND", "1000")
-    monkeypatch.setenv("PROVER_FOLLOW_SECONDS", "0.05")
-
-
-@pytest.fixture
-def prover(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run a command in this process."""
-
-    def call(*arguments: object) -> Outcome:
-        argv = ["prover", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", argv)
-        capfd.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        assert "secret-key" not in out + err
-        return Outcome(argv, code, out, err)
-
-    return call
+pytestmark = pytest.mark.usefixtures("data_dir")
 
 
 @pytest.fixture
@@ -74,7 +40,9 @@ def test_a_sync_tells_what_it_fetched(
     second = prover("headers", "sync")
     assert second.stdout == "20 headers fetched, 20 of them new, 20 verified, up to block 59\n"
     again = prover("headers", "sync")
-    assert again.stdout == "0 headers fetched, 0 of them new, 0 verified\n"
+    assert again.stdout == (
+        "0 headers fetched, 0 of them new, 0 verified: all up to block 59 is stored\n"
+    )
     status = prover("headers", "status")
     assert "31337 (real)" in status.stdout
     assert re.search(r"verified +│ 49 ", status.stdout)
@@ -95,7 +63,7 @@ def test_options_choose_batch_pace_and_tag(prover: Run, server: NodeServer) -> N
     ("arguments", "complaint"),
     [
         ([], "name it by --rpc-url or PROVER_RPC_URL"),
-        (["--rpc-url", "ftp://x/secret-key"], "must begin with http:// or https://"),
+        (["--rpc-url", "ftp://x/secret-key"], "must begin with https:// or http://"),
         (["--from-block", "1", "--from-time", "2"], "--from-block and --from-time exclude"),
         (["--to-block", "1", "--to-time", "2"], "--to-block and --to-time exclude"),
     ],
@@ -191,7 +159,10 @@ def test_a_file_with_all_columns_is_verified(prover: Run, tmp_path: Path) -> Non
     path = tmp_path / "headers.csv"
     path.write_text("\n".join([",".join(names), *lines]) + "\n")
     outcome = prover("headers", "import", path, "--chain-id", 11155111)
-    assert outcome.stdout == "2 headers read, 2 of them new, 1 verified\n"
+    assert outcome.stdout == (
+        "2 headers read, 2 of them new, 1 verified\n"
+        "1 headers are not verified: the block before is not stored\n"
+    )
     wrong = lines[1].replace(PRAGUE_NEXT["state_root"], PRAGUE["state_root"])
     path.write_text("\n".join([",".join(names), wrong]) + "\n")
     refused = prover("headers", "import", path, "--chain-id", 11155111)

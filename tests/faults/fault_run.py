@@ -31,6 +31,7 @@ from localstack_server import localstack_server
 from postgres_server import PostgresServer, postgres_server
 from rich.console import Console
 from rich.table import Table
+from slow_plugin import SLOW_PLUGIN
 from sqs_server import aws_environment
 
 DAYS = 15
@@ -54,35 +55,6 @@ RESTART_SECONDS = 0.5
 
 # How often what other processes do is looked at.
 LOOK_SECONDS = 0.05
-
-PLUGIN = """
-import time
-
-from attrs import frozen
-
-from prover_framework import ProofType, RangeParameters, hookimpl
-
-
-@frozen(kw_only=True)
-class Parameters(RangeParameters):
-    seconds: float
-
-
-@frozen(kw_only=True)
-class Result:
-    slow: float
-
-
-@hookimpl
-def proof_type():
-    return ProofType(name="slow", title="Slow", version="1", parameters=Parameters, result=Result)
-
-
-@hookimpl
-def compute(parameters, inputs, seed):
-    time.sleep(parameters.seconds)
-    return Result(slow=float(len(inputs.hourly_base_fee)))
-"""
 
 # Counts each time that a result is written and each time that a job ends, by whichever process; and
 # each time that it is done by another process than the lease's, or after the lease has expired.
@@ -432,7 +404,7 @@ def _environment(directory: Path, database_url: str, endpoint: str) -> dict[str,
     modules = directory / "modules"
     information = modules / "prover_test_slow-1.0.dist-info"
     information.mkdir(parents=True)
-    (modules / "prover_test_slow.py").write_text(PLUGIN)
+    (modules / "prover_test_slow.py").write_text(SLOW_PLUGIN)
     (information / "METADATA").write_text(
         "Metadata-Version: 2.1\nName: prover-test-slow\nVersion: 1.0\n"
     )

@@ -1,16 +1,13 @@
 """The conformance kit passes a sound plugin and says in words what is wrong with a flawed one."""
 
-import os
 import re
-import subprocess
-import sys
 import textwrap
-import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from attrs import frozen
+from kit_runs import install_module, outcomes
 
 from prover_framework.testing import ProofTypeConformance
 
@@ -24,7 +21,7 @@ PARTS = {
     "limits": "Limits()",
     "validate": "",
     "inputs": "",
-    "answer": "Result(NAME=len(inputs.hourly_base_fee) * parameters.times, hours=3)",
+    "answer": "Result(NAME=len(inputs['hourly_base_fee']) * parameters.times, hours=3)",
     "compute": "",
     "verify": "",
 }
@@ -35,6 +32,7 @@ from pathlib import Path
 from attrs import field, frozen
 from attrs.validators import and_, ge, le
 from prover_framework import *
+PROVER_API = 1
 {start}
 
 @frozen(kw_only=True)
@@ -100,7 +98,8 @@ ALTERED = "test_an_altered_result_is_refused"
 LIMITS = "test_it_computes_plain_data_within_its_limits"
 
 HOOK_VALIDATE = '@hookimpl\ndef validate(parameters):\n    return [Problem("", "no good")]'
-HOOK_INPUTS = "@hookimpl\ndef inputs(parameters):\n    return DataNeeds(TimeRange(0, 7200))"
+HOOK_INPUTS = "@hookimpl\ndef inputs(parameters):\n    "
+HOOK_INPUTS += "return {'hourly_base_fee': hourly_base_fees(TimeRange(0, 7200))}"
 HOOK_VERIFY = "@hookimpl\ndef verify(parameters, inputs, seed, claimed):\n    "
 
 FLAWS = {
@@ -116,24 +115,28 @@ FLAWS = {
     ),
     "nameless": flaw(
         "test_people_can_read_its_title_and_version",
-        r"^the title ' ' must be one line of 1 to 60 characters without spaces around it$",
+        r"^plugin prover_nameless cannot be used: its registration failed: ValueError: 'title' "
+        r"must be one line of 1 to 100 printable characters, got ' '$",
         title='" "',
     ),
     "numberless": flaw(
         "test_its_result_has_a_number_under_its_name",
-        r"^the result's field numberless must hold a number, got None$",
+        r"^plugin prover_numberless cannot be used: its result class Result has no number under "
+        r"numberless, where clients look for it$",
         result="    other: int\n    hours: int",
         answer="Result(other=1, hours=3)",
     ),
     "evident": flaw(
         "test_its_result_has_a_number_under_its_name",
-        r"^the result must not have a field evidence: the service's own is there$",
+        r"^plugin prover_evident cannot be used: its result class Result has a field evidence, "
+        r"where the service writes its own$",
         result="    NAME: int\n    evidence: int",
         answer="Result(NAME=1, evidence=3)",
     ),
     "moving": flaw(
         "test_samples_go_to_json_and_back",
-        r"^Parameters\(.*times=3\) is Parameters\(.*times=4\) after it went through JSON$",
+        r"^plugin prover_moving cannot be used: its parameters class does not go to JSON and back: "
+        r"Parameters: Parameters\(.*\) is Parameters\(",
         validator="field(converter=lambda times: times + 1)",
     ),
     "terse": flaw(
@@ -170,7 +173,7 @@ FLAWS = {
         LIMITS,
         r"has no result \(compute_out_of_memory: .*\); the declared limits are 300 s and 1,024 MiB",
         limits="Limits(memory_bytes=2**30)",
-        compute="bytearray(2**30)",
+        compute="bytearray(2**31)",
     ),
     "mistyped": flaw(
         LIMITS,
@@ -219,17 +222,17 @@ FLAWS = {
         "test_odd_hours_give_a_result_or_a_refusal",
         r"^a range of 1 h: it fails, where a ProofError should say why: plugin prover_fragile: its "
         r"hook compute raised IndexError: tuple",
-        compute="inputs.hourly_base_fee.counts[1]",
+        compute="inputs['hourly_base_fee'].counts[1]",
     ),
     "dividing": flaw(
         "test_odd_hours_give_a_result_or_a_refusal",
         r"^fees of zero: it fails, where a ProofError .*: .* compute raised ZeroDivisionError",
-        compute="1 / inputs.hourly_base_fee.sums_wei[0]",
+        compute="1 / inputs['hourly_base_fee'].sums_wei[0]",
     ),
     "silent": flaw(
         "test_odd_hours_give_a_result_or_a_refusal",
         r"^a range of 1 h: refused without a word$",
-        compute="if len(inputs.hourly_base_fee) < 2: raise ProofError",
+        compute="if len(inputs['hourly_base_fee']) < 2: raise ProofError",
     ),
     "insatiable": flaw(
         "test_an_empty_range_is_refused_with_words",
@@ -250,7 +253,7 @@ FLAWS = {
         ALTERED,
         r"^its hook verify accepts a result with hours altered$",
         verify=HOOK_VERIFY
-        + "return Verdict(claimed.NAME == len(inputs.hourly_base_fee) * parameters.times, 'x')",
+        + "return Verdict(claimed.NAME == len(inputs['hourly_base_fee']) * parameters.times, 'x')",
     ),
     "wordless": flaw(
         ALTERED,
@@ -271,40 +274,13 @@ def write(directory: Path, name: str, parts: dict[str, str], *, installed: bool)
     """Write a plugin as an installed distribution, and its tests; return their file."""
     module = f"prover_{name}"
     source = SOURCE.format(**{**PARTS, **parts}).replace("NAME", name)
-    (directory / f"{module}.py").write_text(source)
     if installed:
-        information = directory / f"{module}-1.0.dist-info"
-        information.mkdir()
-        (information / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n"
-            "Requires-Dist: prover-framework\n"
-        )
-        (information / "entry_points.txt").write_text(f"[prover_framework]\n{name} = {module}")
+        install_module(directory, name, source)
+    else:
+        (directory / f"{module}.py").write_text(source)
     tests = directory / f"test_{name}.py"
     tests.write_text(TESTS.format(module=module))
     return tests
-
-
-def outcomes(directory: Path, *selected: str) -> dict[str, tuple[str, str]]:
-    """Run selected tests; return for each its name with file, what came of it and its message."""
-    report = directory / "report.xml"
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull),
-            *("--rootdir", str(directory), f"--junitxml={report}", *selected),
-        ],
-        cwd=directory,
-        env={"PYTHONPATH": str(directory), "PATH": "/usr/bin:/bin"},
-        capture_output=True,
-        timeout=100,
-        check=False,
-    )
-    found = {}
-    for case in ET.parse(report).getroot().iter("testcase"):
-        problem = next(iter(case), None)
-        key = f"{case.attrib['classname'].split('.')[0]}::{case.attrib['name'].split('[')[0]}"
-        found[key] = ("passed", "") if problem is None else (problem.tag, problem.text or "")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -344,6 +320,16 @@ def test_a_plugin_that_prints_or_reads_its_own_files_is_sound(tmp_path: Path) ->
     tests = write(tmp_path, "chatty", parts, installed=True)
     found = outcomes(tmp_path, f"{tests.name}::TestIt::{PURE}")
     assert found == {f"test_chatty::{PURE}": ("passed", "")}
+
+
+def test_what_a_plugin_says_that_it_touches_is_no_flaw(tmp_path: Path) -> None:
+    parts = {"compute": "subprocess.run(['true'], check=True)"}
+    tests = write(tmp_path, "outward", parts, installed=True)
+    (outcome, message), *_ = outcomes(tmp_path, f"{tests.name}::TestIt::{PURE}").values()
+    assert (outcome, "did subprocess.Popen" in message) == ("failure", True)
+    touches = "    touches = {'did subprocess.Popen': 'its engine is a program'}\n"
+    tests.write_text(tests.read_text() + touches)
+    assert outcomes(tmp_path, tests.name)[f"test_outward::{PURE}"] == ("passed", "")
 
 
 @pytest.mark.parametrize("attributes", [{}, {"plugin": SimpleNamespace()}, {"samples": (1,)}])

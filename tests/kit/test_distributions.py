@@ -68,7 +68,10 @@ def test_a_wheel_holds_its_package_and_its_metadata(built: Path, project: Path) 
 def test_the_core_brings_migrations_templates_and_its_command(built: Path) -> None:
     with wheel_in(built, "prover-framework") as wheel:
         held = set(wheel.namelist())
-        for part in ("store/migrations/0001_initial.py", "cli/plugin_template/module.py.template"):
+        for part in (
+            "database/migrations/0001_initial.py",
+            "cli/plugin_template/module.py.template",
+        ):
             assert f"prover_framework/{part}" in held
         (points,) = (entry for entry in held if entry.endswith("entry_points.txt"))
         assert "prover = prover_framework.cli:main" in wheel.read(points).decode()

@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prover_framework import EmptyRange, HourlySeries, RangeParameters, SeriesKind, TimeRange
-from prover_framework.chain.simulated import simulate
+from prover_framework.chain.ingest import ChainFacts
+from prover_framework.chain.sources.simulated import simulate
+from prover_framework.chain.store import HeaderStore
+from prover_framework.database.database import Database
 from prover_framework.errors import PluginError, RequestError
-from prover_framework.jobs import JobState
-from prover_framework.store.database import Database
-from prover_framework.store.headers import ChainFacts, HeaderStore
+from prover_framework.model.jobs import JobState
 from prover_framework.testing import (
     ManualClock,
     headers_of,
@@ -45,7 +46,9 @@ def stored(directory: Path, series: HourlySeries) -> HourlySeries:
                 headers_of(series),
                 ChainFacts(series.chain_id, simulated=series.simulated, source="a test"),
             )
-            return await store.hourly_series(TimeRange(series.first_hour, series.last_hour + HOUR))
+            return (
+                await store.series_and_blocks(TimeRange(series.first_hour, series.last_hour + HOUR))
+            )[0]
 
     return asyncio.run(main())
 
@@ -73,7 +76,7 @@ def test_headers_of_a_series_have_its_sums_in_its_hours(made_of: list[tuple[int,
 
 
 def test_an_hour_has_no_more_blocks_than_seconds() -> None:
-    with pytest.raises(ValueError, match="an hour can not have 3601 blocks"):
+    with pytest.raises(ValueError, match="an hour cannot have 3601 blocks"):
         list(headers_of(series_of([(1, 3601)])))
 
 
@@ -123,8 +126,8 @@ def test_a_job_that_has_no_result_says_why() -> None:
 
 def test_what_is_no_plugin_makes_no_box() -> None:
     with (
-        pytest.raises(PluginError, match=r"prover_framework\.felt implements no hook"),
-        service_in_a_box(sys.modules["prover_framework.felt"], series=series_of([(1, 1)])),
+        pytest.raises(PluginError, match=r"prover_framework\.model\.felt states none"),
+        service_in_a_box(sys.modules["prover_framework.model.felt"], series=series_of([(1, 1)])),
     ):
         raise AssertionError("it should not have started")
 
@@ -140,7 +143,7 @@ def test_time_stands_still_until_the_test_lets_it_pass() -> None:
 def test_a_service_needs_no_pytest() -> None:
     program = """
 import sys
-import prover_framework.cli, prover_framework.compute.child, prover_framework.queues.sqs
+import prover_framework.cli, prover_framework.sandbox.child, prover_framework.queues.sqs.queue
 print([name for name in ("pytest", "hypothesis") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

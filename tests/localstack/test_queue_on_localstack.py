@@ -1,16 +1,17 @@
 """The queue on LocalStack, whose FIFO queues are nearer to SQS's than moto's."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+from queue_contract import HANG_SECONDS
 from sqs_contract import FifoContract, SqsContract, new_queue, use_emulator
 from sqs_server import SqsEmulator
-from test_contract import HANG_SECONDS
 
 from prover_framework.queues.base import Outgoing, Queue, Received
-from prover_framework.queues.sqs import open_queue
-from prover_framework.queues.sqs_client import open_client
+from prover_framework.queues.sqs.client import open_client
+from prover_framework.queues.sqs.queue import open_queue
 
 pytestmark = pytest.mark.localstack
 
@@ -41,26 +42,19 @@ async def take(queue: Queue, *, wait_seconds: float = 1) -> list[Received]:
     return taken
 
 
-def fifo(
-    localstack: SqsEmulator,
-    monkeypatch: pytest.MonkeyPatch,
-    scenario: Callable[[Queue], Awaitable[None]],
-) -> None:
+@asynccontextmanager
+async def fifo(localstack: SqsEmulator, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Queue]:
     use_emulator(localstack, monkeypatch)
-
-    async def opened() -> None:
-        async with open_client(1) as client:
-            url, _ = await new_queue(client, dead_letters=True, fifo=True)
-        async with asyncio.timeout(HANG_SECONDS), open_queue({"default": url}) as queue:
-            await scenario(queue)
-
-    asyncio.run(opened())
+    async with open_client(1) as client:
+        url, _ = await new_queue(client, dead_letters=True, fifo=True)
+    async with asyncio.timeout(HANG_SECONDS), open_queue({"default": url}) as queue:
+        yield queue
 
 
-def test_a_fifo_queue_takes_a_send_once_and_the_next_send_of_the_job_again(
+async def test_a_fifo_queue_takes_a_send_once_and_the_next_send_of_the_job_again(
     localstack: SqsEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scenario(queue: Queue) -> None:
+    async with fifo(localstack, monkeypatch) as queue:
         for _ in range(3):
             # As a sender does whose answer was lost.
             assert await queue.send([outgoing("a"), outgoing("b")]) == []
@@ -72,16 +66,12 @@ def test_a_fifo_queue_takes_a_send_once_and_the_next_send_of_the_job_again(
         assert await queue.send([outgoing("a"), outgoing("a", sends=1)]) == []
         assert len(await take(queue)) == 1
 
-    fifo(localstack, monkeypatch, scenario)
 
-
-def test_jobs_of_a_fifo_queue_do_not_wait_for_each_other(
+async def test_jobs_of_a_fifo_queue_do_not_wait_for_each_other(
     localstack: SqsEmulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def scenario(queue: Queue) -> None:
+    async with fifo(localstack, monkeypatch) as queue:
         assert await queue.send([outgoing(job, body=job) for job in "abc"]) == []
         (first,) = await queue.receive("default", limit=1, wait_seconds=1, visibility_seconds=600)
         others = await take(queue)
         assert sorted(m.body for m in [first, *others]) == ["a", "b", "c"]
-
-    fifo(localstack, monkeypatch, scenario)

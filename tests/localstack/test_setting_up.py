@@ -1,8 +1,6 @@
-"""Trying the queue out on LocalStack goes as the README says, but for the ports."""
+"""The script that makes the queues on LocalStack; docs/how-to/sqs.md goes on from there."""
 
 import os
-import re
-import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,25 +8,23 @@ from pathlib import Path
 import pytest
 from sqs_server import SqsEmulator
 
-from prover_framework.cli.queue import DEFAULT_NAME
+from prover_framework.cli.queues import DEFAULT_NAME
 
 pytestmark = pytest.mark.localstack
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
 SCRIPT = "setup-localstack.sh"
 EXAMPLE = ".env.example"
 
 # What the documents say.
 ADDRESS = "127.0.0.1:4566"
-API = "127.0.0.1:3000"
 
 PATIENCE_SECONDS = 100.0
 
 
 @pytest.fixture
 def directory(localstack: SqsEmulator, tmp_path: Path) -> Path:
-    """A folder with the files that the README uses, made for where LocalStack is."""
+    """A folder with the files that the page uses, made for where LocalStack is."""
     for name in (SCRIPT, EXAMPLE):
         text = (ROOT / name).read_text()
         assert ADDRESS in text
@@ -88,18 +84,3 @@ def test_the_script_makes_nothing_in_an_account_that_the_environment_names(
         AWS_REGION="eu-north-1",
     )
     assert made.stdout == f"{localstack.url}/queue/eu-north-1/000000000000/of-my-own\n"
-
-
-def test_the_section_of_the_readme_runs_as_written(directory: Path) -> None:
-    section = README.partition("\n## A queue on SQS\n")[2].partition("\n## ")[0]
-    compose, *commands = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)[0].splitlines()
-    # The fixture has done this.
-    assert compose == "docker compose -f docker-compose.sqs.yml up -d --wait"
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    script = "\n".join(commands).replace(API, f"127.0.0.1:{port}")
-    assert str(port) in script
-    (directory / "readme.sh").write_text(f"set -e\ntrap 'kill $(jobs -p); wait' EXIT\n{script}\n")
-    done = run(["bash", "readme.sh"], directory, PROVER_PORT=str(port))
-    assert '"message": "All jobs dispatched successfully"' in done.stdout
-    assert done.stdout.count("succeeded") == 3

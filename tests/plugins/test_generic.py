@@ -7,7 +7,7 @@ from importlib.resources.abc import Traversable
 
 import pytest
 
-from prover_framework import plugins
+from prover_framework.plugins import loading as plugins
 
 
 def names_of_what_is_installed() -> set[str]:
@@ -43,6 +43,23 @@ def test_the_core_does_not_name(name: str) -> None:
         f"{file}: {match[0]!r}"
         for file in files_of_the_core(files("prover_framework"))
         for match in spellings(name).finditer(file.read_text())
+    ]
+    assert found == []
+
+
+# Where a table of the database, or a function of the public surface, has the name of a kind.
+NAMESAKES = ("__init__.py", "tables.py", "0001_initial.py", "chain/store.py")
+
+
+@pytest.mark.parametrize("name", sorted(plugins.load([]).kinds))
+def test_the_core_names_no_kind_of_data_outside_of_its_room(name: str) -> None:
+    """Whatever it does with data it does with any that is registered."""
+    found = [
+        str(file)
+        for file in files_of_the_core(files("prover_framework"))
+        if "/inputs/" not in str(file) and "/plugin_template/" not in str(file)
+        for literal in (f'"{name}"', f"'{name}'")
+        if literal in file.read_text() and not str(file).endswith(NAMESAKES)
     ]
     assert found == []
 

@@ -9,13 +9,14 @@ import pytest
 from plugin_files import write_plugin
 
 from prover_framework import RangeParameters
-from prover_framework.plugins import load
+from prover_framework.plugins.loading import load
 from prover_framework.testing import series_of
 from prover_framework.testing.box import SETTINGS, box_of
 
 PLUGIN = """
 from attrs import frozen
 from prover_framework import *
+PROVER_API = 1
 
 @frozen
 class Result:
@@ -62,7 +63,9 @@ def test_every_call_is_told_in_one_short_line(
             box.prove("traced", RangeParameters(start_timestamp=7, end_timestamp=3600))
     here = [LINE.fullmatch(r.getMessage()) for r in caplog.records if r.name.endswith(".trace")]
     there = [
-        line for line in capfd.readouterr().err.splitlines() if "prover_framework.trace" in line
+        line
+        for line in capfd.readouterr().err.splitlines()
+        if "prover_framework.plugins.trace" in line
     ]
     if not trace:
         assert (here, there) == ([], [])

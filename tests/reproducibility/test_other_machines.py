@@ -16,7 +16,8 @@ from another_machine import Machine, Made, processor_features
 from receipt_bench import fabricated_series
 
 from prover_framework import HourlySeries, felt_from_float, felt_hex
-from prover_framework.receipts.checks import CheckName, Outcome, Report
+from prover_framework.model.findings import Outcome
+from prover_framework.verification.checks import CheckName, Report
 
 T = TypeVar("T")
 

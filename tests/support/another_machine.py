@@ -21,16 +21,16 @@ from attrs import field, frozen
 from receipt_bench import ReceiptBench, receipt_bench
 
 from prover_framework import HourlySeries
-from prover_framework.compute.slot import Slot
-from prover_framework.jsontext import Json, dump_json, parse_json
-from prover_framework.plugins import installed, load
-from prover_framework.receipts.checks import Report
-from prover_framework.receipts.verification import Verifier
-from prover_framework.runtime import open_runtime
+from prover_framework.app import open_runtime
+from prover_framework.chain.ingest import ChainFacts
+from prover_framework.plugins.loading import installed, load
+from prover_framework.sandbox.slot import Slot
+from prover_framework.serialization.converter import structure, unstructure
+from prover_framework.serialization.json_text import Json, dump_json, parse_json
 from prover_framework.settings import Settings
-from prover_framework.store.headers import ChainFacts
 from prover_framework.testing import headers_of
-from prover_framework.wire import structure, unstructure
+from prover_framework.verification.checks import Report
+from prover_framework.verification.verifier import Verifier
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class Made:
 
 
 @frozen
-class Question:
+class Computation:
     """Hours, and receipts of them under names; None where they are to be made."""
 
     series: HourlySeries
@@ -92,17 +92,17 @@ class Machine:
 
     def make(self, series: HourlySeries) -> Made:
         """Return what it makes of some hours."""
-        return self._run(Question(series), Made)
+        return self._run(Computation(series), Made)
 
     def judge(self, series: HourlySeries, claimed: dict[str, dict[str, Any]]) -> dict[str, Report]:
         """Return what it says to receipts, where these are the hours of its headers."""
-        return self._run(Question(series, claimed), Judged).reports
+        return self._run(Computation(series, claimed), Judged).reports
 
-    def _run(self, question: Question, answer: type[T]) -> T:
+    def _run(self, computation: Computation, answer: type[T]) -> T:
         inherited = {k: v for k, v in os.environ.items() if k not in CHOOSING}
         done = subprocess.run(
             [self.python, __file__],
-            input=dump_json(unstructure(question)).encode(),
+            input=dump_json(unstructure(computation)).encode(),
             env=inherited | dict(self.settings),
             stdout=subprocess.PIPE,
             timeout=SECONDS,
@@ -162,12 +162,12 @@ async def _judge(series: HourlySeries, claimed: dict[str, dict[str, Any]]) -> Ju
                 await slot.kill()
 
 
-def _answer(question: Question) -> Json:
-    if question.claimed is None:
-        return unstructure(_make(question.series))
-    return unstructure(asyncio.run(_judge(question.series, question.claimed)))
+def _answer(computation: Computation) -> Json:
+    if computation.claimed is None:
+        return unstructure(_make(computation.series))
+    return unstructure(asyncio.run(_judge(computation.series, computation.claimed)))
 
 
 if __name__ == "__main__":
-    asked = structure(parse_json(sys.stdin.buffer.read()), Question)
+    asked = structure(parse_json(sys.stdin.buffer.read()), Computation)
     sys.stdout.write(dump_json(_answer(asked)))

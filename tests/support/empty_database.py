@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.context import TortoiseContext
 
-from prover_framework.store.database import open_engine
+from prover_framework.database.database import open_engine
 
 
 @asynccontextmanager

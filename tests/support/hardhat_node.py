@@ -44,7 +44,7 @@ module.exports = {
 
 
 class HardhatMissing(Exception):
-    """Hardhat can not be had on this machine; the message says why."""
+    """Hardhat cannot be had on this machine; the message says why."""
 
 
 class HardhatNode:
@@ -92,7 +92,7 @@ def hardhat_node(hardfork: str, first_timestamp: int) -> Iterator[HardhatNode]:
         first_timestamp: Unix seconds of its block 0.
 
     Raises:
-        HardhatMissing: It can not be installed, or does not start.
+        HardhatMissing: It cannot be installed, or does not start.
     """
     _install()
     with tempfile.TemporaryDirectory(prefix="hardhat-") as directory:
@@ -126,7 +126,7 @@ def hardhat_node(hardfork: str, first_timestamp: int) -> Iterator[HardhatNode]:
 
 def _install() -> None:
     if shutil.which("npm") is None:
-        raise HardhatMissing("Hardhat can not be installed: there is no npm on this machine")
+        raise HardhatMissing("Hardhat cannot be installed: there is no npm on this machine")
     FOLDER.mkdir(exist_ok=True)
     ready = FOLDER / ".ready"
     with (FOLDER / ".lock").open("w") as lock:
@@ -141,7 +141,7 @@ def _install() -> None:
             cwd=FOLDER, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise HardhatMissing(f"npm can not install Hardhat: {done.stderr.strip()[-300:]}")
+            raise HardhatMissing(f"npm cannot install Hardhat: {done.stderr.strip()[-300:]}")
         ready.touch()
 
 

@@ -48,7 +48,7 @@ main()
 
 
 class LocalStackMissing(Exception):
-    """LocalStack can not be had on this machine; the message says why."""
+    """LocalStack cannot be had on this machine; the message says why."""
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import web
 
-from prover_framework.chain.headers import StoredHeader
-from prover_framework.chain.whole_header import FIELDS, WholeHeader
+from prover_framework.chain.headers import EncodedHeader
+from prover_framework.chain.rlp_header import FIELDS, decode_fields
 
 Misbehaviour = Callable[[list[dict[str, Any]]], Awaitable[web.StreamResponse | None]]
 
@@ -19,13 +19,14 @@ Misbehaviour = Callable[[list[dict[str, Any]]], Awaitable[web.StreamResponse | N
 class NodeServer:
     """A node with a chain; what it does wrong is a list of functions, one for each request."""
 
-    def __init__(self, chain: Sequence[StoredHeader], chain_id: int = 1) -> None:
+    def __init__(self, chain: Sequence[EncodedHeader], chain_id: int = 1) -> None:
         self.chain = list(chain)
         self.chain_id = chain_id
         self.finalized: int | None = None
         self.url = ""
         self.requests: list[list[dict[str, Any]]] = []
         self.misbehaviours: list[Misbehaviour] = []
+        self.mode: Misbehaviour | None = None
 
     def reply(self, call: dict[str, Any]) -> dict[str, Any]:
         """Answer one call as a good node does."""
@@ -54,6 +55,10 @@ class NodeServer:
             response = await self.misbehaviours.pop(0)(calls)
             if response is not None:
                 return response
+        if self.mode is not None:
+            response = await self.mode(calls)
+            if response is not None:
+                return response
         answers = [self.reply(call) for call in calls]
         return web.json_response(answers if isinstance(body, list) else answers[0])
 
@@ -68,10 +73,55 @@ class NodeServer:
         ]
 
 
-def block_of(stored: StoredHeader) -> dict[str, Any]:
+def failing(code: int, message: str) -> dict[str, Any]:
+    """Return what JSON-RPC calls an error."""
+    return {"code": code, "message": message}
+
+
+def at_most(
+    size: int, refusal: Callable[[list[dict[str, Any]]], web.StreamResponse]
+) -> Misbehaviour:
+    """Refuse batches of more calls than some."""
+
+    async def mode(calls: list[dict[str, Any]]) -> web.StreamResponse | None:
+        return refusal(calls) if len(calls) > size else None
+
+    return mode
+
+
+def instead(
+    server: NodeServer,
+    change: Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]],
+    *,
+    times: int = 10**9,
+) -> Misbehaviour:
+    """Answer calls for blocks in another way, each of them so many times.
+
+    Args:
+        server: The node.
+        change: Makes the answer, of the call and the right answer.
+        times: How often each call is answered so.
+    """
+    seen: dict[str, int] = {}
+
+    async def mode(calls: list[dict[str, Any]]) -> web.StreamResponse | None:
+        answers = []
+        for call in calls:
+            answer = server.reply(call)
+            name = str(call["params"][:1])
+            if call["method"] == "eth_getBlockByNumber" and seen.get(name, 0) < times:
+                seen[name] = seen.get(name, 0) + 1
+                answer = change(call, answer)
+            answers.append(answer)
+        return web.json_response(answers if len(calls) > 1 else answers[0])
+
+    return mode
+
+
+def block_of(stored: EncodedHeader) -> dict[str, Any]:
     """Return a block as nodes tell it."""
-    header = WholeHeader.decode(stored.rlp)
-    values = {field.key: getattr(header, field.name) for field in FIELDS}
+    fields = decode_fields(stored.rlp)
+    values = {field.key: fields.get(field.name) for field in FIELDS}
     return {
         "hash": stored.header.block_hash,
         "size": "0x266",
@@ -86,7 +136,7 @@ def block_of(stored: StoredHeader) -> dict[str, Any]:
 
 @asynccontextmanager
 async def node_server(
-    chain: Sequence[StoredHeader], chain_id: int = 1
+    chain: Sequence[EncodedHeader], chain_id: int = 1
 ) -> AsyncIterator[NodeServer]:
     """Serve a chain on a free port, under a path with a key in it."""
     node = NodeServer(chain, chain_id)
@@ -106,7 +156,7 @@ async def node_server(
 
 
 @contextmanager
-def node_in_thread(chain: Sequence[StoredHeader], chain_id: int = 1) -> Iterator[NodeServer]:
+def node_in_thread(chain: Sequence[EncodedHeader], chain_id: int = 1) -> Iterator[NodeServer]:
     """Serve a chain from a thread of its own, for clients that are other processes."""
     ready: Future[NodeServer] = Future()
     loop = asyncio.new_event_loop()

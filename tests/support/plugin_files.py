@@ -3,7 +3,7 @@
 from itertools import count
 from pathlib import Path
 
-from prover_framework.plugins import Candidate
+from prover_framework.plugins.calls import Candidate
 
 _numbers = count()
 

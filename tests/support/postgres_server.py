@@ -13,15 +13,17 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-from attrs import define, field
+from attrs import define, field, frozen
 
 USER = "prover"
 PASSWORD = "pass-word"
@@ -39,9 +41,61 @@ OPTIONS = {
     "shared_buffers": "64MB",
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
+    # Nobody replicates it and no table lives long: a copy of a database costs half without.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "autovacuum": "off",
     # A deadlock that a test provokes should not cost it a second.
     "deadlock_timeout": "100ms",
 }
+
+
+# All of a database but the rows of its tables: a test that changes any of it leaves it to nobody.
+SHAPE = """
+SELECT format('%s %s %s %s %s', a.attrelid::regclass, a.attname, a.atttypid, a.attnotnull,
+              pg_get_expr(d.adbin, d.adrelid))
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND NOT a.attisdropped
+UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL SELECT conrelid::regclass || pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace
+UNION ALL SELECT tgrelid::regclass || tgname FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+UNION ALL SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_'
+UNION ALL SELECT setconfig::text FROM pg_db_role_setting
+    WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+UNION ALL SELECT DISTINCT 'analyzed ' || starelid::regclass FROM pg_statistic
+    JOIN pg_class ON pg_class.oid = starelid WHERE relnamespace = 'public'::regnamespace
+ORDER BY 1
+"""
+
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1"
+
+OTHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+# Who was told to go has gone by then; else the database is removed by force.
+LOCK_SECONDS = 5.0
+
+T = TypeVar("T")
+
+
+@frozen
+class Shape:
+    """What a database is beside the rows that tests write.
+
+    Args:
+        schema: Its tables, indexes, constraints, triggers, functions and settings.
+        kept: Rows of those tables that are not empty in the template, as text, by table.
+        emptied: The tables that are empty in the template.
+    """
+
+    schema: tuple[str, ...]
+    kept: Mapping[str, tuple[str, ...]]
+    emptied: tuple[str, ...]
 
 
 class NoServer(Exception):
@@ -64,6 +118,8 @@ class PostgresServer:
     command: tuple[str, ...] = ()
     process: "subprocess.Popen[bytes] | None" = None
     _numbers: Iterator[int] = field(factory=count)
+    _free: list[str] = field(factory=list)
+    _shapes: dict[str, Shape] = field(factory=dict)
 
     @property
     def own(self) -> bool:
@@ -103,33 +159,108 @@ class PostgresServer:
         """Make a database, empty or as a copy of another, and return its URL."""
         name = f"test_{os.getpid()}_{next(self._numbers)}"
         copied = f" TEMPLATE {_name(template)}" if template else ""
-        asyncio.run(self._run(f"CREATE DATABASE {name}{copied}"))
+        self._run(f"CREATE DATABASE {name}{copied}")
         return urlunsplit(urlsplit(self.url)._replace(path=f"/{name}"))
 
     def drop_database(self, url: str) -> None:
         """Remove a database that nobody uses any more."""
-        asyncio.run(self._run(f"DROP DATABASE IF EXISTS {_name(url)} WITH (FORCE)"))
+        self._run(f"DROP DATABASE IF EXISTS {_name(url)} WITH (FORCE)")
 
-    async def _run(self, statement: str) -> None:
-        connection = await asyncpg.connect(self.url)
-        try:
-            await connection.execute(statement)
-        finally:
-            await connection.close()
+    def lend_database(self, template: str) -> str:
+        """Return a database that is as a template is: one that was given back, or a new copy."""
+        return self._free.pop() if self._free else self.create_database(template)
+
+    def take_back(self, url: str, template: str) -> None:
+        """Empty a database for the next test; remove it if more than rows has changed in it."""
+        if self._ask(_emptied(url, self._shape_of(template))):
+            self._free.append(url)
+        else:
+            self.drop_database(url)
+
+    def drop_lent(self) -> None:
+        """Remove the databases that were given back and wait for the next test."""
+        while self._free:
+            self.drop_database(self._free.pop())
+
+    def _shape_of(self, template: str) -> Shape:
+        if template not in self._shapes:
+            self._shapes[template] = self._ask(_shape_at(template))
+        return self._shapes[template]
+
+    def _run(self, statement: str) -> None:
+        self._ask(_execute(self.url, statement))
+
+    def _ask(self, work: Coroutine[Any, Any, T]) -> T:
+        # In a thread of its own: the caller's may be running a test's loop.
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(asyncio.run, work).result()
+
+
+async def _shape_at(url: str) -> Shape:
+    connection = await asyncpg.connect(url)
+    try:
+        rows = {name: await _rows(connection, name) for (name,) in await connection.fetch(TABLES)}
+        return Shape(
+            await _schema(connection),
+            {name: found for name, found in rows.items() if found},
+            tuple(name for name, found in rows.items() if not found),
+        )
+    finally:
+        await connection.close()
+
+
+async def _emptied(url: str, shape: Shape) -> bool:
+    """Empty the tables of a database; return whether it is as the shape says after that."""
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(OTHERS)
+        if await _schema(connection) != shape.schema:
+            return False
+        names = ", ".join(f'"{name}"' for name in shape.emptied)
+        await connection.execute(f"SET lock_timeout = {round(LOCK_SECONDS * 1000)}")
+        await connection.execute(f"TRUNCATE {names} RESTART IDENTITY CASCADE")
+        return {name: await _rows(connection, name) for name in shape.kept} == shape.kept
+    except asyncpg.PostgresError:
+        return False
+    finally:
+        await connection.close()
+
+
+async def _schema(connection: "asyncpg.Connection") -> tuple[str, ...]:
+    return tuple(row[0] for row in await connection.fetch(SHAPE))
+
+
+async def _rows(connection: "asyncpg.Connection", table: str) -> tuple[str, ...]:
+    return tuple(
+        row[0] for row in await connection.fetch(f'SELECT t::text FROM "{table}" t ORDER BY 1')
+    )
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 @contextmanager
-def postgres_server() -> Iterator[PostgresServer]:
+def postgres_server(options: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
     """Run a server; or use the one that TEST_DATABASE_URL names, where that is set.
+
+    Args:
+        options: Settings of a server that is started in any case.
 
     Raises:
         NoServer: There can be none, and why.
     """
-    if url := os.environ.get("TEST_DATABASE_URL"):
-        yield PostgresServer(url)
+    if options is None and (url := os.environ.get("TEST_DATABASE_URL")):
+        server = PostgresServer(url)
+        yield server
+        server.drop_lent()
         return
     with tempfile.TemporaryDirectory(prefix="prover-postgres-") as directory:
-        server = _prepare(Path(directory))
+        server = _prepare(Path(directory), options or {})
         try:
             server.start()
             yield server
@@ -137,7 +268,7 @@ def postgres_server() -> Iterator[PostgresServer]:
             server.stop()
 
 
-def _prepare(directory: Path) -> PostgresServer:
+def _prepare(directory: Path, more: Mapping[str, str]) -> PostgresServer:
     binaries, prefix = _binaries(), _prefix()
     data = directory / "data"
     password = directory / "password"
@@ -163,7 +294,8 @@ def _prepare(directory: Path) -> PostgresServer:
         raise NoServer(f"PostgreSQL's initdb failed: {made.stderr.strip()}")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    options = [part for name, value in OPTIONS.items() for part in ("-c", f"{name}={value}")]
+    wanted = {**OPTIONS, **more}
+    options = [part for name, value in wanted.items() for part in ("-c", f"{name}={value}")]
     command = [*prefix, str(binaries / "postgres"), "-D", str(data), "-p", str(port), *options]
     return PostgresServer(
         f"postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres", directory, tuple(command)

@@ -3,13 +3,11 @@
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-# Longer than anything here takes on a busy machine.
-PATIENCE_SECONDS = 100.0
+from waiting import PATIENCE_SECONDS, wait_until
 
 COMMAND = [sys.executable, "-c", "from prover_framework.cli import main; main()"]
 
@@ -40,8 +38,8 @@ class Installation:
             **settings,
         }
 
-    def command(self, *arguments: str) -> str:
-        """Run a command to its end and return what it prints."""
+    def command(self, *arguments: str, status: int = 0) -> str:
+        """Run a command, which ends with a status, and return what it prints."""
         done = subprocess.run(
             [*COMMAND, *arguments],
             env=self.environment,
@@ -51,7 +49,7 @@ class Installation:
             text=True,
             timeout=PATIENCE_SECONDS,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == status, done.stdout + done.stderr
         return done.stdout
 
     @contextmanager
@@ -80,14 +78,6 @@ class Installation:
 
         wait_until(lambda: bool(found()))
         return found()
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    """Wait for what other processes bring about."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about"
-        time.sleep(0.01)
 
 
 def _install(modules: Path, module: str, text: str) -> None:

@@ -1,7 +1,7 @@
 """Real headers of several forks, as the rows of a table have them."""
 
-from prover_framework.chain.headers import StoredHeader
-from prover_framework.chain.whole_header import whole_header
+from prover_framework.chain.headers import EncodedHeader
+from prover_framework.chain.rlp_header import decode_fields, encode_header
 
 # Ethereum mainnet: the first block of London, from the time of proof of work.
 LONDON = {
@@ -149,10 +149,40 @@ PRAGUE_NEXT = {
     "requests_hash": "0xe3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
 }
 
+# A development chain of the OP stack, since Holocene: an execution payload of the Engine API in a
+# public test of a client for op-alloy's types. Its transactions root is computed from its one
+# transaction; the hash is that of the payload.
+OP_STACK = {
+    "block_hash": "0xbed80760570d9cb9250dc44825fe5c26348d0944c529cced1f246f00616c8648",
+    "parent_hash": "0x70fa255460001cc0e676a5d92e7aa2dfaa792db30e79f052bff2a87f06c21913",
+    "sha3_uncles": "0x1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347",
+    "miner": "0x4200000000000000000000000000000000000011",
+    "state_root": "0x6157c83f4d5578eb78816916e988d7865edae5070f6e3e01a9c747478929ff0c",
+    "transaction_root": "0x8fa74c3efe444b236918e8a7b4feec10b2974e19cfc80fc8754508ec1cf0d027",
+    "receipts_root": "0x6a8486e713e867135784dfe6399f31a7a12acb9118ca4206d0160cc2c2454323",
+    "logs_bloom": "0x" + "00" * 256,
+    "number": "1478",
+    "gas_limit": "60000000",
+    "gas_used": "52220",
+    "timestamp": "1755780028",
+    "extra_data": "0x00000000fa00000006",
+    "mix_hash": "0xd73f0eaa07f8428105bb4edce3f120accf3dd99e688a3fb56e30d1cd8a2a368e",
+    "nonce": "0x0000000000000000",
+    "base_fee_per_gas": "0x29eef4",
+    "withdrawals_root": "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421",
+    "blob_gas_used": "0x0",
+    "excess_blob_gas": "0x0",
+    "parent_beacon_block_root": "0x6f3474c7332a629e53b75e154a46dc60833ae4fe213eab70d3c49ed867ef42a2",  # noqa: E501
+}
+
 FORKS = {"London": LONDON, "Shanghai": SHANGHAI, "Cancun": CANCUN, "Prague": PRAGUE}
 
 
-def stored(row: dict[str, str]) -> StoredHeader:
+def stored(row: dict[str, str]) -> EncodedHeader:
     """Return the header as it is stored."""
-    header = whole_header(row)
-    return StoredHeader(header.light(row["block_hash"]), header.encode())
+    return encode_header(row)
+
+
+def altered(header: EncodedHeader, **changes: object) -> EncodedHeader:
+    """Return the header with other values in some fields, and the hash that they make."""
+    return encode_header({**decode_fields(header.rlp), **changes})

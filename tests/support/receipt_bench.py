@@ -15,21 +15,21 @@ from typing import Any, TypeVar
 import attrs
 from attrs import frozen
 
-from prover_framework.chain.headers import Header, StoredHeader
-from prover_framework.compute.slot import Slot
-from prover_framework.jobs import FINAL
-from prover_framework.model import HOUR_SECONDS, HourlySeries, TimeRange
-from prover_framework.plugins import installed, load
-from prover_framework.receipts.checks import Check, CheckName, Outcome, Report
+from prover_framework.app import Runtime, make_worker, open_runtime
+from prover_framework.chain.headers import EncodedHeader, Header
+from prover_framework.chain.ingest import ChainFacts
+from prover_framework.model.findings import Outcome
+from prover_framework.model.jobs import FINAL
+from prover_framework.model.series import HOUR_SECONDS, HourlySeries, TimeRange
+from prover_framework.plugins.loading import installed, load
 from prover_framework.receipts.documents import dump_receipt
-from prover_framework.receipts.ed25519 import SigningKey, key_id
-from prover_framework.receipts.keys import KeyDirectory
-from prover_framework.receipts.verification import Verifier
-from prover_framework.runtime import Runtime, open_runtime
+from prover_framework.sandbox.slot import Slot
+from prover_framework.seals.ed25519 import SigningKey, key_id
+from prover_framework.seals.keys import KeyDirectory, PinnedKey
 from prover_framework.settings import Settings
-from prover_framework.store.headers import ChainFacts
 from prover_framework.testing.series import headers_of, series_of
-from prover_framework.worker import Worker
+from prover_framework.verification.checks import Check, CheckName, Report
+from prover_framework.verification.verifier import Verifier
 
 T = TypeVar("T")
 
@@ -121,7 +121,7 @@ def told(report: Report) -> str:
 
 @cache
 def fabricated_series(seed: int = 7) -> HourlySeries:
-    """Return hours of a made-up chain that passes for mainnet: who verifies can not tell.
+    """Return hours of a made-up chain that passes for mainnet: who verifies cannot tell.
 
     The log fee has a daily season, comes back to its mean and jumps, so that it has a price.
     """
@@ -142,7 +142,7 @@ def fabricated_series(seed: int = 7) -> HourlySeries:
 def receipt_bench(
     directory: Path,
     *,
-    headers: Iterable[Header | StoredHeader] | None = None,
+    headers: Iterable[Header | EncodedHeader] | None = None,
     plugins: Collection[str] | None = None,
     proofs: Document | None = None,
     database_url: str | None = None,
@@ -185,7 +185,7 @@ def receipt_bench(
                 settings=settings,
                 plugins=loaded,
                 headers=runtime.headers,
-                pinned=(signer.key.public_key,),
+                pinned=(PinnedKey(signer.key.public_key.hex()),),
             )
             yield ReceiptBench(group, verifier, signer.key, runtime, run, slot)
         finally:
@@ -202,14 +202,7 @@ def _all_hours() -> Document:
 async def _submitted(runtime: Runtime, group_id: str, proofs: Document) -> bytes:
     body = json.dumps({"job_group_id": group_id, **proofs}).encode()
     await runtime.service.submit(runtime.service.parse(body))
-    worker = Worker(
-        runtime.settings,
-        runtime.plugins,
-        runtime.jobs,
-        runtime.headers,
-        runtime.queue,
-        receipts=runtime.receipts,
-    )
+    worker = make_worker(runtime)
     working = asyncio.create_task(worker.run())
     try:
         async with asyncio.timeout(60):

@@ -100,10 +100,11 @@ def aws_environment(endpoint: str) -> dict[str, str]:
 
 @frozen
 class Call:
-    """A call that the scripted server got: its operation and its parameters."""
+    """A call that the scripted server got: its operation, its parameters, and who has signed it."""
 
     operation: str
     parameters: Mapping[str, Any]
+    access_key: str = ""
 
     @property
     def entries(self) -> list[dict[str, Any]]:
@@ -168,7 +169,11 @@ def scripted_server() -> Iterator[ScriptedServer]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            call = Call(self.headers["X-Amz-Target"].rpartition(".")[2], json.loads(body))
+            call = Call(
+                self.headers["X-Amz-Target"].rpartition(".")[2],
+                json.loads(body),
+                self.headers.get("Authorization", "").partition("Credential=")[2].partition("/")[0],
+            )
             scripted.calls.append(call)
             answer = scripted.script(call)
             if isinstance(answer, Hang):

@@ -1,14 +1,20 @@
 """Messages of another service on the same queue, which knows four fields and no ids of ours."""
 
+import asyncio
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prover_processes import Installation, wait_until
+from prover_processes import Installation
 from sqs_contract import send_raw, take_raw_now, use_emulator
-from sqs_server import SqsEmulator, moto_server
+from sqs_server import SqsEmulator
+from waiting import PATIENCE_SECONDS, wait_until
+
+from prover_framework.queues.base import QueueStatus
+from prover_framework.queues.sqs.client import open_client
+from prover_framework.queues.sqs.status import queue_status
 
 END = 1_704_067_200
 
@@ -57,19 +63,13 @@ MALFORMED = {
     TWAP.replace("1704067200", "NaN"): "NaN is not a JSON number",
     TWAP.replace("1704067200", "Infinity"): "Infinity is not a JSON number",
     TWAP.replace('"job_id"', '"job_id": "twap", "job_id"'): "the key 'job_id' appears twice",
-    TWAP.replace("{", '{"version": 1, "id": "\\ud800", '): "id: must be the unique id of a job",
+    TWAP.replace("{", '{"version": 1, "id": "\\ud800", '): "id: must be Unicode",
     TWAP.replace("{", '{"version": 1, "id": "\\u0000", '): "id: must be the unique id of a job",
     TWAP.replace(
         "{", '{"version": 1, "id": "no-such", '
     ): "there is no job no-such in the database",
     TWAP[:-1] + ', "x": ' + "[" * 50_000 + "]" * 50_000 + "}": "nested too deep",
 }
-
-
-@pytest.fixture(scope="module")
-def moto() -> Iterator[SqsEmulator]:
-    with moto_server() as server:
-        yield server
 
 
 @pytest.fixture
@@ -79,7 +79,14 @@ def installation(
     """A service with two days of headers, whose queue is on SQS."""
     use_emulator(moto, monkeypatch)
     installation = Installation(
-        tmp_path, {}, {"PROVER_PLUGINS": "twap", "PROVER_WORKER_SLOTS": "2", **moto.environment}
+        tmp_path,
+        {},
+        {
+            "PROVER_OTHER_SENDERS": "true",
+            "PROVER_PLUGINS": "twap",
+            "PROVER_WORKER_SLOTS": "2",
+            **moto.environment,
+        },
     )
     installation.command("headers", "simulate", "--days", "2", "--end", str(END))
     url = installation.command("queue", "create", tmp_path.name.replace("_", "-")).strip()
@@ -98,9 +105,15 @@ def jobs(installation: Installation, group: str) -> list[dict[str, Any]]:
     return members
 
 
-def counts(installation: Installation) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(installation.command("queue", "status", "--json"))
-    return found
+def counts(installation: Installation) -> QueueStatus:
+    """Count as ``prover queue status`` does, without a process for each look."""
+
+    async def count() -> QueueStatus:
+        async with open_client(1) as client:
+            url = installation.environment["SQS_QUEUE_URL"]
+            return await queue_status(client, url, queue="default", seconds=PATIENCE_SECONDS)
+
+    return asyncio.run(count())
 
 
 def test_what_another_sender_asks_for_is_computed_once(
@@ -110,11 +123,11 @@ def test_what_another_sender_asks_for_is_computed_once(
     another_range = TWAP.replace("1703980800", "1703894400")
     send(installation, [TWAP, with_more, TWAP, another_range])
     with installation.running("worker"):
-        wait_until(lambda: bool(counts(installation)["dead_letters"]))
+        wait_until(lambda: bool(counts(installation).dead_letters))
         (job,) = jobs(installation, "job_123")
         # A copy that came while the job was leased is hidden for the rest of the lease.
         moto.time_passes(LONGER_THAN_A_LEASE)
-        wait_until(lambda: counts(installation)["visible"] + counts(installation)["in_flight"] == 0)
+        wait_until(lambda: counts(installation).visible + counts(installation).in_flight == 0)
         (job,) = jobs(installation, "job_123")
     assert (job["job_id"], job["status"], job["attempts"]) == ("twap", "succeeded", 1)
     assert job["result"]["hours"] in (24, 48)
@@ -130,7 +143,7 @@ def test_what_asks_for_nothing_is_a_dead_letter_that_says_why(installation: Inst
     bodies = list(MALFORMED)
     send(installation, [*bodies, TWAP])
     with installation.running("worker"):
-        wait_until(lambda: counts(installation)["dead_letters"] == len(bodies))
+        wait_until(lambda: counts(installation).dead_letters == len(bodies))
         (job,) = jobs(installation, "job_123")
     assert job["status"] == "succeeded", "a good one among them is served"
     letters = json.loads(installation.command("dead", "list", "--json"))
@@ -138,7 +151,7 @@ def test_what_asks_for_nothing_is_a_dead_letter_that_says_why(installation: Inst
     assert reasons.keys() == MALFORMED.keys()
     assert {body: part for body, part in MALFORMED.items() if part not in reasons[body]} == {}
     found = counts(installation)
-    assert (found["visible"], found["in_flight"]) == (0, 0)
+    assert (found.visible, found.in_flight) == (0, 0)
 
 
 def test_what_we_send_has_the_fields_that_the_other_service_reads(

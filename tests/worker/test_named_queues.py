@@ -1,13 +1,12 @@
 """A proof type with a queue of its own, which workers of its own serve."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prover_processes import Installation
-from sqs_server import moto_server
+from sqs_server import SqsEmulator
 
 END = 1_704_067_200
 SPAN = f"{END - 86_400}..{END}"
@@ -17,6 +16,7 @@ BULKY = """
 from attrs import frozen
 
 from prover_framework import Dispatch, ProofType, RangeParameters, hookimpl
+PROVER_API = 1
 
 
 @frozen(kw_only=True)
@@ -38,30 +38,28 @@ def dispatch(job):
 
 @hookimpl
 def compute(inputs):
-    return Result(bulky=float(len(inputs.hourly_base_fee)))
+    return Result(bulky=float(len(inputs["hourly_base_fee"])))
 """
 
 PLAIN = BULKY.replace("bulky", "plain").replace("Bulky", "Plain").replace('"large"', '"default"')
 
 
 @pytest.fixture(params=["embedded", "sqs"])
-def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
+def installation(request: pytest.FixtureRequest, tmp_path: Path) -> Installation:
     installation = Installation(
         tmp_path,
         {"test_bulky": BULKY, "test_plain": PLAIN},
         {"PROVER_PLUGINS": "test_bulky,test_plain", "PROVER_WORKER_SLOTS": "1"},
     )
     installation.command("headers", "simulate", "--days", "2", "--end", str(END))
-    if request.param == "embedded":
-        yield installation
-        return
-    with moto_server() as moto:
+    if request.param == "sqs":
+        moto: SqsEmulator = request.getfixturevalue("moto")
         installation.environment.update(moto.environment)
-        create = ("queue", "create")
-        installation.environment["SQS_QUEUE_URL"] = installation.command(*create, "jobs").strip()
-        large = installation.command(*create, "jobs-large.fifo").strip()
+        create, name = ("queue", "create"), tmp_path.name.replace("_", "-")
+        installation.environment["SQS_QUEUE_URL"] = installation.command(*create, name).strip()
+        large = installation.command(*create, f"{name}-large.fifo").strip()
         installation.environment["PROVER_QUEUE_URLS"] = f"large={large}"
-        yield installation
+    return installation
 
 
 def states(installation: Installation) -> dict[str, str]:

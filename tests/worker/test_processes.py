@@ -11,7 +11,9 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from prover_processes import PATIENCE_SECONDS, Installation, wait_until
+from prover_processes import Installation
+from slow_plugin import SLOW_PLUGIN
+from waiting import PATIENCE_SECONDS, wait_until
 
 GROUPS = 50
 KILLS = 10
@@ -21,41 +23,6 @@ START = END - (DAYS - 1) * 86_400
 RANGE = {"start_timestamp": START, "end_timestamp": END}
 
 STOP_SECONDS = 1.0
-
-# A proof that takes a while, and leaves a note while it does.
-PLUGIN = """
-import os, time, uuid
-from pathlib import Path
-
-from attrs import frozen
-
-from prover_framework import ProofType, RangeParameters, hookimpl
-
-
-@frozen(kw_only=True)
-class Parameters(RangeParameters):
-    seconds: float
-    notes: str
-
-
-@frozen(kw_only=True)
-class Result:
-    slow: float
-
-
-@hookimpl
-def proof_type():
-    return ProofType(name="slow", title="Slow", version="1", parameters=Parameters, result=Result)
-
-
-@hookimpl
-def compute(parameters, inputs, seed):
-    note = Path(parameters.notes) / uuid.uuid4().hex
-    note.touch()
-    time.sleep(parameters.seconds)
-    note.unlink()
-    return Result(slow=float(len(inputs.hourly_base_fee)))
-"""
 
 # Counts each time that a result is written, by whichever process.
 COUNT_RESULTS = """
@@ -72,7 +39,7 @@ class Service(Installation):
     def __init__(self, directory: Path) -> None:
         super().__init__(
             directory,
-            {"prover_test_slow": PLUGIN},
+            {"prover_test_slow": SLOW_PLUGIN},
             {
                 "PROVER_LEASE_SECONDS": "1",
                 "PROVER_SWEEP_SECONDS": "0.2",
@@ -206,11 +173,9 @@ def test_a_cancelled_computation_is_stopped_and_a_redriven_one_begins_anew(
             service.command("cancel", "group_0")
             wait_until(lambda: any(map(gone, children)))  # noqa: B023
             assert service.rows(
-                "SELECT state, result, error_code FROM job WHERE proof_type = 'slow'"
+                "SELECT state, result, error_code FROM job WHERE name = 'slow'"
             ) == [("cancelled", None, None)]
             if life == 1:
                 service.command("redrive", "group_0")
-        assert service.rows("SELECT attempts, losses FROM job WHERE proof_type = 'slow'") == [
-            (2, 0)
-        ]
+        assert service.rows("SELECT attempts, losses FROM job WHERE name = 'slow'") == [(2, 0)]
     assert service.count("state = 'succeeded'") == 3

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from prover_processes import Installation
 from sqs_server import Answer, Call, ScriptedServer, aws_environment, scripted_server, success
 
 HANG_SECONDS = 60.0
+
+# After this time docker kills what it stops.
+CONTAINER_SECONDS = 10.0
 
 
 @pytest.fixture
@@ -47,3 +51,24 @@ def test_what_the_last_poll_brings_is_given_back_at_once(
     (given_back,) = scripted.of("ChangeMessageVisibilityBatch")
     assert given_back.entries == [{"Id": "0", "ReceiptHandle": "r", "VisibilityTimeout": 0}]
     assert scripted.of("DeleteMessageBatch") == []
+
+
+def test_a_stop_takes_less_time_than_a_container_has(
+    scripted: ScriptedServer, tmp_path: Path
+) -> None:
+    """A poll takes as long as it asked for, and is neither cut off nor waited for for longer."""
+    polling = threading.Event()
+
+    def script(call: Call) -> Answer:
+        if call.operation == "ReceiveMessage":
+            polling.set()
+            time.sleep(call.parameters["WaitTimeSeconds"])
+        return success(call)
+
+    scripted.script = script
+    settings = {**aws_environment(scripted.url), "SQS_QUEUE_URL": scripted.queue_url}
+    installation = Installation(tmp_path, {}, {**settings, "PROVER_PLUGINS": "twap"})
+    with installation.running("worker") as process:
+        assert polling.wait(HANG_SECONDS)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(CONTAINER_SECONDS) == 0

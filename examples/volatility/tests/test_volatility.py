@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from prover_volatility import VolatilityParameters, volatility
 
 from prover_framework import (
-    DataNeeds,
     EmptyRange,
     HourlySeries,
     RangeTooShort,
     TimeRange,
     felt_from_float,
     felt_hex,
+    hourly_base_fees,
 )
 from prover_framework.testing import ProofTypeConformance, series_of, service_in_a_box
 
@@ -99,9 +99,9 @@ def test_an_hour_without_a_fee_is_named() -> None:
 
 
 def test_it_does_not_wait_for_data_that_would_not_suffice() -> None:
-    assert plugin.inputs(parameters(25, 24)) == DataNeeds(
-        TimeRange(FIRST_HOUR + 5, FIRST_HOUR + 25 * HOUR + 5)
-    )
+    assert plugin.inputs(parameters(25, 24)) == {
+        "hourly_base_fee": hourly_base_fees(TimeRange(FIRST_HOUR + 5, FIRST_HOUR + 25 * HOUR + 5))
+    }
     with pytest.raises(RangeTooShort, match="needs at least 25 hours and the range has 24"):
         plugin.inputs(parameters(24, 24))
     with pytest.raises(EmptyRange):

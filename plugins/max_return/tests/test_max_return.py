@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from prover_max_return import MaxReturnParameters, max_return
 
 from prover_framework import (
-    DataNeeds,
     EmptyRange,
     HourlySeries,
     Inputs,
     ProofError,
     RangeTooShort,
     TimeRange,
+    hourly_base_fees,
 )
 from prover_framework.testing import ProofTypeConformance, series_of
 
@@ -166,7 +166,7 @@ def parameters(start: int, end: int, window: int = 2) -> MaxReturnParameters:
 
 def test_it_asks_for_the_fees_of_its_range() -> None:
     asked = prover_max_return.inputs(parameters(5, 4 * HOUR + 5))
-    assert asked == DataNeeds(hourly_base_fee=TimeRange(5, 4 * HOUR + 5))
+    assert asked == {"hourly_base_fee": hourly_base_fees(TimeRange(5, 4 * HOUR + 5))}
 
 
 def test_it_does_not_wait_for_data_that_would_not_suffice() -> None:
@@ -180,7 +180,7 @@ def test_the_hook_uses_the_parameters_window() -> None:
     made = fees(1, 2, 3, 6)
     for window in (1, 2):
         computed = prover_max_return.compute(
-            parameters(0, 4 * HOUR, window), Inputs(hourly_base_fee=made)
+            parameters(0, 4 * HOUR, window), Inputs({"hourly_base_fee": made})
         )
         assert computed == max_return(made, window)
         assert computed.window_hours == window

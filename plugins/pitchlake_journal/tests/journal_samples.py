@@ -3,6 +3,7 @@
 from typing import Any
 
 from attrs import evolve
+from prover_pitchlake_journal.composition import METHODS
 
 from prover_framework import (
     HOUR_SECONDS,
@@ -10,7 +11,7 @@ from prover_framework import (
     Provenance,
     Receipt,
     SeriesFacts,
-    SeriesKind,
+    StatedInput,
     Statement,
     TimeRange,
 )
@@ -58,6 +59,8 @@ VECTOR_BYTES = b"".join(
 )
 
 
+HOURS = "hourly_base_fee"
+
 END = 1_704_067_200
 """Where the three ranges end."""
 
@@ -67,22 +70,32 @@ def statement(proof_type: str, number: object, hours: int, **parameters: object)
     first_hour = END - hours * HOUR_SECONDS
     return Statement(
         proof_type=proof_type,
-        method_version="1",
+        method_version=METHODS[proof_type],
         plugin_digest="ab" * 32,
-        chain_id=1,
-        simulated=False,
         range=TimeRange(first_hour, END),
         parameters=parameters,
-        series=SeriesFacts(
-            kind=SeriesKind.BLOCKS,
-            first_hour=first_hour,
-            last_hour=END - HOUR_SECONDS,
-            hours=hours,
-            fees_hash=(hours, 2, 3, 4, 5, 6, 7, 2**32 - 1),
-            felts_sum="0x1",
-        ),
+        settings={},
+        inputs={
+            HOURS: StatedInput(
+                kind=HOURS,
+                kind_version="1",
+                kind_digest="ef" * 32,
+                chain_id=1,
+                simulated=False,
+                evidence_sha256=None,
+                facts={
+                    "kind": "blocks",
+                    "first_hour": first_hour,
+                    "last_hour": END - HOUR_SECONDS,
+                    "hours": hours,
+                    "fees_hash": [hours, 2, 3, 4, 5, 6, 7, 2**32 - 1],
+                    "felts_sum": "0x1",
+                },
+                data_sha256="01" * 32,
+            )
+        },
         seed="cd" * 32,
-        seed_derivation="prover-framework/seed/1",
+        seed_derivation="prover-framework/seed/2",
         generator=None,
         result={proof_type: number, "hours": hours},
     )
@@ -91,14 +104,29 @@ def statement(proof_type: str, number: object, hours: int, **parameters: object)
 # A round as the market asks for it: 30 days, 90 days, and 90 days with the window of a round.
 TWAP = statement("twap", 13690325285.187069, 720)
 RESERVE_PRICE = statement("reserve_price", 1743019360.0, 2160)
-MAX_RETURN = statement("max_return", 0.4885042293692916, 2160, window_hours=720)
+MAX_RETURN = statement("max_return", 0.4885042293692916, 2160)
+
+
+def hours(made: Statement) -> SeriesFacts:
+    """Return which hours a statement is about."""
+    return made.inputs[HOURS].facts_as(SeriesFacts)
 
 
 def moved(made: Statement, **changes: Any) -> Statement:
     """Return a statement with other facts of its series."""
-    first, last = (changes.get(n, getattr(made.series, n)) for n in ("first_hour", "last_hour"))
-    hours = (last - first) // HOUR_SECONDS + 1
-    return evolve(made, series=evolve(made.series, **{**changes, "hours": hours}))
+    facts = made.inputs[HOURS].facts
+    first, last = (changes.get(n, facts[n]) for n in ("first_hour", "last_hour"))
+    there = (last - first) // HOUR_SECONDS + 1
+    return _stating(made, facts={**facts, **changes, "hours": there})
+
+
+def of_chain(made: Statement, chain_id: int, *, simulated: bool = False) -> Statement:
+    """Return a statement about another chain."""
+    return _stating(made, chain_id=chain_id, simulated=simulated)
+
+
+def _stating(made: Statement, **changes: Any) -> Statement:
+    return evolve(made, inputs={HOURS: evolve(made.inputs[HOURS], **changes)})
 
 
 def telling(made: Statement, number: object) -> Statement:
@@ -111,13 +139,7 @@ def receipt(made: Statement) -> Receipt:
     return Receipt(
         statement=made,
         provenance=Provenance(
-            first_block=17,
-            last_block=23,
-            blocks=7,
-            first_block_hash=None,
-            last_block_hash=None,
-            verified=False,
-            source="a test",
+            inputs={HOURS: {"first_block": 17, "last_block": 23, "source": "a test"}},
             software={"python": "3.11.0"},
             machine="x86_64",
             made_at="2024-01-01T00:00:00.000Z",

@@ -7,7 +7,17 @@ import pytest
 from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
-from journal_samples import END, MAX_RETURN, RESERVE_PRICE, TWAP, group, moved, receipt, telling
+from journal_samples import (
+    END,
+    MAX_RETURN,
+    RESERVE_PRICE,
+    TWAP,
+    group,
+    moved,
+    of_chain,
+    receipt,
+    telling,
+)
 from prover_pitchlake_journal import compose, errors
 from prover_pitchlake_journal.composition import compose_journal
 from prover_pitchlake_journal.journal import Journal, content, decode, encode
@@ -16,12 +26,11 @@ from prover_framework import (
     HOUR_SECONDS,
     GroupReceipts,
     ProofError,
-    SeriesKind,
     Statement,
     felt_from_float,
-    plugins,
 )
-from prover_framework.plugins import Composer
+from prover_framework.plugins import loading as plugins
+from prover_framework.plugins.calls import Composer
 
 DAY = 24 * HOUR_SECONDS
 
@@ -72,7 +81,7 @@ def test_the_artefact_has_the_journal_decoded_and_as_bytes() -> None:
 def test_hash_and_range_are_those_of_different_proofs() -> None:
     """An earlier rule of the market has the max return over eight months."""
     longer = moved(
-        MAX_RETURN, first_hour=END - 240 * DAY, hours=5760, fees_hash=(9, 8, 7, 6, 5, 4, 3, 2)
+        MAX_RETURN, first_hour=END - 240 * DAY, hours=5760, fees_hash=[9, 8, 7, 6, 5, 4, 3, 2]
     )
     journal = journal_of(TWAP, RESERVE_PRICE, longer)
     assert journal.data_8_months_hash == (9, 8, 7, 6, 5, 4, 3, 2)
@@ -80,7 +89,7 @@ def test_hash_and_range_are_those_of_different_proofs() -> None:
 
 
 def test_all_three_may_be_about_the_same_hours() -> None:
-    same = evolve(TWAP, series=MAX_RETURN.series)
+    same = evolve(TWAP, inputs=MAX_RETURN.inputs)
     assert journal_of(same, RESERVE_PRICE, MAX_RETURN).start_timestamp == END - 90 * DAY
 
 
@@ -90,7 +99,7 @@ def test_the_order_of_the_receipts_does_not_matter() -> None:
 
 
 def test_other_receipts_of_the_group_do_not_matter() -> None:
-    other = evolve(TWAP, proof_type="volatility", chain_id=5, simulated=True, result={})
+    other = evolve(of_chain(TWAP, 5, simulated=True), proof_type="volatility", result={})
     assert journal_of(other, TWAP, RESERVE_PRICE, MAX_RETURN) == journal_of(
         TWAP, RESERVE_PRICE, MAX_RETURN
     )
@@ -99,13 +108,15 @@ def test_other_receipts_of_the_group_do_not_matter() -> None:
 def test_where_a_number_came_from_does_not_matter() -> None:
     mine = group(TWAP, RESERVE_PRICE, MAX_RETURN)
     made = receipt(TWAP)
-    elsewhere = evolve(made, provenance=evolve(made.provenance, source="elsewhere", last_block=9))
+    elsewhere = evolve(
+        made, provenance=evolve(made.provenance, inputs={"hourly_base_fee": {"last_block": 9}})
+    )
     theirs = GroupReceipts(group_id="another", receipts=(elsewhere, *mine.receipts[1:]))
     assert compose_journal(mine) == compose_journal(theirs)
 
 
 def test_fees_of_a_file_by_the_hour_will_do() -> None:
-    by_hour = [moved(made, kind=SeriesKind.HOURLY) for made in (TWAP, RESERVE_PRICE, MAX_RETURN)]
+    by_hour = [moved(made, kind="hourly") for made in (TWAP, RESERVE_PRICE, MAX_RETURN)]
     assert journal_of(*by_hour) == journal_of(TWAP, RESERVE_PRICE, MAX_RETURN)
 
 
@@ -159,7 +170,7 @@ REFUSED: list[tuple[type[errors.JournalRefused], str, tuple[Statement, ...]]] = 
                 f"{named}: computed from a simulated chain. Such numbers settle nothing, and a "
                 "journal has no place to say so"
             ),
-            tuple(evolve(made, simulated=made.proof_type in named) for made in ROUND),
+            tuple(of_chain(made, 1, simulated=made.proof_type in named) for made in ROUND),
         )
         for named in ("twap", "reserve_price and max_return", "twap, reserve_price and max_return")
     ),
@@ -169,25 +180,20 @@ REFUSED: list[tuple[type[errors.JournalRefused], str, tuple[Statement, ...]]] = 
             "the proofs are about different chains: twap about 1, reserve_price about 11155111, "
             "max_return about 1"
         ),
-        (TWAP, evolve(RESERVE_PRICE, chain_id=11155111), MAX_RETURN),
+        (TWAP, of_chain(RESERVE_PRICE, 11155111), MAX_RETURN),
     ),
     (
         errors.MethodUnknown,
         (
-            "reserve_price was computed by version '2' of its method, and the market settles by "
-            "version '1': this journal and that plugin do not go together"
+            "reserve_price was computed by version '1' of its method, and the market settles by "
+            "version '2': this journal and that plugin do not go together"
         ),
-        (TWAP, evolve(RESERVE_PRICE, method_version="2"), MAX_RETURN),
+        (TWAP, evolve(RESERVE_PRICE, method_version="1"), MAX_RETURN),
     ),
     (
         errors.WindowUnexpected,
         "max_return is over a window of 240 hours, and a round of the market has 720",
         (TWAP, RESERVE_PRICE, evolve(MAX_RETURN, parameters={"window_hours": 240})),
-    ),
-    (
-        errors.WindowUnexpected,
-        "max_return is over a window of None hours, and a round of the market has 720",
-        (TWAP, RESERVE_PRICE, evolve(MAX_RETURN, parameters={})),
     ),
     *(
         (
@@ -227,7 +233,12 @@ REFUSED: list[tuple[type[errors.JournalRefused], str, tuple[Statement, ...]]] = 
             "reserve_price and max_return are about the same hours and used different fees: "
             "headers were replaced in between. Submit the group again under a new id"
         ),
-        (TWAP, moved(RESERVE_PRICE, fees_hash=(1,) * 8), MAX_RETURN),
+        (TWAP, moved(RESERVE_PRICE, fees_hash=[1] * 8), MAX_RETURN),
+    ),
+    (
+        errors.HoursUnreadable,
+        "max_return does not state hourly base fees as its input hourly_base_fee",
+        (TWAP, RESERVE_PRICE, evolve(MAX_RETURN, inputs={})),
     ),
     *(
         (
@@ -276,10 +287,10 @@ def test_receipts_that_do_not_agree_are_refused_with_the_reason(
 def test_what_no_service_states_is_refused_as_well() -> None:
     end = (2**63 // HOUR_SECONDS + 1) * HOUR_SECONDS
     far = [
-        moved(made, first_hour=end - DAY, last_hour=end, fees_hash=(1,) * 8)
+        moved(made, first_hour=end - DAY, last_hour=end, fees_hash=[1] * 8)
         for made in (TWAP, RESERVE_PRICE, MAX_RETURN)
     ]
-    with pytest.raises(errors.JournalRefused, match=r"not fit into a journal: .*end_timestamp"):
+    with pytest.raises(errors.JournalRefused, match=r"the hours of \w+ cannot be read: first"):
         compose(group(*far))
 
 

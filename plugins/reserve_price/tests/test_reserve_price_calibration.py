@@ -58,7 +58,7 @@ def test_gradient_agrees_with_differences_of_the_value(point: FloatArray) -> Non
 @settings(max_examples=60, deadline=None)
 def test_hessian_agrees_with_differences_of_the_gradient(point: FloatArray) -> None:
     likelihood = JumpLikelihood(RESIDUAL)
-    _, gradient, hessian = likelihood.hessian(point)
+    hessian = likelihood.hessian(point)
     h = 1e-6
     differences = np.array(
         [
@@ -69,7 +69,9 @@ def test_hessian_agrees_with_differences_of_the_gradient(point: FloatArray) -> N
     )
     assert hessian == pytest.approx(hessian.T, rel=0, abs=0)
     assert hessian == pytest.approx(differences, rel=1e-4, abs=1e-5 * np.abs(hessian).max())
-    assert gradient == pytest.approx(likelihood.gradient(point)[1], rel=1e-12, abs=1e-12)
+    # Where value and gradient were asked for before, the Hessian is made of what they left.
+    likelihood.gradient(point)
+    assert (likelihood.hessian(point) == hessian).all()
 
 
 @pytest.mark.parametrize("hours", [336, 720, 2160, 5760])
@@ -175,7 +177,7 @@ def test_check_refuses_a_stationary_model_without_jumps() -> None:
     # The floor under the density moves the minimum a little from that of least squares.
     moving = [0, 1, 3]
     for _ in range(4):
-        _, gradient, hessian = likelihood.hessian(vector)
+        gradient, hessian = likelihood.gradient(vector)[1], likelihood.hessian(vector)
         vector[moving] -= np.linalg.solve(hessian[np.ix_(moving, moving)], gradient[moving])
     calm = JumpParameters.from_vector(vector)
     _, gradient = likelihood.gradient(vector)
@@ -188,7 +190,7 @@ def test_check_refuses_a_stationary_model_without_jumps() -> None:
 def test_check_draws_the_line_at_the_tolerance_of_the_reference() -> None:
     found = calibrate(RESIDUAL)
     vector = found.parameters.to_vector()
-    hessian = JumpLikelihood(RESIDUAL).hessian(vector)[2]
+    hessian = JumpLikelihood(RESIDUAL).hessian(vector)
     for size, accepted in ((0.9, True), (1.1, False)):
         # A shift that gives exactly one component of the gradient, to first order.
         wanted = np.zeros(6)
@@ -226,3 +228,26 @@ def test_at_a_bound_only_the_part_that_points_inward_counts() -> None:
 def test_a_residual_that_does_not_move_is_refused() -> None:
     with pytest.raises(FlatSeriesError, match="without any deviation"):
         calibrate(np.zeros(400))
+
+
+@pytest.mark.parametrize(
+    ("seed", "hours", "law"),
+    [
+        # Jumps in more than half of the hours, so that the middle half of the steps has them too.
+        (31, 720, {"phi": 0.9, "deviation": 0.1, "jump_mean": 1.0, "jump_probability": 0.6}),
+        # A handful of jumps, that the variance of all steps hardly shows.
+        (32, 720, {"phi": 0.3, "deviation": 0.05, "jump_mean": 0.3, "jump_probability": 0.01}),
+    ],
+)
+def test_the_likeliest_minimum_is_found_where_jumps_are_the_rule_or_rare(
+    seed: int, hours: int, law: dict[str, float]
+) -> None:
+    residual = decompose(np.log(synthetic_fees(hours, seed, jump_deviation=0.2, **law))).residual
+    true = np.array(
+        [
+            0.0, law["phi"], law["jump_mean"], law["deviation"] ** 2, 0.2**2,
+            law["jump_probability"],
+        ]
+    )  # fmt: skip
+    # What is likeliest is at least as likely as what the fees were made by.
+    assert calibrate(residual).negative_log_likelihood <= JumpLikelihood(residual).value(true)

@@ -15,6 +15,7 @@ from prover_framework import (
     TimeRange,
     felt_from_float,
     felt_hex,
+    hourly_base_fees,
 )
 from prover_framework.testing import ProofTypeConformance, simulated_series
 
@@ -38,7 +39,7 @@ class TestConformance(ProofTypeConformance):
 
 @pytest.fixture(scope="module")
 def inputs() -> Inputs:
-    return Inputs(hourly_base_fee=simulated(24 * 30))
+    return Inputs({"hourly_base_fee": simulated(24 * 30)})
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,8 @@ def test_it_registers_under_the_name_of_its_result() -> None:
 
 def test_it_asks_for_the_fees_of_its_range() -> None:
     needs = plugin.inputs(parameters(336))
-    assert needs.hourly_base_fee == TimeRange(FIRST_HOUR, FIRST_HOUR + 336 * 3600)
+    hours = TimeRange(FIRST_HOUR, FIRST_HOUR + 336 * 3600)
+    assert needs == {"hourly_base_fee": hourly_base_fees(hours)}
 
 
 def test_fewer_than_336_hours_are_refused_before_data_is_loaded() -> None:
@@ -71,7 +73,7 @@ def test_fewer_than_336_hours_are_refused_before_data_is_loaded() -> None:
 @pytest.mark.parametrize("days", [14, 30, 90])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_simulated_chain_can_be_priced(days: int, seed: int) -> None:
-    price = plugin.compute(Inputs(hourly_base_fee=simulated(24 * days, seed)), SEED)
+    price = plugin.compute(Inputs({"hourly_base_fee": simulated(24 * days, seed)}), SEED)
     assert price.reserve_price > 0
     assert price.standard_error <= plugin.MAX_RELATIVE_ERROR * price.reserve_price
     assert max(map(abs, price.calibration.projected_gradient)) <= 0.05
@@ -89,7 +91,7 @@ def test_more_paths_are_taken_until_the_standard_error_is_small(
 def test_fees_that_do_not_move_are_refused_for_good() -> None:
     flat = attrs.evolve(simulated(336), sums_wei=(300 * 10**9,) * 336)
     with pytest.raises(ProofError, match="volatility is zero") as refused:
-        plugin.compute(Inputs(hourly_base_fee=flat), SEED)
+        plugin.compute(Inputs({"hourly_base_fee": flat}), SEED)
     assert refused.value.code == "reserve_price.flat_series"
 
 
@@ -109,8 +111,8 @@ def with_calibration(
     """Return what an honest computation gives from a calibration that was not searched."""
     moved = attrs.evolve(result.calibration, **changes)
     jumps = tuple(getattr(moved, name) for name in JUMPS)
-    own = plugin._price(inputs.hourly_base_fee, SEED)
-    return plugin._result(plugin._price(inputs.hourly_base_fee, SEED, own, jumps))
+    own = plugin._price(inputs["hourly_base_fee"], SEED)
+    return plugin._result(plugin._price(inputs["hourly_base_fee"], SEED, own, jumps))
 
 
 def test_a_calibration_that_is_off_in_its_last_digits_is_accepted(

@@ -8,13 +8,13 @@ import sys
 
 import numpy as np
 import pytest
-from attrs import evolve
+from attrs import astuple, evolve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from prover_reserve_price import randomness, simulation
 from prover_reserve_price.errors import SimulationError
 from prover_reserve_price.jump_model import JumpParameters
-from prover_reserve_price.simulation import DISCOUNT, PathLaw, estimate_price
+from prover_reserve_price.simulation import DISCOUNT, MIN_PATHS, PathLaw, estimate_price
 from reserve_price_reference import (
     FloatArray,
     PlainModel,
@@ -145,16 +145,80 @@ def test_expectations_of_the_controls_follow_from_the_covariance_of_the_hours() 
     assert pair._expected_spread == pytest.approx(spread, rel=1e-10)
 
 
-def test_expectations_of_the_controls_are_those_of_the_drawn_pairs() -> None:
+def test_expectations_of_the_controls_are_those_of_the_drawn_pairs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A control with a wrong expectation would shift every price without a larger error."""
     jumps = JumpParameters(-0.02, 0.9, 0.3, 0.014, 0.15, 0.33)
     law = evolve(LAW, jumps=jumps, last_residual=2.0)
+    # As if the quadratic were no control for this law.
+    monkeypatch.setattr(simulation, "_LARGEST_LOG_EXCESS", -1.0)
     pair = simulation._PairSimulator(law)
     key = randomness.key_from_seed(seed_of(2))
     raw = randomness.words(key, 0, 4000, simulation._WORDS_PER_PAIR)
     controls = pair(raw)[1:]
+    assert controls.shape == (3, 4000)
     error = controls.std(axis=1, ddof=1) / 4000**0.5
     assert (np.abs(controls.mean(axis=1)) <= 4 * error).all()
+
+
+def test_the_quadratic_that_takes_the_place_of_the_payoff_has_no_expectation() -> None:
+    pair = simulation._PairSimulator(LAW)
+    quadratic = pair._quadratic
+    assert quadratic is not None
+    key = randomness.key_from_seed(seed_of(2))
+    known, noise = pair._log_prices(randomness.words(key, 0, 8000, simulation._WORDS_PER_PAIR))
+    prices = np.stack([np.exp(known + noise).mean(axis=1), np.exp(known - noise).mean(axis=1)])
+    drawn = quadratic(prices).mean(axis=0)
+    assert abs(drawn.mean()) <= 4 * drawn.std(ddof=1) / 8000**0.5
+    # And it is all but the payoff, up to what is constant.
+    payoff = pair._payoff(prices).mean(axis=0)
+    assert (payoff - drawn).std() < 0.25 * payoff.std()
+
+
+# A rare jump of a factor of four, and a walk of the residual without return.
+EXTREME = [(0.01, 0.5, 0.8, 0.05, 2.0, 0.02), (-0.004, 1.0, 0.02, 0.0002, 0.0003, 0.2)]
+
+
+@pytest.mark.parametrize("parameters", EXTREME)
+def test_moments_that_no_sample_shows_are_no_control(parameters: tuple[float, ...]) -> None:
+    law = evolve(LAW, jumps=JumpParameters(*parameters))
+    assert simulation._PairSimulator(law)._quadratic is None
+    assert simulation._PairSimulator(LAW)._quadratic is not None
+
+
+@pytest.mark.parametrize("shift", [-600.0, -300.0, 300.0])
+def test_prices_whose_square_is_no_float_have_a_price_all_the_same(shift: float) -> None:
+    law = evolve(LAW, week_level=LAW.week_level + shift)
+    assert simulation._PairSimulator(law)._quadratic is None
+    expected = 0.0 if shift < 0 else DISCOUNT * (law.cap_wei - law.strike_wei)
+    assert estimate_price(law, seed_of(1), 64).price_wei == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("parameters", [astuple(LAW.jumps), *EXTREME])
+def test_the_error_of_the_fewest_paths_is_honest(parameters: tuple[float, ...]) -> None:
+    """Few paths miss the price by more than twice or thrice their error about as seldom as many."""
+    law = evolve(LAW, jumps=JumpParameters(*parameters))
+    precise = estimate_price(law, seed_of(10_000), 60_000).price_wei
+    estimates = [estimate_price(law, seed_of(number), MIN_PATHS) for number in range(200)]
+    missed = np.array([abs(one.price_wei - precise) / one.standard_error_wei for one in estimates])
+    assert (missed <= 2).mean() >= 0.87
+    assert (missed <= 3).mean() >= 0.95
+
+
+def test_the_error_of_a_regression_is_what_the_pairs_left_out_one_by_one_change() -> None:
+    """Least squares would follow one pair with an extreme control, and find nothing left over."""
+    rng = np.random.default_rng(1)
+    controls = rng.standard_normal((2, 20))
+    controls[0, 0] = 30.0
+    payoff = 1 + controls[0] + rng.standard_normal(20)
+    price, error = simulation._regress(payoff, controls)
+    changes = [
+        simulation._regress(np.delete(payoff, left_out), np.delete(controls, left_out, axis=1))[0]
+        - price
+        for left_out in range(20)
+    ]
+    assert error == pytest.approx(np.sqrt(np.square(changes).sum()), rel=1e-9)
 
 
 def test_reported_error_is_the_spread_between_seeds() -> None:

@@ -88,8 +88,8 @@ def test_it_is_registered_as_a_required_proof_over_a_range() -> None:
 
 def test_the_hook_computes_from_its_inputs() -> None:
     made = series_of([(5, 2), (7, 2)])
-    assert prover_twap.compute(Inputs(hourly_base_fee=made)) == prover_twap.twap(made)
-    assert prover_twap.compute(Inputs(hourly_base_fee=made)).twap == 3.0
+    assert prover_twap.compute(Inputs({"hourly_base_fee": made})) == prover_twap.twap(made)
+    assert prover_twap.compute(Inputs({"hourly_base_fee": made})).twap == 3.0
 
 
 @pytest.mark.parametrize(("first", "stop"), GOLDEN)

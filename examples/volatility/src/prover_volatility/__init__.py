@@ -9,9 +9,9 @@ from attrs.validators import and_, ge, le
 
 from prover_framework import (
     HOUR_SECONDS,
-    DataNeeds,
     HourlySeries,
     Inputs,
+    Need,
     ProofError,
     ProofType,
     RangeParameters,
@@ -19,7 +19,11 @@ from prover_framework import (
     felt_from_float,
     felt_hex,
     hookimpl,
+    hourly_base_fees,
 )
+
+# The version of the hooks that this is written for.
+PROVER_API = 1
 
 # 365 days. This market never closes, so that all hours of a year count.
 YEAR_HOURS = 8760
@@ -127,13 +131,13 @@ def proof_type() -> ProofType[VolatilityParameters, VolatilityResult]:
 
 
 @hookimpl
-def inputs(parameters: VolatilityParameters) -> DataNeeds:
+def inputs(parameters: VolatilityParameters) -> dict[str, Need]:
     """Ask for the range's base fees, if there are enough hours in it."""
     require_hours(len(parameters.range.require_hours()), parameters.interval_hours)
-    return DataNeeds(hourly_base_fee=parameters.range)
+    return {"hourly_base_fee": hourly_base_fees(parameters.range)}
 
 
 @hookimpl
 def compute(parameters: VolatilityParameters, inputs: Inputs) -> VolatilityResult:
     """Compute the volatility of the range's hours."""
-    return volatility(inputs.hourly_base_fee, parameters.interval_hours)
+    return volatility(inputs["hourly_base_fee"], parameters.interval_hours)

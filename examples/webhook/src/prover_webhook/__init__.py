@@ -6,6 +6,9 @@ from prover_framework import JobChange, JobState, hookimpl
 from prover_webhook.delivery import deliver, read_settings
 from prover_webhook.message import message_for
 
+# The version of the hooks that this is written for.
+PROVER_API = 1
+
 FINAL = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED})
 
 

@@ -7,9 +7,9 @@ from attrs.validators import and_, ge, le
 
 from prover_framework import (
     HOUR_SECONDS,
-    DataNeeds,
     HourlySeries,
     Inputs,
+    Need,
     ProofError,
     ProofType,
     RangeParameters,
@@ -17,7 +17,11 @@ from prover_framework import (
     felt_from_float,
     felt_hex,
     hookimpl,
+    hourly_base_fees,
 )
+
+# The version of the hooks that this is written for.
+PROVER_API = 1
 
 # 30 days, the length of an option round.
 WINDOW_HOURS = 720
@@ -120,13 +124,13 @@ def proof_type() -> ProofType[MaxReturnParameters, MaxReturnResult]:
 
 
 @hookimpl
-def inputs(parameters: MaxReturnParameters) -> DataNeeds:
+def inputs(parameters: MaxReturnParameters) -> dict[str, Need]:
     """Ask for the range's base fees, if there are enough hours in it."""
     require_hours(len(parameters.range.require_hours()), parameters.window_hours)
-    return DataNeeds(hourly_base_fee=parameters.range)
+    return {"hourly_base_fee": hourly_base_fees(parameters.range)}
 
 
 @hookimpl
 def compute(parameters: MaxReturnParameters, inputs: Inputs) -> MaxReturnResult:
     """Compute the max return of the range's hours."""
-    return max_return(inputs.hourly_base_fee, parameters.window_hours)
+    return max_return(inputs["hourly_base_fee"], parameters.window_hours)

@@ -8,6 +8,9 @@ from prover_framework import Artefact, GroupReceipts, hookimpl
 from prover_pitchlake_journal.composition import compose_journal
 from prover_pitchlake_journal.journal import content, encode
 
+# The version of the hooks that this is written for.
+PROVER_API = 1
+
 KIND = "pitchlake_journal"
 
 # Of the layout. The market's contract has had others, with more fields, at other times.

@@ -10,11 +10,20 @@ that the fees are the chain's is for the receipts' verification to show.
 
 from collections.abc import Mapping, Sequence
 
-from prover_framework import HOUR_SECONDS, GroupReceipts, Statement, felt_from_float
+from prover_framework import (
+    HOUR_SECONDS,
+    GroupReceipts,
+    SeriesFacts,
+    StatedInput,
+    Statement,
+    felt_from_float,
+)
+from prover_framework.errors import ProverError
 from prover_pitchlake_journal.errors import (
     ChainsDiffer,
     EndsDiffer,
     FeesDiffer,
+    HoursUnreadable,
     JournalRefused,
     MethodUnknown,
     NumberNegative,
@@ -31,9 +40,12 @@ TWAP = "twap"
 RESERVE_PRICE = "reserve_price"
 MAX_RETURN = "max_return"
 
+# What each of them calls its data, and the kind of that.
+HOURS = "hourly_base_fee"
+
 # The versions of the methods whose numbers the market settles by. A method that gives other digits
 # has another version, and then its number under an old name would be a silent change of the rules.
-METHODS = {TWAP: "1", RESERVE_PRICE: "1", MAX_RETURN: "1"}
+METHODS = {TWAP: "1", RESERVE_PRICE: "2", MAX_RETURN: "1"}
 
 # A round of the market is 30 days, and the journal does not say which window a return is over.
 WINDOW_HOURS = 720
@@ -63,8 +75,8 @@ def compose_journal(group: GroupReceipts) -> Journal | None:
     numbers = {name: _felt_of(statement) for name, statement in found.items()}
     try:
         return Journal(
-            data_8_months_hash=max_return.series.fees_hash,
-            start_timestamp=reserve_price.series.first_hour,
+            data_8_months_hash=_hours_of(max_return).fees_hash,
+            start_timestamp=_hours_of(reserve_price).first_hour,
             end_timestamp=_end_of(reserve_price),
             reserve_price=numbers[RESERVE_PRICE],
             floating_point_tolerance=felt_from_float(FLOATING_POINT_TOLERANCE),
@@ -91,8 +103,8 @@ def _require_agreement(found: Mapping[str, Statement]) -> None:
             f"{_listed(simulated)}: computed from a simulated chain. Such numbers settle nothing, "
             "and a journal has no place to say so"
         )
-    if len({statement.chain_id for statement in found.values()}) > 1:
-        chains = (f"{name} about {statement.chain_id}" for name, statement in found.items())
+    if len({_chain_of(statement) for statement in found.values()}) > 1:
+        chains = (f"{name} about {_chain_of(statement)}" for name, statement in found.items())
         raise ChainsDiffer(f"the proofs are about different chains: {', '.join(chains)}")
     for name, statement in found.items():
         if statement.method_version != METHODS[name]:
@@ -101,7 +113,7 @@ def _require_agreement(found: Mapping[str, Statement]) -> None:
                 f"the market settles by version {METHODS[name]!r}: this journal and that plugin "
                 "do not go together"
             )
-    window = found[MAX_RETURN].parameters.get("window_hours")
+    window = found[MAX_RETURN].parameters.get("window_hours", WINDOW_HOURS)
     if window != WINDOW_HOURS:
         raise WindowUnexpected(
             f"{MAX_RETURN} is over a window of {window!r} hours, and a round of the market has "
@@ -114,9 +126,9 @@ def _require_ranges(found: Mapping[str, Statement]) -> None:
     if len({_end_of(statement) for statement in found.values()}) > 1:
         ends = (f"{name} at {_end_of(statement)}" for name, statement in found.items())
         raise EndsDiffer(f"the ranges do not end together: {', '.join(ends)}")
-    whole = found[MAX_RETURN].series
+    whole = _hours_of(found[MAX_RETURN])
     for name in (TWAP, RESERVE_PRICE):
-        series = found[name].series
+        series = _hours_of(found[name])
         if series.first_hour < whole.first_hour:
             raise RangeOutside(
                 f"{name} begins at {series.first_hour}, before {MAX_RETURN} at {whole.first_hour}: "
@@ -147,7 +159,30 @@ def _felt_of(statement: Statement) -> int:
 
 
 def _end_of(statement: Statement) -> int:
-    return statement.series.last_hour + HOUR_SECONDS
+    return _hours_of(statement).last_hour + HOUR_SECONDS
+
+
+def _chain_of(statement: Statement) -> int | None:
+    return _input_of(statement).chain_id
+
+
+def _hours_of(statement: Statement) -> SeriesFacts:
+    """Return which hours a statement is about."""
+    try:
+        return _input_of(statement).facts_as(SeriesFacts)
+    except ProverError as error:
+        raise HoursUnreadable(
+            f"the hours of {statement.proof_type} cannot be read: {error}"
+        ) from None
+
+
+def _input_of(statement: Statement) -> StatedInput:
+    stated = statement.inputs.get(HOURS)
+    if stated is None or stated.kind != HOURS:
+        raise HoursUnreadable(
+            f"{statement.proof_type} does not state hourly base fees as its input {HOURS}"
+        )
+    return stated
 
 
 def _listed(names: Sequence[str] | Mapping[str, str]) -> str:

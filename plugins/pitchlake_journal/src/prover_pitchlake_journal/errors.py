@@ -12,6 +12,7 @@
     ├── EndsDiffer          the three ranges do not end together
     ├── RangeOutside        the max return's hours do not contain those of another proof
     ├── FeesDiffer          two proofs about the same hours used different fees
+    ├── HoursUnreadable     a proof does not say which hours it is about
     ├── NumberUnreadable    a result does not hold its number
     ├── NumberNegative      a felt has no sign
     └── NumberTooLarge      a felt has 123 bits of integer
@@ -87,6 +88,12 @@ class FeesDiffer(JournalRefused):
     """Two proofs about the same hours used different fees."""
 
     code = "pitchlake_journal.fees_differ"
+
+
+class HoursUnreadable(JournalRefused):
+    """A proof does not say which hours it is about."""
+
+    code = "pitchlake_journal.hours_unreadable"
 
 
 class NumberUnreadable(JournalRefused):

@@ -2,19 +2,25 @@
 
 The likelihood has more than one stationary point: a model without jumps is often one, and it passes
 a check of the gradient although its likelihood is far worse. The start of the reference is so far
-from the fees that a search can end there, so the searches here start from the moments of the
-hourly steps; a few steps from each of several starts decide which one is worth finishing.
+from the fees that a search can end there, so the search here starts from the likeliest of some
+hundred models of the hourly steps (`starts.py`). Others are tried only where that ends nowhere.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-import numpy.typing as npt
 from attrs import evolve, frozen
 
 from prover_reserve_price.errors import BetterCalibrationError, CalibrationError, FlatSeriesError
-from prover_reserve_price.jump_model import PARAMETER_NAMES, JumpLikelihood, JumpParameters
+from prover_reserve_price.jump_model import (
+    PARAMETER_NAMES,
+    JumpLikelihood,
+    JumpParameters,
+)
 from prover_reserve_price.season import FloatArray
+from prover_reserve_price.starts import likeliest_start, starts_of_moments
 
 # The reference's acceptance of a calibration: no component of the projected gradient of the
 # negative log likelihood above this in absolute value.
@@ -31,10 +37,6 @@ _TARGET_GRADIENT = 1e-8
 # A Newton search needs about ten steps. One that is still going after this many is lost.
 _MAX_ITERATIONS = 200
 
-# Steps from each start before the starts are compared. Enough to tell a basin: on 266 series the
-# comparison then never chose a start that ended above the best minimum known.
-_TRIAL_ITERATIONS = 2
-
 # The bounds of both variances are open at zero. This fraction of the residual's variance stands for
 # zero: far below what hourly means of integers can show.
 _VARIANCE_FLOOR = 1e-9
@@ -49,6 +51,10 @@ _LONGEST_STEP = np.array([1.0, 0.5, 1.0, 0.5, 2.0, 0.25])
 
 # Armijo's constant: the least part of the promised decrease that a step must keep.
 _SUFFICIENT_DECREASE = 1e-4
+
+# Where a step leaves no more than this part of the gradient, the Hessian has hardly changed, and
+# the next step goes by it again.
+_HESSIAN_KEPT = 1e-4
 
 # A search that has halved its step this far finds no way down.
 _SHORTEST_STEP = 1e-9
@@ -81,22 +87,18 @@ def calibrate(residual: FloatArray) -> Calibration:
     """
     box = _Box.of(residual)
     likelihood = JumpLikelihood(residual)
-    searches = [_Search(likelihood, box, start) for start in _starts_from_moments(residual)]
-    for search in searches:
-        search.run(_TRIAL_ITERATIONS)
-    searches.sort(key=lambda search: search.value)
-    # Only reached where none of the others ends at a minimum.
-    searches.append(_Search(likelihood, box, _start_of_reference(residual)))
-
     refusals: list[CalibrationError] = []
-    for search in searches:
+    iterations = 0
+    for start in _starts(residual):
+        search = _Search(likelihood, box, start)
         search.run(_MAX_ITERATIONS)
+        iterations += search.iterations
         try:
-            found = _accept(likelihood, box, JumpParameters.from_vector(search.vector))
+            found = _accept(box, search.vector, search.value, search.gradient)
         except CalibrationError as refusal:
             refusals.append(refusal)
         else:
-            return evolve(found, iterations=sum(search.iterations for search in searches))
+            return evolve(found, iterations=iterations)
     # The first is about the search that was the most promising.
     raise refusals[0]
 
@@ -115,7 +117,9 @@ def check_calibration(
         CalibrationError: the parameters are outside the bounds, or not at a minimum.
         BetterCalibrationError: they are at a minimum, but there is a lower one.
     """
-    given = _accept(JumpLikelihood(residual), _Box.of(residual), parameters)
+    box, vector = _Box.of(residual), parameters.to_vector()
+    box.require(vector)
+    given = _accept(box, vector, *JumpLikelihood(residual).gradient(vector))
     found = found or calibrate(residual)
     excess = given.negative_log_likelihood - found.negative_log_likelihood
     if excess > LIKELIHOOD_TOLERANCE:
@@ -123,23 +127,15 @@ def check_calibration(
     return given
 
 
-def _accept(likelihood: JumpLikelihood, box: _Box, parameters: JumpParameters) -> Calibration:
-    """The reference's check: inside the bounds, and the projected gradient within its tolerance."""
-    vector = parameters.to_vector()
-    outside = np.flatnonzero(~((vector >= box.lower) & (vector <= box.upper)))
-    if outside.size:
-        raise CalibrationError(
-            f"{PARAMETER_NAMES[outside[0]]} (which is outside its bounds)",
-            float("nan"),
-            GRADIENT_TOLERANCE,
-        )
-    value, gradient = likelihood.gradient(vector)
+def _accept(box: _Box, vector: FloatArray, value: float, gradient: FloatArray) -> Calibration:
+    """The reference's check: the projected gradient within its tolerance."""
     projected = box.project_gradient(vector, gradient)
     size = np.abs(projected)
     # Written so that a component that is not a number is refused.
     worst = int(np.argmax(np.where(np.isnan(size), np.inf, size)))
     if not size[worst] <= GRADIENT_TOLERANCE:
         raise CalibrationError(PARAMETER_NAMES[worst], float(projected[worst]), GRADIENT_TOLERANCE)
+    parameters = JumpParameters.from_vector(vector)
     return Calibration(parameters, value, tuple(projected.tolist()), iterations=0)
 
 
@@ -168,38 +164,54 @@ class _Box:
             np.array([deviation, 1.0, deviation, variance, variance, 1.0]),
         )
 
+    def require(self, vector: FloatArray) -> None:
+        """Refuse parameters outside the bounds, where there is no likelihood."""
+        outside = np.flatnonzero(~((vector >= self.lower) & (vector <= self.upper)))
+        if outside.size:
+            raise CalibrationError(
+                f"{PARAMETER_NAMES[outside[0]]} (which is outside its bounds)",
+                float("nan"),
+                GRADIENT_TOLERANCE,
+            )
+
     def clip(self, vector: FloatArray) -> FloatArray:
         return np.minimum(np.maximum(vector, self.lower), self.upper)
 
     def project_gradient(self, vector: FloatArray, gradient: FloatArray) -> FloatArray:
         """The gradient without the components that point out of the bounds."""
-        return np.where(self.holds(vector, gradient), 0.0, gradient)
+        projected = np.zeros_like(gradient)
+        free = self.free(vector, gradient)
+        projected[free] = gradient[free]
+        return projected
 
-    def holds(self, vector: FloatArray, gradient: FloatArray) -> npt.NDArray[np.bool_]:
-        """Which parameters are at a bound that they could only leave uphill."""
-        return ((vector <= self.lower) & (gradient > 0)) | ((vector >= self.upper) & (gradient < 0))
+    def free(self, vector: FloatArray, gradient: FloatArray) -> list[int]:
+        """Which parameters are not at a bound that they could only leave uphill."""
+        # Numbers of Python: numpy takes longer for six of them.
+        each = zip(
+            vector.tolist(),
+            gradient.tolist(),
+            self.lower.tolist(),
+            self.upper.tolist(),
+            strict=True,
+        )
+        return [
+            number
+            for number, (value, slope, lower, upper) in enumerate(each)
+            if not ((value <= lower and slope > 0) or (value >= upper and slope < 0))
+        ]
+
+    def steepness(self, vector: FloatArray, gradient: FloatArray) -> float:
+        """Largest component of the projected gradient in absolute value; 0 where all are held."""
+        slopes = gradient.tolist()
+        return max((abs(slopes[number]) for number in self.free(vector, gradient)), default=0.0)
 
 
-def _start_of_reference(residual: FloatArray) -> FloatArray:
+def _starts(residual: FloatArray) -> Iterator[FloatArray]:
+    """The most promising first; the reference's own last."""
+    yield likeliest_start(residual)
+    yield from starts_of_moments(residual)
     variance = float(residual[1:].var())
-    return np.array([-0.03928, 0.0002873, 0.04617, variance, variance, 0.2])
-
-
-def _starts_from_moments(residual: FloatArray) -> list[FloatArray]:
-    """Ordinary, frequent and rare jumps, on top of what the steps show without a model of jumps."""
-    now, before = residual[1:], residual[:-1]
-    phi = float(np.clip(now @ before / (before @ before), 0.0, 0.999))
-    steps = now - phi * before
-    total = float(steps.var())
-    # The middle half of the steps is all but free of jumps, so its width, which is 1.349 standard
-    # deviations of a normal, gives the variance of an hour without one.
-    low, middle, high = np.percentile(steps, [25, 50, 75])
-    calm = min(max(((high - low) / 1.349) ** 2, 0.01 * total), total)
-    mu_j = 0.1 * total**0.5
-    return [
-        np.array([middle, phi, mu_j, calm, spread * total, lam])
-        for spread, lam in ((3.0, 0.1), (1.0, 0.3), (10.0, 0.03))
-    ]
+    yield np.array([-0.03928, 0.0002873, 0.04617, variance, variance, 0.2])
 
 
 class _Search:
@@ -215,55 +227,55 @@ class _Search:
         self._box = box
         self.iterations = 0
         self._stuck = False
-        self._move_to(box.clip(start))
+        vector = box.clip(start)
+        self._move_to(vector, *likelihood.gradient(vector))
+        self._hessian: FloatArray | None = None
+        self._keeps_hessian = False
 
     def run(self, iterations: int) -> None:
         """Take at most that many steps; stop at a minimum or where no step leads down."""
         for _ in range(iterations):
-            if self._stuck or self._steepness(self.vector, self._gradient) <= _TARGET_GRADIENT:
+            if self._stuck or self._steepness <= _TARGET_GRADIENT:
                 return
             self._step()
             self.iterations += 1
 
-    def _move_to(self, vector: FloatArray) -> None:
-        self.vector = vector
-        self.value, self._gradient, self._hessian = self._likelihood.hessian(vector)
+    def _move_to(self, vector: FloatArray, value: float, gradient: FloatArray) -> None:
+        self.vector, self.value, self.gradient = vector, value, gradient
+        self._steepness = self._box.steepness(vector, gradient)
 
     def _step(self) -> None:
         direction = self._direction()
+        before = self._steepness
         length = 1.0
         while length > _SHORTEST_STEP:
             candidate = self._box.clip(self.vector + length * direction)
-            value = self._likelihood.value(candidate)
-            promised = float(self._gradient @ (candidate - self.vector))
-            if value <= self.value + _SUFFICIENT_DECREASE * promised or self._is_flatter(
-                candidate, value
+            value, gradient = self._likelihood.gradient(candidate)
+            promised = float(self.gradient @ (candidate - self.vector))
+            if value <= self.value + _SUFFICIENT_DECREASE * promised or (
+                # At the minimum the value stands still in its last digits, the gradient does not.
+                value - self.value <= _VALUE_ROUNDING * (1 + abs(self.value))
+                and self._box.steepness(candidate, gradient) < before
             ):
-                self._move_to(candidate)
+                self._move_to(candidate, value, gradient)
+                self._keeps_hessian = self._steepness <= _HESSIAN_KEPT * before
                 return
             length *= 0.5
         self._stuck = True
 
-    def _is_flatter(self, candidate: FloatArray, value: float) -> bool:
-        """At the minimum the value stands still in its last digits, but the gradient does not."""
-        if not value - self.value <= _VALUE_ROUNDING * (1 + abs(self.value)):
-            return False
-        _, gradient = self._likelihood.gradient(candidate)
-        return self._steepness(candidate, gradient) < self._steepness(self.vector, self._gradient)
-
-    def _steepness(self, vector: FloatArray, gradient: FloatArray) -> float:
-        return float(np.abs(self._box.project_gradient(vector, gradient)).max())
-
     def _direction(self) -> FloatArray:
-        free = np.flatnonzero(~self._box.holds(self.vector, self._gradient))
+        if self._hessian is None or not self._keeps_hessian:
+            self._hessian = self._likelihood.hessian(self.vector)
+        free = self._box.free(self.vector, self.gradient)
         scale = self._box.scale[free]
+        slope = self.gradient[free] * scale
         scaled_hessian = self._hessian[free][:, free] * scale[:, None] * scale
         eigenvalue, axis = np.linalg.eigh(scaled_hessian)
         eigenvalue = np.abs(eigenvalue)
         # A flat direction (a parameter that nothing identifies) must not make an endless step.
         eigenvalue = np.maximum(eigenvalue, _FLATTEST * max(1.0, float(eigenvalue.max())))
-        scaled = axis @ ((axis.T @ (self._gradient[free] * scale)) / eigenvalue)
+        scaled = axis @ ((slope @ axis) / eigenvalue)
         longest = float((np.abs(scaled) / _LONGEST_STEP[free]).max())
         direction = np.zeros_like(self.vector)
-        direction[free] = -scaled * scale / max(1.0, longest)
+        direction[free] = scaled * scale * (-1 / max(1.0, longest))
         return direction

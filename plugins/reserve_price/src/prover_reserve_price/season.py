@@ -71,22 +71,27 @@ def design_matrix(t: npt.ArrayLike) -> FloatArray:
     return np.stack([wave(angle) for angle in angles for wave in (np.sin, np.cos)], axis=-1)
 
 
+# The design of a week, of which every design repeats rows.
+_WEEK = design_matrix(np.arange(_SEASON_REPEATS_HOURS))
+
+
 def decompose(log_fee: FloatArray) -> Decomposition:
     """Take the log fee of consecutive hours, shape `(n,)`, apart."""
     trend = _fit_line(log_fee)
-    hours = np.arange(log_fee.size)
+    hours = np.arange(float(log_fee.size))
     detrended = log_fee - (trend.slope * hours + trend.intercept)
 
-    # All hours of the same hour of the week share one row of the design, so the least squares over
-    # n rows is one over 168 rows, each the mean of its hours and weighted by their number.
-    hour_of_week = hours % _SEASON_REPEATS_HOURS
-    count = np.bincount(hour_of_week)
-    weekly_mean = np.bincount(hour_of_week, weights=detrended) / count
-    week = design_matrix(np.arange(count.size))
-    weight = np.sqrt(count)
-    coefficients, *_ = np.linalg.lstsq(week * weight[:, None], weekly_mean * weight, rcond=None)
+    # All hours of the same hour of the week share one row of the design, so the normal equations
+    # over n rows are those over 168, weighted by the number of their hours. The columns are all but
+    # orthogonal, so that no digits are lost in them.
+    weeks, more = divmod(log_fee.size, _SEASON_REPEATS_HOURS)
+    total = detrended[: log_fee.size - more].reshape(weeks, -1).sum(axis=0)
+    total[:more] += detrended[log_fee.size - more :]
+    count = np.full(_SEASON_REPEATS_HOURS, float(weeks))
+    count[:more] += 1
+    coefficients = np.linalg.solve(_WEEK.T @ (_WEEK * count[:, None]), _WEEK.T @ total)
 
-    residual = detrended - (week @ coefficients)[hour_of_week]
+    residual = detrended - np.resize(_WEEK @ coefficients, log_fee.size)
     return Decomposition(trend, Season(tuple(coefficients.tolist())), residual)
 
 

@@ -15,17 +15,25 @@ that law; it only avoids drawing what can be computed:
    expected payoff is a difference of two Black-Scholes values: no draw at all, and the estimate is
    smooth.
 4. Antithetic pairs: jumps shared, all normals with the opposite sign.
-5. Control variates: the payoff of a pair is all but a function of the mean `G` of the 168 log
-   prices and of their variance `Q` around it. The expectations of `G`, `G**2` and `Q` are known
-   exactly, so what the draws have too much of them is taken out by regression.
+5. A control variate. The payoff of a path is now a function of the mean `A` of the 168 prices,
+   whose first two moments are known exactly (`moments.py`). The quadratic in `A` that is nearest to
+   the payoff for a lognormal of these moments takes the place of the payoff, and only the
+   difference is left to the draws. Its coefficients follow from the law and not from the draws, so
+   the estimate has no bias, and its error is that of a mean.
+6. Where jumps or the variance are so large that paths which no sample holds make up the moments of
+   `A`, the controls are the mean `G` of the log prices, `G**2` and their variance `Q` around it,
+   whose expectations are known, too. What the draws have too much of them is taken out by
+   regression.
 
-A pair is one independent observation, and the standard error is that of the regression over pairs.
-On the fees of Ethereum mainnet a pair is worth more than 4,000 plain paths.
+A pair is one independent observation. The standard error is the jackknife's, which is honest also
+where a few pairs decide about a coefficient. On the fees of Ethereum mainnet a pair is worth more
+than 20,000 plain paths.
 """
 
 from __future__ import annotations
 
-from math import exp, isfinite, log, sqrt
+from collections.abc import Callable
+from math import exp, inf, isfinite, log, sqrt
 
 import numpy as np
 from attrs import frozen
@@ -34,6 +42,7 @@ from scipy.special import ndtr
 from prover_reserve_price import randomness
 from prover_reserve_price.errors import SimulationError
 from prover_reserve_price.jump_model import JumpParameters
+from prover_reserve_price.moments import WeekMoments, log_excess, week_moments
 from prover_reserve_price.season import FloatArray
 
 # Hours that a path is simulated, from the last hour of the data on: a round of 30 days.
@@ -55,9 +64,9 @@ WALK_DT = 1 / 24
 # Present value of one wei at the end of a path. The reference's constant, again a year's 5 %.
 DISCOUNT = exp(-0.05)
 
-# Pairs that are simulated at once: 256 pairs of 168 hours make arrays of 0.3 MB, which stay in a
-# processor's cache. Every pair owns its own counters, so this number changes no digit.
-_PAIRS_AT_ONCE = 256
+# Pairs that are simulated at once: the largest array, of 32 times 700 words, has 180 kB and
+# stays in a processor's cache. Every pair owns its own counters, so this number changes no digit.
+_PAIRS_AT_ONCE = 32
 
 # Fewest and most paths. Below, the regression has too few observations for an honest error; above,
 # nothing is gained (the error is already 0.002 %) and memory grows by 16 bytes a path.
@@ -73,8 +82,22 @@ _WORDS_PER_PAIR = _JUMP_WORDS + _NORMAL_WORDS
 # Controls are log prices and squares of them. What varies less than this is their rounding.
 _SMALLEST_VARIATION = 1e-10
 
-# The payoff and the controls that are recorded for each pair.
-_PAYOFF, _MEAN, _MEAN_SQUARED, _SPREAD = range(4)
+# The quadratic is the control where the variance of the lognormal's logarithm lies between these. A
+# price that varies less is a constant to the last digits; with one that varies more, the mean log
+# price is the better control.
+_SMALLEST_LOG_VARIANCE = 1e-8
+_LARGEST_LOG_VARIANCE = 0.2
+
+# A mean price that is this many times the strike, or this small a part, has no square in a float.
+_LARGEST_MEAN = 1e100
+
+# And where the jumps leave a price near a lognormal (see `log_excess`; it is 0.7 on mainnet). Rare
+# jumps of a factor of four make it 15: few samples hold one, and those that do not, tell nothing.
+_LARGEST_LOG_EXCESS = 2.0
+
+# The lognormal that the quadratic is fitted to, as a rule of as many points.
+_NORMAL_POINTS, _NORMAL_WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
+_NORMAL_WEIGHTS /= _NORMAL_WEIGHTS.sum()
 
 
 @frozen(eq=False)
@@ -114,17 +137,14 @@ def estimate_price(law: PathLaw, seed: bytes, paths: int) -> Estimate:
     key = randomness.key_from_seed(seed)
     pairs = (paths + 1) // 2
     simulate = _PairSimulator(law)
-    observed = np.empty((4, pairs))
+    observed = np.empty((simulate.rows, pairs))
     for start in range(0, pairs, _PAIRS_AT_ONCE):
         stop = min(start + _PAIRS_AT_ONCE, pairs)
         counter = start * (_WORDS_PER_PAIR // randomness.WORDS_PER_COUNTER)
-        # numpy sums a single column in another order than one of many, which moves its last digit:
-        # a pair that is left over gets company.
-        drawn = max(2, stop - start)
-        raw = randomness.words(key, counter, drawn, _WORDS_PER_PAIR)
-        observed[:, start:stop] = simulate(raw)[:, : stop - start]
+        raw = randomness.words(key, counter, stop - start, _WORDS_PER_PAIR)
+        observed[:, start:stop] = simulate(raw)
 
-    price, error = _regress(observed[_PAYOFF], observed[_MEAN:])
+    price, error = _regress(observed[0], observed[1:])
     if not (isfinite(price) and isfinite(error)):
         raise SimulationError(
             "the simulated prices are too large for a floating point number: the jump parameters "
@@ -133,11 +153,55 @@ def estimate_price(law: PathLaw, seed: bytes, paths: int) -> Estimate:
     return Estimate(DISCOUNT * price, DISCOUNT * error, 2 * pairs)
 
 
+@frozen
+class _Quadratic:
+    """A quadratic of the week's mean price whose expectation is zero."""
+
+    unit: float
+    moments: WeekMoments
+    linear: float
+    square: float
+
+    @classmethod
+    def fit(
+        cls, payoff: Callable[[FloatArray], FloatArray], unit: float, moments: WeekMoments
+    ) -> _Quadratic | None:
+        """Least squares for a lognormal with the moments of the price; none where they are extreme.
+
+        The moments are those of the price in `unit`; the payoff takes a price in wei.
+        """
+        mean, square = moments.mean, moments.mean_square
+        # Also false for what is not a number.
+        if not (1 / _LARGEST_MEAN < mean < _LARGEST_MEAN and 0 < square < inf):
+            return None
+        spread = log(square) - 2 * log(mean)
+        if not _SMALLEST_LOG_VARIANCE <= spread <= _LARGEST_LOG_VARIANCE:
+            return None
+        price = np.exp(log(mean) - spread / 2 + sqrt(spread) * _NORMAL_POINTS)
+        # Orthogonal polynomials of the lognormal, of degree one and two.
+        first = price - mean
+        second = price**2 - square
+        weighted = _NORMAL_WEIGHTS * first
+        shared = float((weighted * second).sum() / (weighted * first).sum())
+        second -= shared * first
+        paid = payoff(unit * price)
+        linear = float((weighted * paid).sum() / (weighted * first).sum())
+        weighted = _NORMAL_WEIGHTS * second
+        curved = float((weighted * paid).sum() / (weighted * second).sum())
+        return cls(unit, moments, linear - shared * curved, curved)
+
+    def __call__(self, price: FloatArray) -> FloatArray:
+        scaled = price / self.unit
+        excess: FloatArray = self.linear * (scaled - self.moments.mean)
+        excess += self.square * (scaled**2 - self.moments.mean_square)
+        return excess
+
+
 class _PairSimulator:
     """Draws antithetic pairs of paths; what all pairs share is computed once.
 
-    All arrays of a chunk have the hours as rows and the pairs as columns, and no operation mixes
-    columns, so that a pair has the same digits in whatever chunk of two or more it is drawn.
+    All arrays of a chunk have the pairs as rows and the hours as columns, and no operation mixes
+    rows, so that a pair has the same digits in whatever chunk it is drawn.
     """
 
     def __init__(self, law: PathLaw) -> None:
@@ -148,19 +212,32 @@ class _PairSimulator:
         self._walk_deviation = sqrt(walk_variance)
         self._factor_mean = exp(_EARLIER_HOURS * WALK_DRIFT * WALK_DT)
         self._factor_deviation = self._walk_deviation * sqrt(_EARLIER_HOURS)
+        self._powers = jumps.phi ** np.arange(float(SIMULATED_HOURS))
 
         # P[551] is the last residual and 551 innovations, each faded by the hours since.
         earlier_steps = _EARLIER_HOURS - 1
-        self._fading = jumps.phi ** np.arange(earlier_steps - 1, -1, -1.0)[:, None]
-        self._fading_squared = self._fading**2
-        self._start = jumps.phi**earlier_steps * law.last_residual + jumps.a * self._fading.sum()
-        self._start_variance = jumps.sigma_sq * self._fading_squared.sum()
+        self._fading = self._powers[:earlier_steps][::-1]
+        start = self._powers[earlier_steps] * law.last_residual + jumps.a * self._fading.sum()
+        start_variance = jumps.sigma_sq * (self._fading**2).sum()
+        self._start, self._start_variance = float(start), float(start_variance)
 
         # Log price of an hour without its residual and without noise.
-        hours = np.arange(1, WEEK_HOURS + 1, dtype=np.float64)
-        self._level = (law.week_level + walk_drift * hours)[:, None]
+        hours = np.arange(1.0, WEEK_HOURS + 1)
+        self._level = law.week_level + walk_drift * hours
         self._deviation_of_step = (sqrt(jumps.sigma_sq), sqrt(jumps.sigma_sq + jumps.sigma_sq_j))
-        self._expect_controls(walk_variance * hours)
+        self._quadratic = self._fit_quadratic(walk_variance)
+        if self._quadratic is None:
+            self._expect_controls(walk_variance * hours)
+        self.rows = 4 if self._quadratic is None else 1
+
+    def _fit_quadratic(self, walk_variance: float) -> _Quadratic | None:
+        law = self._law
+        with np.errstate(over="ignore", invalid="ignore"):
+            if not log_excess(law.jumps, self._powers) <= _LARGEST_LOG_EXCESS:
+                return None
+            level = self._level - log(law.strike_wei)
+            moments = week_moments(law.jumps, law.last_residual, self._powers, level, walk_variance)
+        return _Quadratic.fit(self._payoff, law.strike_wei, moments)
 
     def _expect_controls(self, walk_variance: FloatArray) -> None:
         """Exact expectations of the controls, from the means and covariances of the log prices."""
@@ -168,14 +245,15 @@ class _PairSimulator:
         lam = jumps.lambda_
         step_mean = jumps.a + lam * jumps.mu_j
         step_variance = jumps.sigma_sq + lam * jumps.sigma_sq_j + lam * (1 - lam) * jumps.mu_j**2
-        steps = np.arange(_EARLIER_HOURS, SIMULATED_HOURS)
         # Sums of phi**k over the k hours that lie between a step and the hour it is seen at.
-        faded = np.cumsum(jumps.phi ** np.arange(SIMULATED_HOURS))
-        faded_squared = np.cumsum(jumps.phi ** (2.0 * np.arange(SIMULATED_HOURS)))
-        residual_mean = jumps.phi**steps * self._law.last_residual + step_mean * faded[steps - 1]
-        residual_variance = step_variance * faded_squared[steps - 1]
+        faded = np.cumsum(self._powers)
+        faded_squared = np.cumsum(self._powers**2)
+        week = slice(_EARLIER_HOURS - 1, SIMULATED_HOURS - 1)
+        residual_mean = self._powers[_EARLIER_HOURS:] * self._law.last_residual
+        residual_mean += step_mean * faded[week]
+        residual_variance = step_variance * faded_squared[week]
 
-        mean = residual_mean + self._level[:, 0]
+        mean = residual_mean + self._level
         variance = residual_variance + walk_variance
         # An hour's covariance with itself and twice that with each later hour of the week. The
         # residual's fades by phi each hour, the walk's stays.
@@ -190,58 +268,74 @@ class _PairSimulator:
         )
 
     def __call__(self, raw: randomness.Words) -> FloatArray:
-        """Pair averages: the payoff, and controls minus their expectations; `(4, pairs)`."""
+        """Pair averages: the payoff, then controls minus their expectations; `(rows, pairs)`."""
         known, noise = self._log_prices(raw)
-
-        # With X = known + noise for one path of a pair and known - noise for the other, the odd
-        # terms of the pair's averages cancel.
-        known_mean = known.mean(axis=0)
-        noise_mean = noise.mean(axis=0)
-        excess_mean = known_mean - self._expected_mean
-        excess_squared = excess_mean**2 + noise_mean**2
-        spread = ((known - known_mean) ** 2).mean(axis=0) + (noise**2).mean(axis=0) - noise_mean**2
         level = np.exp(known)
         swing = np.exp(noise)
-        payoff = self._payoff((level * swing).mean(axis=0))
-        payoff += self._payoff((level / swing).mean(axis=0))
-        excess_squared -= self._expected_mean_squared
-        spread -= self._expected_spread
-        return np.stack([payoff / 2, excess_mean, excess_squared, spread])
+        prices = np.stack([(level * swing).mean(axis=1), (level / swing).mean(axis=1)])
+        payoff = self._payoff(prices)
+        if self._quadratic is not None:
+            payoff -= self._quadratic(prices)
+            difference: FloatArray = payoff.mean(axis=0, keepdims=True)
+            return difference
+        return np.stack([payoff.mean(axis=0), *self._log_controls(known, noise)])
+
+    def _log_controls(self, known: FloatArray, noise: FloatArray) -> tuple[FloatArray, ...]:
+        """Mean, squared mean and spread of the log prices, each minus its expectation."""
+        # With X = known + noise for one path of a pair and known - noise for the other, the odd
+        # terms of the pair's averages cancel.
+        known_mean = known.mean(axis=1)
+        noise_mean = noise.mean(axis=1)
+        spread = ((known - known_mean[:, None]) ** 2).mean(axis=1)
+        spread += (noise**2).mean(axis=1) - noise_mean**2
+        excess = known_mean - self._expected_mean
+        return (
+            excess,
+            excess**2 + noise_mean**2 - self._expected_mean_squared,
+            spread - self._expected_spread,
+        )
 
     def _log_prices(self, raw: randomness.Words) -> tuple[FloatArray, FloatArray]:
-        """Log prices of the last week without the factor `exp(W[551])`, two of `(168, pairs)`.
+        """Log prices of the last week without the factor `exp(W[551])`, two of `(pairs, 168)`.
 
         The first array is what the two paths of a pair have in common, the second what one adds and
         the other subtracts.
         """
         jumps = self._law.jumps
         # The first draw is spare, so that the number of halves is even.
-        drawn = randomness.events(raw[:, :_JUMP_WORDS], jumps.lambda_)
-        jumped = np.ascontiguousarray(drawn.T)[1:]
-        normal = np.ascontiguousarray(randomness.normals(raw[:, _JUMP_WORDS:]).T)
-        earlier, jumped = np.split(jumped, [_EARLIER_HOURS - 1])
+        jumped = randomness.events(raw[:, :_JUMP_WORDS], jumps.lambda_)
+        earlier, jumped = jumped[:, 1:_EARLIER_HOURS], jumped[:, _EARLIER_HOURS:]
+        normal = randomness.normals(raw[:, _JUMP_WORDS:])
 
-        known = np.where(jumped, jumps.a + jumps.mu_j, jumps.a)
-        noise = np.where(jumped, self._deviation_of_step[1], self._deviation_of_step[0])
-        noise *= normal[1 : 1 + WEEK_HOURS]
-        known_state = self._start + jumps.mu_j * np.where(earlier, self._fading, 0.0).sum(axis=0)
-        variance = self._start_variance + jumps.sigma_sq_j * np.where(
-            earlier, self._fading_squared, 0.0
-        ).sum(axis=0)
-        noise_state = np.sqrt(variance) * normal[0]
-        for hour in range(WEEK_HOURS):
-            known_state *= jumps.phi
-            known_state += known[hour]
-            known[hour] = known_state
-            noise_state *= jumps.phi
-            noise_state += noise[hour]
-            noise[hour] = noise_state
+        # The steps of the week, each hour's residual to be made of them in place.
+        steps = np.empty((2, raw.shape[0], WEEK_HOURS))
+        known, noise = steps
+        known[:] = np.where(jumped, jumps.a + jumps.mu_j, jumps.a)
+        noise[:] = np.where(jumped, self._deviation_of_step[1], self._deviation_of_step[0])
+        noise *= normal[:, 1 : 1 + WEEK_HOURS]
+        faded = earlier * self._fading
+        state = self._start + jumps.mu_j * faded.sum(axis=1)
+        faded *= faded
+        variance = self._start_variance + jumps.sigma_sq_j * faded.sum(axis=1)
+        known[:, 0] += jumps.phi * state
+        noise[:, 0] += jumps.phi * np.sqrt(variance) * normal[:, 0]
+        self._accumulate(steps)
 
-        walk = np.cumsum(normal[1 + WEEK_HOURS : 1 + 2 * WEEK_HOURS], axis=0)
+        walk = np.cumsum(normal[:, 1 + WEEK_HOURS : 1 + 2 * WEEK_HOURS], axis=1)
         walk *= self._walk_deviation
         noise += walk
         known += self._level
         return known, noise
+
+    def _accumulate(self, steps: FloatArray) -> None:
+        """Make `P[i] = phi * P[i-1] + step[i]` of the steps of the last axis, in place.
+
+        After each round every hour holds the faded sum of twice as many steps.
+        """
+        reach = 1
+        while reach < WEEK_HOURS and self._powers[reach] > 0:
+            steps[..., reach:] += self._powers[reach] * steps[..., :-reach]
+            reach *= 2
 
     def _payoff(self, week_mean: FloatArray) -> FloatArray:
         """Expected `min(cap, S) - min(strike, S)` with `S` the week's mean times `exp(W[551])`."""
@@ -262,8 +356,12 @@ class _PairSimulator:
 def _regress(payoff: FloatArray, controls: FloatArray) -> tuple[float, float]:
     """Mean of the payoff where every control has its expectation, which is zero, and its error.
 
-    Least squares of the payoff on a constant and the controls; the constant is the answer.
+    Least squares of the payoff on a constant and the controls; the constant is the answer. The
+    error is the jackknife's: each observation's residual is what it would be, were it left out.
     """
+    if not controls.size:
+        unit = float(np.abs(payoff).max()) or 1.0
+        return float(payoff.mean()), unit * float((payoff / unit).std(ddof=1)) / sqrt(payoff.size)
     # A control that does not vary (the mean, where no hour has a jump of its own) would be taken
     # for the constant, and its rounding for information.
     controls = controls[np.ptp(controls, axis=1) > _SMALLEST_VARIATION]
@@ -273,8 +371,12 @@ def _regress(payoff: FloatArray, controls: FloatArray) -> tuple[float, float]:
     left, size, right = np.linalg.svd(columns, full_matrices=False)
     # Two controls that say the same are one.
     used = size > 1e-10 * size[0]
-    coordinates = (left.T @ (payoff / unit))[used]
+    left = left[:, used]
+    coordinates = left.T @ (payoff / unit)
     loading = right[used, 0] / size[used]
-    leftover = payoff / unit - left[:, used] @ coordinates
-    variance = float(leftover @ leftover) / (payoff.size - int(used.sum()))
-    return unit * float(coordinates @ loading), unit * sqrt(variance * float(loading @ loading))
+    # The part of an observation that the fit without it would not follow. One alone in its
+    # direction has none, and no say about the error.
+    own = np.maximum(1 - (left**2).sum(axis=1), _SMALLEST_VARIATION)
+    leftover = (payoff / unit - left @ coordinates) / own
+    error = np.sqrt((((left @ loading) * leftover) ** 2).sum())
+    return unit * float(coordinates @ loading), unit * float(error)

@@ -12,6 +12,9 @@ from prover_framework import (
     hookimpl,
 )
 
+# The version of the hooks that this is written for.
+PROVER_API = 1
+
 
 @frozen(kw_only=True)
 class TwapResult:
@@ -64,4 +67,4 @@ def proof_type() -> ProofType[RangeParameters, TwapResult]:
 @hookimpl
 def compute(inputs: Inputs) -> TwapResult:
     """Compute the TWAP of the range's hours."""
-    return twap(inputs.hourly_base_fee)
+    return twap(inputs["hourly_base_fee"])

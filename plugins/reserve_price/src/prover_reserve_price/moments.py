@@ -1,0 +1,109 @@
+"""The first two moments of the last week's mean price, which are known without a draw.
+
+The residual is a linear process: `P[i] = phi**i * P[0] + sum of phi**m * e[i-m] for m < i` with
+independent innovations `e`, each normal or, with probability lambda, a jump. So the expectation of
+`exp(c * P[i])` is a product over the innovations of their moment generating function `M`:
+
+    ln E[exp(c * P[i])] = c * phi**i * P[0] + sum of ln M(c * phi**m) for m < i  =: L(c, i)
+
+The mean `A` of the prices of a week has `E[A]` from `c = 1`. Its square is a double sum, and as
+`P[i] + P[i+d] = (1 + phi**d) * P[i] + the d innovations between, faded`, it needs `c = 1 + phi**d`
+for each distance `d`. All these lie in [1, 2], where `exp(L)` is smooth in `c`: it is computed at a
+few Chebyshev points and interpolated, to ten digits or more where the moments are used at all.
+
+How far a price is from a lognormal is told by its fourth moment, again from `L`: it says whether
+paths that no sample holds make up the moments.
+"""
+
+from __future__ import annotations
+
+from math import pi
+
+import numpy as np
+from attrs import frozen
+
+from prover_reserve_price.jump_model import JumpParameters
+from prover_reserve_price.season import FloatArray
+
+# Chebyshev points of [-1, 1], first and last at its ends, and the matrix from values there to
+# coefficients of Chebyshev polynomials.
+_DEGREE = 11
+_POINTS = np.cos(pi * np.arange(_DEGREE + 1) / _DEGREE)
+_TO_COEFFICIENTS = np.linalg.inv(np.polynomial.chebyshev.chebvander(_POINTS, _DEGREE))
+
+# The same points in [1, 2], as factors c; the last is 1.
+_FACTORS = 1.5 + 0.5 * _POINTS
+
+
+@frozen
+class WeekMoments:
+    """Moments of the mean price of the last week, in a unit of the caller's."""
+
+    mean: float
+    mean_square: float
+
+
+def week_moments(
+    jumps: JumpParameters,
+    last_residual: float,
+    powers: FloatArray,
+    log_level: FloatArray,
+    walk_variance: float,
+) -> WeekMoments:
+    """`E[A]` and `E[A**2]`; infinite or not a number where they are beyond floating point.
+
+    Args:
+        jumps: The law of the residual's step.
+        last_residual: `P[0]`.
+        powers: `phi**m` for `m` from 0 to the last hour of the week, shape `(hours,)`.
+        log_level: Log price of each hour of the week without the residual and the walk's noise,
+            shape `(week,)`; the drift of the walk is part of it.
+        walk_variance: Variance of one hour's step of the walk, which starts with the week.
+    """
+    week = log_level.size
+    first = powers.size - week
+    # Row after row the sums over m < i, for i of the week: shape (factors, week).
+    of_lag = _log_generating(jumps, _FACTORS[:, None] * powers[:-1])
+    before = of_lag[:, : first - 1].sum(axis=1)[:, None]
+    log_residual = before + of_lag[:, first - 1 :].cumsum(axis=1)
+    log_residual += (last_residual * _FACTORS)[:, None] * powers[first:]
+
+    hours = np.arange(1.0, week + 1)
+    level = log_level + 0.5 * walk_variance * hours
+    # The walk is common to two hours up to the first of them.
+    later, first_of_two = np.exp(level), np.exp(level + walk_variance * hours)
+    price = np.exp(log_residual, out=log_residual)
+    mean = float((price[-1] * later).mean())
+
+    # For each factor and each distance d the sum over hours i of the week, with hour i + d; beyond
+    # the week is nothing.
+    padded = np.concatenate((later, np.zeros(week - 1)))
+    distances = np.lib.stride_tricks.sliding_window_view(padded, week)
+    sums = distances @ (price * first_of_two).T
+    to_distance = np.polynomial.chebyshev.chebvander(2 * powers[:week] - 1, _DEGREE)
+    by_distance = (sums * (to_distance @ _TO_COEFFICIENTS)).sum(axis=1)
+    by_distance[1:] *= np.exp(of_lag[-1, : week - 1].cumsum())
+    return WeekMoments(mean, float(2 * by_distance.sum() - by_distance[0]) / week**2)
+
+
+def log_excess(jumps: JumpParameters, powers: FloatArray) -> float:
+    """Log of a price's fourth moment, over that of a lognormal with the same log mean and variance.
+
+    `powers` is as in `week_moments`; the price is that of the last hour. Zero without jumps.
+    """
+    lam = jumps.lambda_
+    mean = jumps.a + lam * jumps.mu_j
+    variance = jumps.sigma_sq + lam * jumps.sigma_sq_j + lam * (1 - lam) * jumps.mu_j**2
+    u = 4 * powers[:-1]
+    return float((_log_generating(jumps, u) - (mean + 0.5 * variance * u) * u).sum())
+
+
+def _log_generating(jumps: JumpParameters, u: FloatArray) -> FloatArray:
+    """`ln E[exp(u * e)]` of one innovation of the residual, the shape of `u`."""
+    lam = jumps.lambda_
+    mixture = np.exp((jumps.mu_j + 0.5 * jumps.sigma_sq_j * u) * u)
+    mixture *= lam
+    mixture += 1 - lam
+    logarithm: FloatArray = np.log(mixture, out=mixture)
+    logarithm += (jumps.a + 0.5 * jumps.sigma_sq * u) * u
+    return logarithm

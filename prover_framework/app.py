@@ -1,0 +1,243 @@
+"""Put the parts together: the one place where database, queue, plugins and workers are made."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from attrs import frozen
+
+from prover_framework.chain.rule_book import read_rule_book
+from prover_framework.chain.sources.base import HeaderSource
+from prover_framework.chain.store import HeaderStore
+from prover_framework.database.database import Database
+from prover_framework.database.engine import Bounds, Clock
+from prover_framework.database.opening import open_database
+from prover_framework.errors import SettingsError
+from prover_framework.jobs.events import Observers
+from prover_framework.jobs.service import ProvingService
+from prover_framework.jobs.store import JobStore
+from prover_framework.metrics import Metrics
+from prover_framework.model.jobs import RetryPolicy
+from prover_framework.model.names import DEFAULT_QUEUE
+from prover_framework.monitoring.readiness import ReadinessChecks
+from prover_framework.monitoring.sampling import Sampler
+from prover_framework.monitoring.service import Monitoring
+from prover_framework.plugins import loading as plugin_loading
+from prover_framework.plugins.registry import Plugins
+from prover_framework.proofs.proving import Proving
+from prover_framework.proofs.service import ReceiptService
+from prover_framework.proofs.store import ReceiptStore
+from prover_framework.queues.base import DeadLetters, Queue
+from prover_framework.queues.counted import CountedQueue
+from prover_framework.queues.table.dead_letters import EmbeddedDeadLetters
+from prover_framework.queues.table.queue import EmbeddedQueue
+from prover_framework.sandbox.import_check import find_deadly
+from prover_framework.seals.keys import KeyDirectory
+from prover_framework.seals.making import SignatureMaker
+from prover_framework.settings import Settings
+from prover_framework.verification.service import VerificationService
+from prover_framework.worker.timings import USUAL_TIMINGS, Timings
+from prover_framework.worker.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+@frozen
+class Runtime:
+    """Everything that API, worker and command line need, made once and handed down."""
+
+    settings: Settings
+    plugins: Plugins
+    database: Database
+    jobs: JobStore
+    headers: HeaderStore
+    queue: Queue
+    service: ProvingService
+    receipts: ReceiptService
+    verification: VerificationService
+    monitoring: Monitoring
+
+
+def load_plugins(settings: Settings) -> Plugins:
+    """Load the installed plugins as the settings say.
+
+    Raises:
+        PluginError: The settings are strict and a plugin cannot be used, or name one that is not
+            installed.
+    """
+    plugins = plugin_loading.load(
+        plugin_loading.installed(),
+        allow=settings.plugins,
+        deny=settings.plugins_disabled,
+        strict=settings.plugins_strict,
+        trace=settings.plugin_trace,
+        import_check=find_deadly,
+    ).requiring(settings.required)
+    if missing := sorted({*(settings.required or ())} - {*plugins.hooks}):
+        # A worker need not have what others compute.
+        log.warning(
+            "PROVER_REQUIRED names %s: not installed here, so no group can be asked for it here",
+            ", ".join(missing),
+        )
+    return plugins
+
+
+@asynccontextmanager
+async def open_runtime(
+    settings: Settings, plugins: Plugins, clock: Clock | None = None
+) -> AsyncIterator[Runtime]:
+    """Open all parts; close them in the reverse order when the body is left.
+
+    Args:
+        settings: Those of the service.
+        plugins: The plugins, loaded.
+        clock: Stands in for the database's own clock.
+    """
+    observers = Observers(plugins.observers)
+    bounds = Bounds.below(settings.lease_seconds)
+    async with observers, open_database(settings, bounds, clock) as database:
+        jobs = JobStore(
+            database,
+            RetryPolicy(
+                max_attempts=settings.max_attempts,
+                max_losses=settings.max_losses,
+                base_seconds=settings.retry_seconds,
+            ),
+            observers.notify if plugins.observers else None,
+        )
+        metrics = Metrics()
+        async with _open_queue(settings, database) as opened:
+            queue = CountedQueue(opened, metrics)
+            headers = HeaderStore(database, jobs.wake_waiting, read_rule_book(settings.chain_rules))
+            service = ProvingService(plugins, jobs, queue)
+            receipts = ReceiptService(settings, plugins, jobs, ReceiptStore(database))
+            verification = VerificationService(settings, plugins)
+            try:
+                yield Runtime(
+                    settings=settings,
+                    plugins=plugins,
+                    database=database,
+                    jobs=jobs,
+                    headers=headers,
+                    queue=queue,
+                    service=service,
+                    receipts=receipts,
+                    verification=verification,
+                    monitoring=_monitoring(settings, plugins, database, headers, queue, metrics),
+                )
+            finally:
+                await service.close()
+                await receipts.close()
+                await verification.close()
+                await jobs.drain()
+
+
+def make_worker(
+    runtime: Runtime, queue_name: str = DEFAULT_QUEUE, *, timings: Timings = USUAL_TIMINGS
+) -> Worker:
+    """Make a worker of a service; `Worker.run` is what it does.
+
+    Args:
+        runtime: The service.
+        queue_name: Name of the queue that it serves.
+        timings: Its waits.
+    """
+    return Worker(
+        runtime.settings,
+        jobs=runtime.jobs,
+        queue=runtime.queue,
+        service=runtime.service,
+        proving=Proving(runtime.settings, runtime.plugins, runtime.headers, runtime.jobs),
+        receipts=runtime.receipts,
+        queue_name=queue_name,
+        trace=runtime.plugins.trace,
+        metrics=runtime.monitoring.metrics,
+        timings=timings,
+    )
+
+
+def header_store(database: Database, settings: Settings | None = None) -> HeaderStore:
+    """Return the headers of a database; new ones wake the jobs that wait for them.
+
+    Args:
+        database: Where they are.
+        settings: They name a file with rules of further chains, if there is one.
+
+    Raises:
+        SettingsError: The file cannot be used.
+    """
+    rules = read_rule_book(None if settings is None else settings.chain_rules)
+    return HeaderStore(database, JobStore(database, RetryPolicy()).wake_waiting, rules)
+
+
+@asynccontextmanager
+async def open_indexer(
+    settings: Settings, *, confirmations: int, light: bool
+) -> AsyncIterator[HeaderSource]:
+    """Open the indexer of the settings, to read headers from.
+
+    Args:
+        settings: They name it.
+        confirmations: How many blocks have to follow one before it is taken.
+        light: Take only what the base fee needs, which cannot be verified.
+
+    Raises:
+        SettingsError: They do not.
+        SourceError: It cannot be used, and why.
+    """
+    if settings.indexer_url is None:
+        raise SettingsError("no indexer: name it by --indexer-url or PROVER_INDEXER_URL")
+    from prover_framework.chain.sources import indexer
+
+    async with indexer.open_indexer(
+        settings.indexer_url, confirmations=confirmations, light=light
+    ) as source:
+        yield source
+
+
+@asynccontextmanager
+async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
+    """Open the dead letters of the queues, wherever these are."""
+    if settings.queue_urls:
+        from prover_framework.queues.sqs import dead_letters as sqs_dead
+
+        async with sqs_dead.open_dead_letters(settings.queue_urls) as letters:
+            yield letters
+    else:
+        async with open_database(settings) as database:
+            yield EmbeddedDeadLetters(database)
+
+
+def _monitoring(
+    settings: Settings,
+    plugins: Plugins,
+    database: Database,
+    headers: HeaderStore,
+    queue: Queue,
+    metrics: Metrics,
+) -> Monitoring:
+    for plugin in plugins.found:
+        metrics.plugins.labels("failed" if plugin.failure else "loaded").inc()
+    sampler = Sampler(database, headers, queue, [*settings.queue_urls] or [DEFAULT_QUEUE])
+    signatures = SignatureMaker(
+        KeyDirectory(settings.key_path), required=settings.require_signature
+    )
+    return Monitoring(
+        metrics, sampler, ReadinessChecks(settings, database, sampler, plugins, signatures)
+    )
+
+
+@asynccontextmanager
+async def _open_queue(settings: Settings, database: Database) -> AsyncIterator[Queue]:
+    if settings.queue_urls:
+        # Imported where it is used: AWS's library would double the memory of an embedded service.
+        from prover_framework.queues.sqs.queue import open_queue
+
+        async with open_queue(settings.queue_urls) as queue:
+            yield queue
+    else:
+        embedded = EmbeddedQueue(database)
+        try:
+            yield embedded
+        finally:
+            await embedded.close()

@@ -1,0 +1,1 @@
+"""Where headers come from."""

@@ -1,1 +1,0 @@
-"""Computations in supervised child processes, one for each slot."""

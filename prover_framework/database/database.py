@@ -1,0 +1,286 @@
+"""The database: open it, read, write, transact, bring its schema up to date."""
+
+import asyncio
+import pkgutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tortoise.backends.base.client import BaseDBAsyncClient, TransactionalDBClient
+from tortoise.context import TortoiseContext
+from tortoise.migrations.executor import MigrationExecutor
+
+from prover_framework.database.engine import (
+    MIGRATIONS,
+    MIGRATIONS_TABLE,
+    Bounds,
+    Clock,
+    Connection,
+    Engine,
+    Row,
+)
+from prover_framework.database.postgres import PostgresEngine
+from prover_framework.database.sqlite import SqliteEngine
+from prover_framework.errors import SchemaMismatch
+from prover_framework.settings import SQLITE_SCHEME
+from prover_framework.urls import POSTGRES_SCHEMES
+
+APPLIED = f"SELECT name FROM {MIGRATIONS_TABLE} ORDER BY name"  # noqa: S608 - no value of anyone's
+
+
+class Database:
+    """One database, open for one process. Use it as an async context manager.
+
+    Tasks that touch the database must be started inside the ``async with``: the ORM finds its
+    connections through a context variable.
+
+    Args:
+        where: A file of SQLite, or a URL: ``sqlite:///FILE``, ``postgres://...``.
+        clock: Stands in for the database's own clock, the one that all workers share, whatever
+            their machines say.
+        bounds: How long it may take; None: as long as the statements of commands need.
+    """
+
+    def __init__(
+        self, where: Path | str, clock: Clock | None = None, bounds: Bounds | None = None
+    ) -> None:
+        self._engine = open_engine(where, clock, bounds)
+        self._context = TortoiseContext()
+
+    async def __aenter__(self) -> Self:
+        await self._context.__aenter__()
+        try:
+            await self._context.init(config=self._engine.config())
+            names = (
+                self._engine.writer_name,
+                self._engine.reader_name,
+                self._engine.heartbeat_name,
+            )
+            await self._engine.connect([self._client(name) for name in names])
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        # An SQLite connection that stays open keeps the interpreter from ending.
+        try:
+            await self._context.connections.close_all()
+        finally:
+            await self._context.__aexit__(None, None, None)
+
+    @property
+    def name(self) -> str:
+        """What messages call the database; without a password."""
+        return self._engine.name
+
+    @property
+    def embedded(self) -> bool:
+        """Whether nobody looks after the database, so that it makes its tables itself."""
+        return self._engine.embedded
+
+    # HookCalls
+
+    @property
+    def reader(self) -> Connection:
+        """A connection for reads outside of transactions, which no writer makes wait."""
+        return self._engine.reader(self._client(self._engine.reader_name))
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """Lend `reader` to the body.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+        with self._engine.refusals():
+            yield self.reader
+
+    async def read(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        """Run one statement that only reads, outside of transactions.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+        return await self.reader.fetch(statement, values)
+
+    async def write(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        """Run one statement as a transaction of its own, and return its rows.
+
+        Raises:
+            StoreError: The database refused, and why (no space left, for one).
+        """
+        return await self._engine.write(self._outside(), statement, values)
+
+    async def beat(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        """Write as `write` does, on a connection that is there for signs of life alone.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+        return await self._engine.write(
+            self._client(self._engine.heartbeat_name), statement, values
+        )
+
+    def give_up(self) -> None:
+        """Let every call end with a `StoreError`, now and from now on: the process has to end."""
+        self._engine.give_up()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """Run the body in one transaction; an exception rolls all of it back.
+
+        Raises:
+            StoreError: The database refused, and why (no space left, for one).
+        """
+        with self._engine.refusals():
+            async with self._engine.transaction(self._outside()) as transaction:
+                token = self._context.connections.set(self._engine.writer_name, transaction)
+                try:
+                    yield transaction
+                finally:
+                    self._context.connections.reset(token)
+
+    async def analyze(self, tables: Sequence[str]) -> None:
+        """Have the database look at tables anew after a bulk load.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+        await self._engine.analyze(self._writer, tables)
+
+    async def let_others_write(self) -> None:
+        """Rest between two transactions of many, for those who wait for their turn to write."""
+        await asyncio.sleep(self._engine.turn_seconds)
+
+    async def now_ms(self, connection: Connection | None = None) -> int:
+        """Return the time in milliseconds since the Unix epoch, by the clock that counts."""
+        (row,) = await (connection or self.reader).fetch("SELECT NOW_MS AS now")
+        return int(row["now"])
+
+    async def data_version(self) -> int | None:
+        """Return a number that differs when anybody has committed in between.
+
+        None: this engine does not tell.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+        return await self._engine.data_version(self.reader)
+
+    # The schema
+
+    async def migrate(self) -> list[str]:
+        """Bring the schema up to date; return the names of the migrations that were applied.
+
+        Raises:
+            SchemaMismatch: The schema is ahead of this version.
+            StoreError: The database refused, and why.
+        """
+        async with self.transaction() as connection:
+            # Several processes may start on an empty database at once; one of them migrates.
+            await connection.lock("migrations")
+            applied = await self._applied(connection)
+            self._refuse_unknown(applied)
+            pending = [name for name in _known_migrations() if name not in applied]
+            if pending:
+                await self._apply_all(connection)
+        return pending
+
+    async def _apply_all(self, connection: Connection) -> None:
+        # The tool finds its connection through the context, which may be another database's here.
+        with TortoiseContext() as context:
+            token = context.connections.set(self._engine.writer_name, connection)
+            try:
+                executor = MigrationExecutor(connection, self._engine.config()["apps"])
+                # The tool asks for what was applied before it makes its table, and an error would
+                # end the transaction.
+                editor = executor._schema_editor(atomic=False)  # noqa: SLF001
+                await executor.recorder.ensure_schema(editor)
+                await executor.migrate()
+            finally:
+                context.connections.reset(token)
+
+    async def pending_migrations(self) -> list[str]:
+        """Return the names of the migrations that the schema lacks, in their order."""
+        applied = await self._applied(self.reader)
+        return [name for name in _known_migrations() if name not in applied]
+
+    async def require_schema(self) -> None:
+        """Require that the schema is the one that this version was written for.
+
+        An embedded database without tables is given them.
+
+        Raises:
+            SchemaMismatch: It is behind or ahead, and what to do.
+            StoreError: The database refused, and why.
+        """
+        applied = await self._applied(self.reader)
+        if not applied and self.embedded:
+            await self.migrate()
+            return
+        self._refuse_unknown(applied)
+        if pending := [name for name in _known_migrations() if name not in applied]:
+            raise SchemaMismatch(
+                f"the schema of the database {self.name} is behind this version, it lacks "
+                f"{', '.join(pending)}: run `prover migrate`"
+            )
+
+    def _refuse_unknown(self, applied: Sequence[str]) -> None:
+        if unknown := sorted(set(applied) - set(_known_migrations())):
+            raise SchemaMismatch(
+                f"the schema of the database {self.name} is ahead of this version, which does not "
+                f"know {', '.join(unknown)}: run the version that made it, or a later one"
+            )
+
+    async def _applied(self, connection: Connection) -> list[str]:
+        if not await self._engine.has_table(connection, MIGRATIONS_TABLE):
+            return []
+        return [row["name"] for row in await connection.fetch(APPLIED)]
+
+    @property
+    def _writer(self) -> BaseDBAsyncClient:
+        return self._client(self._engine.writer_name)
+
+    def _outside(self) -> BaseDBAsyncClient:
+        """Return what begins transactions, to somebody who is in none."""
+        client = self._writer
+        if isinstance(client, TransactionalDBClient):
+            raise TypeError("a transaction cannot begin inside of another one")
+        return client
+
+    def _client(self, name: str) -> BaseDBAsyncClient:
+        return self._context.db(name)
+
+
+def open_engine(
+    where: Path | str, clock: Clock | None = None, bounds: Bounds | None = None
+) -> Engine:
+    """Return the engine for a file or a URL; nothing is opened yet.
+
+    Raises:
+        StoreError: The URL cannot be used.
+    """
+    bounds = bounds or Bounds()
+    if isinstance(where, str):
+        if where.startswith(POSTGRES_SCHEMES):
+            return PostgresEngine(where, clock, bounds)
+        where = Path(where.removeprefix(SQLITE_SCHEME))
+    return SqliteEngine(where, clock, bounds)
+
+
+def _known_migrations() -> list[str]:
+    """Return the names of this version's migrations; they begin with their number."""
+    package = import_module(MIGRATIONS)
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__))

@@ -1,0 +1,208 @@
+"""What a database engine has to offer, and the SQL that both of ours take.
+
+Statements are written once, in PostgreSQL's SQL with some marks of our own:
+
+- ``?`` stands for a value, whatever the engine's own placeholder is,
+- ``NOW_MS`` for the time, in milliseconds since the Unix epoch, by the clock that counts; it is
+  asked anew for each row, and once for all as ``(SELECT NOW_MS)``, which an index can be searched
+  by,
+- ``= ANY(?)`` takes a list,
+- ``ROWS(?) AS name(column TYPE, ...)`` for a table whose rows come as one value, which
+  `rows_value` makes.
+
+An engine rewrites what it says in another way (SQLite locks no rows, so it drops the clauses that
+do) and keeps the result, so that a statement costs this once.
+"""
+
+import json
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Protocol, Self
+
+from attrs import field, frozen
+from attrs.validators import gt
+from tortoise.backends.base.client import BaseDBAsyncClient
+
+APP = "prover"
+MODELS = "prover_framework.database.tables"
+MIGRATIONS = "prover_framework.database.migrations"
+
+# Where tortoise's own tool keeps the names of the migrations that were applied.
+MIGRATIONS_TABLE = "tortoise_migrations"
+
+# Longer than any statement of a command takes: the sum over eight months of headers takes some
+# seconds, and an import on a busy machine waits for another one's lock.
+COMMAND_SECONDS = 60.0
+
+# A call of the service is given up after this part of the lease. A sign of life is due after a
+# third of it: one that is not answered, and one more on a new connection, take five sixths.
+LEASE_PART = 4
+
+# More patience helps no statement of the service, each of which takes milliseconds.
+MOST_SECONDS = 10.0
+
+# Less would be too little for a commit on a busy disk. For the shortest lease that the settings
+# allow, of one second, it is half of it.
+LEAST_SECONDS = 0.5
+
+# What the database is told to give up by itself, as parts of a call's time: a wait for a lock, then
+# any statement. What is left is for the way, and only silence lasts to its end.
+LOCK_PART = 0.6
+STATEMENT_PART = 0.8
+
+
+@frozen
+class Bounds:
+    """How long the database may take.
+
+    Args:
+        call_seconds: One call, the wait for a connection included. A connection that takes longer
+            is thrown away. In a transaction each statement is a call.
+    """
+
+    call_seconds: float = field(default=COMMAND_SECONDS, validator=gt(0))
+
+    @classmethod
+    def below(cls, lease_seconds: float) -> Self:
+        """Return the bounds of a service whose workers hold jobs for this long."""
+        return cls(max(LEAST_SECONDS, min(MOST_SECONDS, lease_seconds / LEASE_PART)))
+
+    @property
+    def lock_seconds(self) -> float:
+        """How long the database lets a statement wait for a lock."""
+        return self.call_seconds * LOCK_PART
+
+    @property
+    def statement_seconds(self) -> float:
+        """How long the database lets a statement run."""
+        return self.call_seconds * STATEMENT_PART
+
+
+class Row(Protocol):
+    """A row: its values by name or by place, or one after the other."""
+
+    def __getitem__(self, key: str | int, /) -> Any: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Clock(Protocol):
+    """A clock that stands in for the database's own, in tests."""
+
+    @property
+    def ms(self) -> int:
+        """The time, in milliseconds since the Unix epoch."""
+        ...
+
+
+class Connection(BaseDBAsyncClient):
+    """A connection that takes statements in the form of this module, besides what the ORM sends."""
+
+    @abstractmethod
+    async def fetch(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        """Run a statement and return its rows.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+
+    @abstractmethod
+    async def run_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each row of values.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+
+    @abstractmethod
+    async def copy(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+    ) -> None:
+        """Put many new rows into a table, in the quickest way that the engine has.
+
+        Raises:
+            StoreError: The database refused, and why.
+        """
+
+    @abstractmethod
+    async def lock(self, name: str) -> None:
+        """Wait until no other transaction holds this lock; it is let go with the transaction."""
+
+
+class Engine(Protocol):
+    """A kind of database. Everything that only one of them does is behind this."""
+
+    name: str
+    """What messages call the database; without a password."""
+
+    writer_name: str
+    """The ORM's name of the connection that writes; no other engine's, since the ORM keeps
+    statements by it."""
+
+    reader_name: str
+    """The ORM's name of the connection for reads outside of transactions."""
+
+    heartbeat_name: str
+    """The ORM's name of the connection for signs of life, which wait for nobody."""
+
+    turn_seconds: float
+    """How long nobody may write between two long transactions, so that others get their turn."""
+
+    embedded: bool
+    """Whether nobody looks after it, so that it makes its tables itself."""
+
+    def config(self) -> dict[str, Any]:
+        """Return the ORM's configuration: a connection to write, to read and for heartbeats."""
+        ...
+
+    async def connect(self, clients: Sequence[BaseDBAsyncClient]) -> None:
+        """Connect what the ORM has made of the configuration."""
+        ...
+
+    def reader(self, client: BaseDBAsyncClient) -> Connection:
+        """Return a connection for reads, which no writer makes wait."""
+        ...
+
+    async def write(
+        self, client: BaseDBAsyncClient, statement: str, values: Sequence[object]
+    ) -> Sequence[Row]:
+        """Run one statement as a transaction of its own."""
+        ...
+
+    def transaction(self, client: BaseDBAsyncClient) -> AbstractAsyncContextManager[Connection]:
+        """Begin a transaction; commit it when the body ends, or roll it back if that fails."""
+        ...
+
+    def give_up(self) -> None:
+        """Let every call end at once, now and from now on: nobody waits for them any longer."""
+        ...
+
+    def refusals(self) -> AbstractContextManager[None]:
+        """Turn what the database itself is to blame for into a `StoreError` that says why."""
+        ...
+
+    async def analyze(self, client: BaseDBAsyncClient, tables: Sequence[str]) -> None:
+        """Look at tables anew after a bulk load, so that queries are planned well."""
+        ...
+
+    async def has_table(self, connection: Connection, table: str) -> bool:
+        """Tell whether there is such a table."""
+        ...
+
+    async def data_version(self, reader: Connection) -> int | None:
+        """Return a number that differs when anybody has committed in between.
+
+        None: this engine does not tell.
+        """
+        ...
+
+
+def rows_value(values: Sequence[Mapping[str, object]]) -> str:
+    """Return rows in the form that ``ROWS(?)`` takes."""
+    return json.dumps(values)
+
+
+def storable(text: str) -> str:
+    """Return a text as both engines can keep it: without NUL, and Unicode throughout."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,331 @@
+"""PostgreSQL, for API and workers on more than one machine."""
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from functools import lru_cache
+from typing import Any
+from zlib import crc32
+
+import asyncpg
+from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.connection import get_connections
+from tortoise.exceptions import BaseORMException, IntegrityError
+
+from prover_framework.database import postgres_connections as connections
+from prover_framework.database.engine import APP, MIGRATIONS, MODELS, Bounds, Clock, Connection, Row
+from prover_framework.database.postgres_connections import Connections, Lane, Unusable
+from prover_framework.errors import NumberTooLarge, StoreBusy, StoreError
+from prover_framework.urls import UrlError, parse_postgres_url
+
+WRITER = "postgres"
+READER = "postgres_reader"
+HEARTBEAT = "postgres_heartbeat"
+
+# Connections of a process, opened as they are needed and closed when they have been idle for some
+# seconds. What is written often is written in batches, one at a time for each kind, so that these
+# are seldom all in use; a server's usual hundred are enough for seven processes.
+LANES = {
+    WRITER: Lane(8),
+    READER: Lane(4, read_only=True),
+    # Signs of life come one after the other, and a connection that is there does not depend on
+    # whether the server has one left.
+    HEARTBEAT: Lane(1, keeps=True),
+}
+
+# A vacuum after an import of some millions of rows, on a slow disk.
+ANALYZE_SECONDS = 3600.0
+
+# Of the moment and not of the transaction's begin, as now() is: a transaction may have waited for
+# another one since, and what has expired meanwhile has expired.
+NOW_MS = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+# Statements that are kept in the form of this engine: more than the code has.
+KEPT_STATEMENTS = 512
+
+ROWS = re.compile(r"\bROWS\(\?\) AS ")
+
+# What the ORM and the driver raise.
+DRIVER_ERRORS = (BaseORMException, *connections.DRIVER_ERRORS)
+
+# Sets our locks apart from those that others take in the same database.
+LOCK_SPACE = crc32(b"prover_framework") & 0x7FFFFFFF
+
+
+class PostgresEngine:
+    """See `prover_framework.database.engine.Engine`."""
+
+    writer_name = WRITER
+    reader_name = READER
+    heartbeat_name = HEARTBEAT
+    # Who waits for a lock gets it when it is let go.
+    turn_seconds = 0.0
+    embedded = False
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock | None,
+        bounds: Bounds,
+        *,
+        idle_transaction_seconds: float | None = None,
+    ) -> None:
+        try:
+            self._url = parse_postgres_url(url)
+        except UrlError as error:
+            raise StoreError(f"the URL of the database {error}") from None
+        self.name = self._url.public
+        self.connections = Connections(
+            self._url,
+            LANES,
+            bounds,
+            # Tells who does what in the server's views, by the process id that workers' names have.
+            application_name=f"prover:{os.getpid()}",
+            idle_transaction_seconds=(
+                connections.idle_transaction_seconds(bounds)
+                if idle_transaction_seconds is None
+                else idle_transaction_seconds
+            ),
+        )
+        self._clock = clock
+
+    def config(self) -> dict[str, Any]:
+        """Return the ORM's configuration for the server."""
+        return {
+            "connections": {
+                name: {"engine": __name__, "credentials": {"engine": self}} for name in LANES
+            },
+            "apps": {
+                APP: {"models": [MODELS], "migrations": MIGRATIONS, "default_connection": WRITER}
+            },
+        }
+
+    async def connect(self, clients: Sequence[BaseDBAsyncClient]) -> None:
+        """Connect to the server."""
+        for client in clients:
+            await client.create_connection(with_db=True)
+        with self.calls():
+            async with self.connections.lend(WRITER):
+                return
+
+    def give_up(self) -> None:
+        """Abort all connections."""
+        self.connections.give_up()
+
+    def reader(self, client: BaseDBAsyncClient) -> Connection:
+        """Return the connections that only read."""
+        return _client(client)
+
+    async def write(
+        self, client: BaseDBAsyncClient, statement: str, values: Sequence[object]
+    ) -> Sequence[Row]:
+        """Run one statement, a second time if it was the victim of a deadlock."""
+        try:
+            return await _client(client).fetch(statement, values)
+        except StoreBusy:
+            return await _client(client).fetch(statement, values)
+
+    @asynccontextmanager
+    async def transaction(self, client: BaseDBAsyncClient) -> AsyncIterator[Connection]:
+        """Run the body in a transaction that sees what others commit while it runs."""
+        parent = _client(client)
+        own = self.connections
+        deadline = asyncio.get_running_loop().time() + own.bounds.call_seconds
+        async with AsyncExitStack() as stack:
+            with self.calls():
+                held = own.hold(parent.connection_name, deadline)
+                raw = await stack.enter_async_context(held)
+                transaction = raw.transaction(isolation="read_committed")
+                async with own.limited(raw, deadline):
+                    await transaction.start()
+            try:
+                yield PostgresTransaction(parent, raw)
+            except Exception:
+                # With the connection the server has ended the transaction, too.
+                if not raw.is_closed():
+                    with suppress(*DRIVER_ERRORS, OSError):
+                        async with own.limited(raw):
+                            await transaction.rollback()
+                raise
+            with self.calls():
+                async with own.limited(raw):
+                    await transaction.commit()
+
+    @contextmanager
+    def refusals(self) -> Iterator[None]:
+        """Tell what the database itself is to blame for from what its user did wrong."""
+        try:
+            yield
+        except DRIVER_ERRORS as error:
+            # What the ORM raises has the driver's error in it.
+            wrapped = isinstance(error, BaseORMException) and error.args
+            cause = error.args[0] if wrapped else error
+            refusal = self._refusal(cause)
+            if refusal is None:
+                raise
+            raise refusal from error
+
+    @contextmanager
+    def calls(self) -> Iterator[None]:
+        """Tell the same of a body that does nothing but call the server."""
+        with self.refusals():
+            try:
+                yield
+            except TimeoutError as error:
+                raise StoreError(
+                    f"the database {self.name} does not answer within "
+                    f"{self.connections.bounds.call_seconds:g} s"
+                ) from error
+            except Unusable as error:
+                raise StoreError(f"the database {self.name} cannot be used: {error}") from error
+            except OSError as error:
+                reason = self._url.redacted(error.strerror or str(error) or type(error).__name__)
+                raise StoreError(f"the database {self.name} cannot be reached: {reason}") from error
+
+    def _refusal(self, cause: Exception) -> StoreError | None:
+        """Return what a driver's error means; None if its user did something wrong."""
+        if isinstance(cause, asyncpg.NumericValueOutOfRangeError):
+            kind: type[StoreError] = NumberTooLarge
+        elif isinstance(
+            cause, IntegrityError | asyncpg.IntegrityConstraintViolationError | asyncpg.DataError
+        ) or (isinstance(cause, asyncpg.InterfaceError) and isinstance(cause, ValueError)):
+            return None
+        elif isinstance(cause, asyncpg.DeadlockDetectedError | asyncpg.SerializationError):
+            kind = StoreBusy
+        else:
+            kind = StoreError
+        reason = "; ".join(line.strip() for line in str(cause).splitlines())
+        if connections.is_pooled(cause):
+            reason = f"{connections.TRANSACTION_MODE} ({reason})"
+        return kind(f"the database {self.name} refused: {self._url.redacted(reason)}")
+
+    async def analyze(self, client: BaseDBAsyncClient, tables: Sequence[str]) -> None:
+        """Have the server vacuum and analyse the tables, outside of any transaction."""
+        name = _client(client).connection_name
+        with self.calls():
+            async with self.connections.lend(name, ANALYZE_SECONDS) as connection:
+                await connection.execute("SET statement_timeout = 0")
+                await connection.execute(f"VACUUM (ANALYZE) {', '.join(tables)}")
+                own = round(self.connections.bounds.statement_seconds * 1000)
+                await connection.execute(f"SET statement_timeout = '{own}ms'")
+
+    async def has_table(self, connection: Connection, table: str) -> bool:
+        """Look where an unqualified name would be found."""
+        (row,) = await connection.fetch("SELECT to_regclass(?) IS NOT NULL AS found", [table])
+        return bool(row["found"])
+
+    async def data_version(self, reader: Connection) -> None:
+        """Tell nothing. Notifications could, but the server lets one commit with any in at a time.
+
+        For a queue, whose messages are sent and deleted hundreds of times a second, that costs
+        more than to look.
+        """
+
+    def sql(self, statement: str) -> str:
+        """Return a statement in the form of this engine."""
+        statement = _own_form(statement)
+        if self._clock is None:
+            return statement
+        return statement.replace(NOW_MS, f"CAST({self._clock.ms} AS BIGINT)")
+
+
+class PostgresConnection(AsyncpgDBClient, Connection):
+    """Connections outside of transactions."""
+
+    def __init__(self, engine: PostgresEngine, connection_name: str) -> None:
+        super().__init__(connection_name=connection_name)
+        self.engine = engine
+
+    async def create_connection(self, with_db: bool) -> None:  # noqa: ARG002, FBT001 - the ORM's
+        """Tell the ORM that it may begin; connections are opened as they are needed."""
+        await self._post_connect()
+
+    async def close(self) -> None:
+        """Close the connections, which all clients of the engine share."""
+        await self.engine.connections.close()
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Any]:
+        with self.engine.calls():
+            async with self.engine.connections.lend(self.connection_name) as connection:
+                yield connection
+
+    def acquire_connection(self) -> Any:
+        """Lend a connection for one call."""
+        return self._acquired()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        async with self.engine.transaction(self) as transaction:
+            token = get_connections().set(self.connection_name, transaction)
+            try:
+                yield transaction
+            finally:
+                get_connections().reset(token)
+
+    def _in_transaction(self) -> Any:
+        """Begin what the ORM itself begins in the same way as ours."""
+        return self._transaction()
+
+    async def fetch(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        """Run a statement and return its rows."""
+        async with self.acquire_connection() as connection:
+            rows: Sequence[Row] = await connection.fetch(self.engine.sql(statement), *values)
+            return rows
+
+    async def run_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each row of values, all or none of them."""
+        async with self.acquire_connection() as connection:
+            await connection.executemany(self.engine.sql(statement), rows)
+
+    async def copy(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+    ) -> None:
+        """Send the rows with COPY."""
+        async with self.acquire_connection() as connection:
+            await connection.copy_records_to_table(table, columns=columns, records=rows)
+
+    async def lock(self, name: str) -> None:
+        """Take a lock of the server's that has no rows."""
+        await self.fetch(
+            "SELECT pg_advisory_xact_lock(?, ?)", [LOCK_SPACE, crc32(name.encode()) & 0x7FFFFFFF]
+        )
+
+
+class PostgresTransaction(TransactionWrapper, PostgresConnection):
+    """A connection inside of a transaction."""
+
+    def __init__(self, parent: PostgresConnection, connection: Any) -> None:
+        super().__init__(parent)
+        self.engine = parent.engine
+        self._connection = connection
+
+    def acquire_connection(self) -> Any:
+        """Lend its connection for one call."""
+        return self._acquired()
+
+    @asynccontextmanager
+    async def _acquired(self) -> AsyncIterator[Any]:
+        with self.engine.calls():
+            async with self._lock, self.engine.connections.limited(self._connection):
+                yield self._connection
+
+
+client_class = PostgresConnection
+"""Where the ORM looks for it."""
+
+
+def _client(client: BaseDBAsyncClient) -> PostgresConnection:
+    if not isinstance(client, PostgresConnection):
+        raise TypeError(f"{type(client).__name__} is no connection of this engine")
+    return client
+
+
+@lru_cache(KEPT_STATEMENTS)
+def _own_form(statement: str) -> str:
+    statement = ROWS.sub("json_to_recordset(CAST(? AS json)) AS ", statement)
+    first, *others = statement.replace("NOW_MS", NOW_MS).split("?")
+    return first + "".join(f"${number}{text}" for number, text in enumerate(others, 1))

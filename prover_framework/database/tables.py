@@ -1,0 +1,215 @@
+"""The tables. All times are milliseconds since the Unix epoch by the database's clock.
+
+The classes' docstrings become comments in the schema, where a semicolon would end the statement.
+"""
+
+from tortoise import fields
+from tortoise.indexes import Index
+from tortoise.models import Model
+
+from prover_framework.database.schema_parts import PresentIndex
+
+
+class JobGroup(Model):
+    """Jobs that were asked for together."""
+
+    id = fields.CharField(128, primary_key=True)
+    created_at = fields.BigIntField()
+    # The composed receipt, once all jobs have ended.
+    receipt = fields.TextField(null=True)
+
+    class Meta:
+        table = "job_group"
+        indexes = (Index(fields=("created_at", "id"), name="job_group_created"),)
+
+
+class Job(Model):
+    """One proof of a group, with its state, its lease and its result."""
+
+    id = fields.CharField(32, primary_key=True)
+    group: fields.ForeignKeyRelation[JobGroup] = fields.ForeignKeyField(
+        "prover.JobGroup", related_name="jobs", on_delete=fields.OnDelete.RESTRICT
+    )
+    group_id: str
+    # Its id in the group: the proof type's name, and behind an @ its label if it has one.
+    name = fields.CharField(63)
+    parameters = fields.TextField()
+    queue = fields.CharField(80)
+    state = fields.CharField(16)
+    # How often a message was sent, a computation begun, a computation failed, a worker lost.
+    sends = fields.IntField(default=0)
+    attempts = fields.IntField(default=0)
+    failures = fields.IntField(default=0)
+    losses = fields.IntField(default=0)
+    # No worker may begin before this.
+    not_before = fields.BigIntField()
+    # When a sweep has to look: the message is overdue or the wait for data is over.
+    due_at = fields.BigIntField(null=True)
+    # When waiting for data ends in failure; set by the first wait.
+    data_deadline = fields.BigIntField(null=True)
+    lease_token = fields.CharField(32, null=True)
+    lease_until = fields.BigIntField(null=True)
+    worker = fields.CharField(80, null=True)
+    error_code = fields.CharField(63, null=True)
+    error_message = fields.TextField(null=True)
+    result = fields.TextField(null=True)
+    # Statement and provenance, stored with the result; its seals are rows of their own.
+    receipt = fields.TextField(null=True)
+    created_at = fields.BigIntField()
+    queued_at = fields.BigIntField(null=True)
+    started_at = fields.BigIntField(null=True)
+    finished_at = fields.BigIntField(null=True)
+    # Version of the method under which it was accepted.
+    method_version = fields.TextField(null=True)
+    # How many jobs of the group rest on its result.
+    dependents = fields.IntField(db_default=0)
+    # What the computation that is under way said last of its progress, and when.
+    progress_millionths = fields.IntField(null=True)
+    progress_text = fields.TextField(null=True)
+    progress_at = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "job"
+        unique_together = (("group", "name"),)
+        indexes = (
+            # Jobs that have ended are in neither, so that both stay as small as what is going on.
+            PresentIndex(fields=("due_at",), name="job_due"),
+            PresentIndex(fields=("lease_until",), name="job_lease"),
+            # The newest jobs in a state, in the order in which groups are listed.
+            Index(fields=("state", "created_at", "group_id"), name="job_state_created"),
+        )
+
+
+class Dependency(Model):
+    """A job that rests on the result of another one of its group."""
+
+    id = fields.IntField(primary_key=True)
+    job_id = fields.CharField(32, db_index=True)
+    rests_on = fields.CharField(32, db_index=True)
+
+    class Meta:
+        table = "dependency"
+
+
+class Seal(Model):
+    """A seal on the receipt of a job. A receipt can gain one long after it was made."""
+
+    id = fields.BigIntField(primary_key=True)
+    job: fields.ForeignKeyRelation[Job] = fields.ForeignKeyField(
+        "prover.Job", related_name="seals", on_delete=fields.OnDelete.CASCADE
+    )
+    job_id: str
+    kind = fields.CharField(63)
+    document = fields.TextField()
+
+    class Meta:
+        table = "seal"
+        unique_together = (("job", "kind"),)
+
+
+class Attempt(Model):
+    """An attempt at a job that came to nothing."""
+
+    id = fields.BigIntField(primary_key=True)
+    job: fields.ForeignKeyRelation[Job] = fields.ForeignKeyField(
+        "prover.Job", related_name="failed_attempts", on_delete=fields.OnDelete.CASCADE
+    )
+    job_id: str
+    number = fields.IntField()
+    worker = fields.CharField(80)
+    started_at = fields.BigIntField()
+    ended_at = fields.BigIntField()
+    error_code = fields.CharField(63)
+    error_message = fields.TextField()
+    # Where in the plugin's own files it was raised, a line for each call.
+    traceback = fields.TextField()
+
+    class Meta:
+        table = "attempt"
+        indexes = (Index(fields=("job_id",), name="attempt_job"),)
+
+
+class QueueMessage(Model):
+    """A message of the embedded queue."""
+
+    id = fields.BigIntField(primary_key=True)
+    queue = fields.CharField(80)
+    body = fields.TextField()
+    visible_at = fields.BigIntField()
+    receive_count = fields.IntField(default=0)
+    # Proof of the last receive; deleting the message or changing its visibility takes it.
+    receipt_handle = fields.CharField(32, null=True)
+
+    class Meta:
+        table = "queue_message"
+        indexes = (Index(fields=("queue", "visible_at"), name="queue_message_visible"),)
+
+
+class DeadLetter(Model):
+    """A message of the embedded queue that could not be understood."""
+
+    id = fields.BigIntField(primary_key=True)
+    queue = fields.CharField(80)
+    body = fields.TextField()
+    reason = fields.TextField()
+    died_at = fields.BigIntField()
+
+    class Meta:
+        table = "dead_letter"
+
+
+class Chain(Model):
+    """The one chain that this database holds."""
+
+    # The only row has the number 1, so that two writers cannot make two.
+    id = fields.IntField(primary_key=True)
+    chain_id = fields.BigIntField()
+    simulated = fields.BooleanField()
+    # What the headers were last taken from, for people.
+    source = fields.TextField()
+
+    class Meta:
+        table = "chain"
+
+
+class BlockHeader(Model):
+    """A block header, as far as the base fee needs it."""
+
+    number = fields.BigIntField(primary_key=True)
+    timestamp = fields.BigIntField(db_index=True)
+    base_fee_wei = fields.BigIntField()
+    gas_used = fields.BigIntField(null=True)
+    gas_limit = fields.BigIntField(null=True)
+    block_hash = fields.CharField(66, null=True)
+    parent_hash = fields.CharField(66, null=True)
+    # Whether its hash is that of its own fields, its parent hash that of the stored block before
+    # it, and its base fee what follows from that block.
+    verified = fields.BooleanField(db_default=False)
+
+    class Meta:
+        table = "block_header"
+
+
+class RawHeader(Model):
+    """The whole header of a block, as the bytes that its hash is made of."""
+
+    number = fields.BigIntField(primary_key=True)
+    rlp = fields.BinaryField()
+
+    class Meta:
+        table = "raw_header"
+
+
+class HourlyBaseFee(Model):
+    """What the headers of one hour add up to, kept current as headers come in."""
+
+    hour = fields.BigIntField(primary_key=True)
+    sum_wei = fields.BigIntField()
+    count = fields.IntField()
+    # How many of its blocks are verified.
+    verified_count = fields.IntField(db_default=0)
+    first_block = fields.BigIntField()
+    last_block = fields.BigIntField()
+
+    class Meta:
+        table = "hourly_base_fee"

@@ -1,0 +1,1 @@
+"""The framework's own kinds of input data, registered through the same hook as anybody's."""

@@ -1,0 +1,1 @@
+"""Job groups: accepted, stored, dispatched, shown."""

@@ -1,0 +1,257 @@
+"""What can be asked of the service. HTTP and command line call the same functions."""
+
+import secrets
+import time
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from prover_framework.errors import GroupConflict, MessageError, PluginError, RequestError
+from prover_framework.jobs.messages import JobMessage, dump_message
+from prover_framework.jobs.requests import (
+    dependencies_of,
+    dump_parameters,
+    parse_group_request,
+    requested_job,
+)
+from prover_framework.jobs.store import JobStore, NewGroup, NewJob, StoredJob
+from prover_framework.jobs.views import GroupView, VerboseGroupView, verbose_view, view
+from prover_framework.model.jobs import JobState
+from prover_framework.model.proofs import Dispatch, GroupRequest, JobRequest, split_job_id
+from prover_framework.plugins.catalogue import Catalogue, catalogue
+from prover_framework.plugins.registry import Plugins
+from prover_framework.queues.base import Outgoing, Queue
+from prover_framework.sandbox.calls import HookCalls
+from prover_framework.serialization.converter import structure
+from prover_framework.serialization.json_text import parse_json
+from prover_framework.serialization.objections import capped
+from prover_framework.text import one_line
+
+
+@frozen
+class Acceptance:
+    """What came of a request: stored in any case, and which messages were not sent.
+
+    Args:
+        group_id: The group.
+        unsent: For each job whose message was not sent its proof type's title and the reason.
+            Such a job stays pending; a sweep or the same request again sends it.
+    """
+
+    group_id: str
+    unsent: tuple[tuple[str, str], ...] = ()
+
+
+class ProvingService:
+    """Takes in job groups and tells what became of them."""
+
+    def __init__(self, plugins: Plugins, jobs: JobStore, queue: Queue) -> None:
+        self._plugins = plugins
+        self._jobs = jobs
+        self._queue = queue
+        self._hook_calls = HookCalls(plugins)
+
+    async def close(self) -> None:
+        """End the processes that plugins were asked in."""
+        await self._hook_calls.close()
+
+    def parse(self, body: bytes) -> GroupRequest:
+        """Read a request for a group of proofs and check its form.
+
+        Raises:
+            RequestError: Every problem of it.
+        """
+        return parse_group_request(body, self._plugins.proof_types)
+
+    async def submit(self, request: GroupRequest) -> Acceptance:
+        """Have a group's parameters validated, store it and send its messages.
+
+        The group id makes this idempotent: the same request again sends only what is not yet
+        sent.
+
+        Raises:
+            RequestError: Plugins find problems; nothing was stored.
+            ProofError: A plugin refuses its job; nothing was stored.
+            PluginError: A plugin could not say whether there are problems, or where its job goes;
+                nothing was stored.
+            GroupConflict: The group exists and asked for something else.
+        """
+        problems = [
+            problem for job in request.jobs for problem in await self._hook_calls.validate(job)
+        ]
+        if problems:
+            raise RequestError(capped(problems), request.group_id)
+        jobs = [
+            self._new_job(job, await self._hook_calls.dispatch(job), place)
+            for place, job in enumerate(request.jobs)
+        ]
+        submitted = await self._jobs.submit(NewGroup(request.group_id, tuple(jobs)))
+        if not submitted.created and not self._same(request.jobs, submitted.jobs):
+            raise GroupConflict(request.group_id)
+        return await self._send_pending(request.group_id, submitted.jobs)
+
+    async def cancel(self, group_id: str) -> GroupView:
+        """Call off the jobs of a group that have not ended; return the group as it is then.
+
+        A computation that runs is stopped by its worker's next heartbeat, a third of
+        `Settings.lease_seconds` later at the most.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        return view(await self._jobs.cancel(group_id))
+
+    async def redrive(self, group_id: str) -> Acceptance:
+        """Give the failed and cancelled jobs of a group a new life, and send their messages.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        return await self._send_pending(group_id, await self._jobs.redrive(group_id))
+
+    async def enqueue(self, message: JobMessage, queue: str) -> str:
+        """Find the job that a message of another sender is about, or make one for it.
+
+        The group need not exist, nor be whole. The same message again is about the same job.
+
+        Args:
+            message: The message.
+            queue: Name of the queue it came on. Further messages about the job go there, too:
+                somebody listens to it.
+
+        Returns:
+            The unique id of the job.
+
+        Raises:
+            MessageError: It asks for nothing that can be computed here, or contradicts a job that
+                is there already.
+        """
+        wanted = requested_job(message, self._plugins.proof_types)
+        try:
+            problems = await self._hook_calls.validate(wanted)
+        except PluginError as error:
+            raise MessageError(str(error)) from None
+        if problems:
+            raise MessageError(str(RequestError(capped(problems))))
+        job = await self._jobs.enqueue(
+            message.job_group_id,
+            NewJob(
+                _new_id(0),
+                wanted.proof_type,
+                dump_parameters(wanted.parameters),
+                queue,
+                method_version=self._method_version(wanted),
+            ),
+        )
+        if not self._same([wanted], [job]):
+            raise MessageError(
+                f"job group {job.group_id!r} has a job {job.name!r} already, with other "
+                f"parameters: {one_line(job.parameters)}"
+            )
+        return job.id
+
+    async def send(self, jobs: Sequence[StoredJob]) -> dict[str, str]:
+        """Send the messages of jobs; return the reasons of those that failed, by job id."""
+        if not jobs:
+            return {}
+        failures = await self._queue.send([_outgoing(job) for job in jobs])
+        failed = {failure.job_id: failure.reason for failure in failures}
+        if sent := [job.id for job in jobs if job.id not in failed]:
+            await self._jobs.mark_sent(sent)
+        return failed
+
+    async def status(self, group_id: str) -> GroupView:
+        """Return a group with its jobs.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        return view(await self._jobs.group(group_id))
+
+    async def verbose_status(self, group_id: str) -> VerboseGroupView:
+        """Return a group with its jobs, and the attempts at these.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        jobs = await self._jobs.group(group_id)
+        return verbose_view(jobs, await self._jobs.attempts.of_group(group_id))
+
+    async def list(self, *, state: JobState | None = None, limit: int = 50) -> list[GroupView]:
+        """Return the newest groups, all or those with a job in ``state``."""
+        return [view(jobs) for jobs in await self._jobs.groups(state=state, limit=limit)]
+
+    def catalogue(self) -> Catalogue:
+        """List the proof types that can be asked for, and all plugins that were found."""
+        return catalogue(self._plugins)
+
+    async def _send_pending(self, group_id: str, jobs: Sequence[StoredJob]) -> Acceptance:
+        pending = [job for job in jobs if job.state is JobState.PENDING]
+        failures = await self.send(pending)
+        unsent = tuple(
+            (self._title(job), failures[job.id]) for job in pending if job.id in failures
+        )
+        return Acceptance(group_id, unsent)
+
+    def _title(self, job: StoredJob) -> str:
+        """Return what messages to people call a job."""
+        _, label = split_job_id(job.name)
+        title = self._plugins.title(job.proof_type)
+        return f"{title} ({label})" if label else title
+
+    def _new_job(self, job: JobRequest, choice: Dispatch, place: int) -> NewJob:
+        return NewJob(
+            id=_new_id(place),
+            name=job.job_id,
+            parameters=dump_parameters(job.parameters),
+            queue=choice.queue,
+            delay_seconds=choice.delay_seconds,
+            rests_on=dependencies_of(job, self._plugins.proof_types),
+            method_version=self._method_version(job),
+        )
+
+    def _method_version(self, job: JobRequest) -> str:
+        """Return the version of the method under which a job is accepted: the installed one."""
+        return self._plugins.for_type(job.proof_type).proof_type.version
+
+    def _same(self, wanted: Sequence[JobRequest], stored: Sequence[StoredJob]) -> bool:
+        """Compare as the plugins read it now: a parameter they have gained has its default."""
+        try:
+            # By their text: what a class takes for equal is the plugin's code.
+            return {job.job_id: dump_parameters(job.parameters) for job in wanted} == {
+                job.name: dump_parameters(
+                    structure(
+                        parse_json(job.parameters.encode()),
+                        self._plugins.for_type(job.proof_type).proof_type.parameters,
+                    )
+                )
+                for job in stored
+            }
+        except (PluginError, RequestError):
+            return False
+
+
+def _outgoing(job: StoredJob) -> Outgoing:
+    parameters = parse_json(job.parameters.encode())
+    if not isinstance(parameters, dict):
+        raise TypeError(f"the parameters of job {job.id} are not an object")
+    start, end = parameters.get("start_timestamp"), parameters.get("end_timestamp")
+    message = JobMessage(
+        job_id=job.name,
+        job_group_id=job.group_id,
+        start_timestamp=start if isinstance(start, int) else None,
+        end_timestamp=end if isinstance(end, int) else None,
+        id=job.id,
+        params=parameters,
+    )
+    # A message that is sent again is overdue. The worker looks at the job's own time anyway.
+    delay = 0.0 if job.sends else max(0.0, (job.not_before - job.created_at) / 1000)
+    return Outgoing(job.id, job.queue, dump_message(message), delay, job.sends)
+
+
+def _new_id(place: int) -> str:
+    """Make a unique job id of 32 hex digits that sorts by time and by place in the request.
+
+    Ids that rise keep the index's insertions at one end.
+    """
+    return f"{time.time_ns() // 1_000_000:012x}{place % 256:02x}{secrets.token_hex(9)}"

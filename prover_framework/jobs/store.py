@@ -1,0 +1,895 @@
+"""Job groups, jobs and leases in the database.
+
+Every change of a job's state is one conditional update (a compare-and-set): it names the states
+it may start from, and a change under a lease also names the lease's token and requires that the
+lease has not expired by the database's clock. What does not match changes nothing.
+"""
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from enum import StrEnum
+
+import attrs
+from attrs import field, frozen
+
+from prover_framework.database.batching import Batcher
+from prover_framework.database.database import Database
+from prover_framework.database.engine import Connection, Row, rows_value, storable
+from prover_framework.errors import DependencyNotYet, GroupNotFound, LeaseLost
+from prover_framework.jobs.attempts import AttemptStore, note_lost
+from prover_framework.jobs.sql import (
+    CANCEL,
+    COLUMNS,
+    COUNT_LOSSES,
+    DUE,
+    ENQUEUE,
+    EXPIRED,
+    EXTEND,
+    FAIL,
+    FAIL_DEPENDENTS,
+    FIELDS,
+    GOING_ON,
+    INSERT_DEPENDENCY,
+    INSERT_GROUPS,
+    INSERT_JOB,
+    INSERT_SEALS,
+    JOB_OF_NAME,
+    JOBS_BY_ID,
+    JOBS_OF_GROUPS,
+    LEAVE_TO_OTHERS,
+    LEAVE_TO_SWEEP,
+    LOCK_DEPENDENCIES,
+    LOCK_GROUP,
+    LOCK_HELD,
+    LOCK_JOBS,
+    MARK_SENT,
+    NEWEST_GROUPS,
+    NEWEST_IN_STATE,
+    NOTE_PROGRESS,
+    PUT,
+    REDRIVE,
+    RELEASE,
+    SUCCEED,
+    SWEEP,
+    TAKE,
+    UNSENT_MS,
+    WAITING_DEPENDENTS,
+    WAKE,
+    WAKE_DEPENDENTS,
+    WAKE_LEFT,
+)
+from prover_framework.model.jobs import FINAL, JobState, RetryPolicy
+from prover_framework.model.names import MAX_INT64
+from prover_framework.model.proofs import split_job_id
+from prover_framework.model.work import Progress
+
+# How many jobs of a group are reckoned with when groups are listed by the state of their jobs; more
+# of them take a second read.
+JOBS_A_GROUP = 4
+
+
+@frozen
+class NewJob:
+    """A job to be stored.
+
+    Args:
+        id: Its unique id.
+        name: Its id in the group: the proof type's name, and behind an ``@`` its label, if any.
+        parameters: Its parameters, as canonical JSON text.
+        queue: Name of the queue its message goes to.
+        delay_seconds: How long no worker may begin it.
+        rests_on: Names of the jobs of its group whose results it needs.
+        method_version: Version of the method that it is accepted under, where it is known.
+    """
+
+    id: str
+    name: str
+    parameters: str
+    queue: str
+    delay_seconds: float = 0.0
+    rests_on: tuple[str, ...] = ()
+    method_version: str | None = None
+
+
+@frozen
+class NewGroup:
+    """A group to be stored with its jobs; what these rest on is among them."""
+
+    id: str
+    jobs: tuple[NewJob, ...]
+
+    def dependents(self, name: str) -> int:
+        """Return how many of the jobs rest on one."""
+        return sum(name in job.rests_on for job in self.jobs)
+
+    def edges(self) -> list[list[object]]:
+        """Return for each dependency the id of the job that has it and of the one it rests on."""
+        ids = {job.name: job.id for job in self.jobs}
+        return [[job.id, ids[name]] for job in self.jobs for name in job.rests_on]
+
+
+@frozen(kw_only=True)
+class StoredJob:
+    """A job as it stands in the database; times in milliseconds since the Unix epoch."""
+
+    id: str
+    group_id: str
+    name: str
+    parameters: str
+    queue: str
+    state: JobState = field(converter=JobState)
+    sends: int
+    attempts: int
+    failures: int
+    losses: int
+    not_before: int
+    data_deadline: int | None
+    lease_until: int | None
+    worker: str | None
+    error_code: str | None
+    error_message: str | None
+    result: str | None = field(repr=False)
+    receipt: str | None = field(repr=False)
+    created_at: int
+    queued_at: int | None
+    started_at: int | None
+    finished_at: int | None
+    dependents: int = 0
+    progress_millionths: int | None = None
+    progress_text: str | None = None
+    progress_at: int | None = None
+    method_version: str | None = None
+
+    @property
+    def proof_type(self) -> str:
+        """Name of its proof type."""
+        return split_job_id(self.name)[0]
+
+
+@frozen
+class Submitted:
+    """What storing a group came to: its jobs, and whether this call stored them."""
+
+    created: bool
+    jobs: tuple[StoredJob, ...]
+
+
+@frozen
+class Lease:
+    """A worker's right to one job. The token is what every later write has to show."""
+
+    job_id: str
+    token: str
+
+
+@frozen
+class Taken:
+    """A worker has the job."""
+
+    lease: Lease
+    job: StoredJob
+
+
+class Refusal(StrEnum):
+    """Why a worker does not get a job."""
+
+    UNKNOWN = "unknown"
+    FINAL = "final"
+    LEASED = "leased"
+    NOT_DUE = "not due"
+    WAITING = "waiting"
+
+
+@frozen
+class Refused:
+    """A worker does not get the job.
+
+    Args:
+        refusal: Why.
+        retry_in_seconds: When asking again makes sense; None when it never does.
+    """
+
+    refusal: Refusal
+    retry_in_seconds: float | None = None
+
+
+@frozen
+class Failure:
+    """Why a job failed, for programs and for people.
+
+    Args:
+        code: A stable code.
+        message: A sentence.
+        traceback: Where in the plugin's own files it was raised, a line for each call.
+    """
+
+    code: str
+    message: str
+    traceback: str = field(default="", eq=False, repr=False)
+
+    @property
+    def where(self) -> str:
+        """The traceback in one line of the log, after the message."""
+        return f" (at {'; '.join(self.traceback.splitlines())})" if self.traceback else ""
+
+
+@frozen
+class Transition:
+    """A job has changed its state, and the change is stored.
+
+    Args:
+        old: The state it was in; None for a job that is new.
+        job: The job as the change left it.
+        at_ms: When, by the database's clock.
+    """
+
+    old: JobState | None
+    job: StoredJob
+    at_ms: int
+
+
+@frozen
+class _Wish:
+    """A worker's wish for a job, and the token that it gets with it."""
+
+    job_id: str
+    worker: str
+    lease_ms: int
+    token: str = field(factory=lambda: secrets.token_hex(16))
+
+    @property
+    def lease(self) -> Lease:
+        return Lease(self.job_id, self.token)
+
+    def row(self) -> dict[str, object]:
+        return {
+            "job_id": self.job_id,
+            "token": self.token,
+            "holder": self.worker,
+            "lease_ms": self.lease_ms,
+        }
+
+
+@frozen
+class StoredSeal:
+    """A seal of a receipt: its kind, and its document as JSON text."""
+
+    kind: str
+    document: str
+
+
+@frozen
+class _Success:
+    lease: Lease
+    result: str
+    receipt: str | None
+    seals: Sequence[StoredSeal]
+    has_dependents: bool
+
+    def row(self) -> dict[str, object]:
+        return {
+            "job_id": self.lease.job_id,
+            "token": self.lease.token,
+            "outcome": self.result,
+            "evidence": self.receipt,
+        }
+
+    def seal_rows(self) -> list[dict[str, object]]:
+        return [
+            {"job_id": self.lease.job_id, "kind": seal.kind, "document": seal.document}
+            for seal in self.seals
+        ]
+
+
+class _Changes:
+    """The transitions of one transaction; where nobody asks for them they cost nothing."""
+
+    def __init__(self, connection: Connection, *, wanted: bool) -> None:
+        self.made: list[Transition] = []
+        self._connection = connection
+        self._wanted = wanted
+
+    async def before(self, ids: Sequence[str]) -> dict[str, JobState]:
+        """Lock jobs that are about to be changed; return their states by id."""
+        if not self._wanted:
+            return {}
+        return _states(await self._connection.fetch(LOCK_JOBS, [ids]))
+
+    def note_new(self, jobs: Sequence[StoredJob]) -> None:
+        """Note jobs that have just been stored."""
+        if self._wanted:
+            self.made.extend(Transition(None, job, job.created_at) for job in jobs)
+
+    async def note(self, old: Mapping[str, JobState]) -> None:
+        """Note those of some jobs that have left the states they were in."""
+        if not self._wanted or not old:
+            return
+        (now,) = await self._connection.fetch("SELECT NOW_MS AS now")
+        for job in map(_stored, await self._connection.fetch(JOBS_BY_ID, [list(old)])):
+            if job.state is not old[job.id]:
+                self.made.append(Transition(old[job.id], job, now["now"]))
+
+
+class JobStore:
+    """Reads and changes jobs. Durations are in seconds, times in the database are its own.
+
+    Args:
+        database: Where they are.
+        policy: When to try again, and when to give up.
+        on_change: Told the transitions of each transaction once it is committed, if it made any.
+            It must return at once.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        policy: RetryPolicy,
+        on_change: Callable[[Sequence[Transition]], None] | None = None,
+    ) -> None:
+        self.attempts = AttemptStore(database)
+        self._database = database
+        self._policy = policy
+        self._on_change = on_change
+        self.submit: Batcher[NewGroup, Submitted] = Batcher(self._submit)
+        self.mark_sent: Batcher[Sequence[str], None] = Batcher(self._mark_sent)
+        self._take: Batcher[_Wish, Taken | Refused] = Batcher(self._take_all)
+        self._succeed: Batcher[_Success, bool] = Batcher(self._succeed_all)
+
+    async def drain(self) -> None:
+        """Wait until all that was handed in is committed."""
+        for batcher in (self.submit, self.mark_sent, self._take, self._succeed):
+            await batcher.drain()
+
+    # Reading
+
+    async def group(self, group_id: str) -> tuple[StoredJob, ...]:
+        """Return the jobs of a group, in the order of its request.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        rows = await self._database.read(JOBS_OF_GROUPS, [[group_id]])
+        if not rows:
+            raise GroupNotFound(group_id)
+        return tuple(map(_stored, rows))
+
+    async def groups(
+        self, *, state: JobState | None = None, limit: int = 50
+    ) -> list[tuple[StoredJob, ...]]:
+        """Return the newest groups, or those of the newest jobs in ``state``."""
+        if state is None:
+            ids = [row["id"] for row in await self._database.read(NEWEST_GROUPS, [limit])]
+        else:
+            ids = await self._newest_with(state, limit)
+        jobs = await self._database.read(JOBS_OF_GROUPS, [ids])
+        by_group: dict[str, list[StoredJob]] = {group_id: [] for group_id in ids}
+        for job in map(_stored, jobs):
+            by_group[job.group_id].append(job)
+        return [tuple(members) for members in by_group.values()]
+
+    async def _newest_with(self, state: JobState, limit: int) -> list[str]:
+        """Return the ids of groups with a job in a state, the newest such job first."""
+        found: dict[str, None] = {}
+        page, below = limit * JOBS_A_GROUP, (MAX_INT64, "")
+        while len(found) < limit:
+            rows = await self._database.read(NEWEST_IN_STATE, [state, *below, page])
+            found |= dict.fromkeys(row["group_id"] for row in rows)
+            if len(rows) < page:
+                break
+            below = (rows[-1]["created_at"], rows[-1]["group_id"])
+        return list(found)[:limit]
+
+    async def ended(self, ids: Sequence[str]) -> frozenset[str]:
+        """Return those of some unique ids whose jobs have ended, or are not there."""
+        going_on = await self._database.read(GOING_ON, [list(ids)])
+        return frozenset(ids) - {row["id"] for row in going_on}
+
+    # Accepting and sending
+
+    async def _submit(self, groups: Sequence[NewGroup]) -> list[Submitted]:
+        async with self._changing() as (connection, changes):
+            # In the order of their ids: of two processes that store the same groups at once, one
+            # waits for the other, and not each for the other.
+            wanted = sorted({group.id for group in groups})
+            fresh = [{"group_id": group_id} for group_id in wanted]
+            stored = await connection.fetch(INSERT_GROUPS, [rows_value(fresh)])
+            created = {row["id"]: row["created_at"] for row in stored}
+            made: dict[str, tuple[StoredJob, ...]] = {}
+            edges: list[list[object]] = []
+            for group in groups:
+                if group.id in created and group.id not in made:
+                    at = created[group.id]
+                    made[group.id] = tuple(
+                        attrs.evolve(_new(group.id, job, at), dependents=group.dependents(job.name))
+                        for job in group.jobs
+                    )
+                    edges.extend(group.edges())
+            jobs = [job for members in made.values() for job in members]
+            await connection.run_many(INSERT_JOB, [_row(job) for job in jobs])
+            if edges:
+                await connection.run_many(INSERT_DEPENDENCY, edges)
+            changes.note_new(jobs)
+            repeated: dict[str, list[StoredJob]] = {}
+            if len(made) < len(groups):
+                for row in await connection.fetch(JOBS_OF_GROUPS, [wanted]):
+                    repeated.setdefault(row["group_id"], []).append(_stored(row))
+            return [
+                Submitted(created=True, jobs=made.pop(group.id))
+                if group.id in made
+                else Submitted(created=False, jobs=tuple(repeated[group.id]))
+                for group in groups
+            ]
+
+    async def enqueue(self, group_id: str, job: NewJob) -> StoredJob:
+        """Return the job of a group that has this name; store the given one if none has.
+
+        The group is made if it does not exist. Of several who adopt at once, one stores a job and
+        all of them get it.
+        """
+        async with self._changing() as (connection, changes):
+            fresh = rows_value([{"group_id": group_id}])
+            await connection.fetch(INSERT_GROUPS, [fresh])
+            new = _new(group_id, job, await self._database.now_ms(connection))
+            stored = list(map(_stored, await connection.fetch(ENQUEUE, _row(new))))
+            changes.note_new(stored)
+            if not stored:
+                found = await connection.fetch(JOB_OF_NAME, [group_id, job.name])
+                stored = list(map(_stored, found))
+            return stored[0]
+
+    async def _mark_sent(self, batches: Sequence[Sequence[str]]) -> list[None]:
+        ids = [job_id for batch in batches for job_id in batch]
+        await self._change(ids, MARK_SENT, [ids])
+        return [None] * len(batches)
+
+    # Leases
+
+    async def take(self, job_id: str, *, worker: str, lease_seconds: float) -> Taken | Refused:
+        """Give a job to a worker, if it is to be had."""
+        return await self._take(_Wish(job_id, worker, round(lease_seconds * 1000)))
+
+    async def _take_all(self, wishes: Sequence[_Wish]) -> list[Taken | Refused]:
+        ids = [wish.job_id for wish in wishes]
+        values = [ids, rows_value([wish.row() for wish in wishes])]
+        rows = await self._change(ids, TAKE, values, COLUMNS)
+        taken = {row["lease_token"]: _stored(row) for row in rows}
+        others = [wish for wish in wishes if wish.token not in taken]
+        answers: dict[str, Taken | Refused] = {}
+        if others:
+            async with self._changing() as (connection, changes):
+                # All of them at once and in order: two workers must not each hold what the other
+                # waits for.
+                await connection.fetch(LOCK_JOBS, [[wish.job_id for wish in others]])
+                for wish in others:
+                    answers[wish.token] = await self._take_one(connection, changes, wish)
+        return [
+            Taken(wish.lease, taken[wish.token]) if wish.token in taken else answers[wish.token]
+            for wish in wishes
+        ]
+
+    async def _take_one(
+        self, connection: Connection, changes: _Changes, wish: _Wish
+    ) -> Taken | Refused:
+        """Take over a job whose worker is lost, or say why it is not to be had."""
+        ids = [wish.job_id]
+        now = await self._database.now_ms(connection)
+        rows = await connection.fetch(JOBS_BY_ID, [ids])
+        if rows and _expired(_stored(rows[0]), now):
+            await self._count_losses(connection, changes, ids)
+            rows = await connection.fetch(JOBS_BY_ID, [ids])
+        if not rows:
+            return Refused(Refusal.UNKNOWN)
+        job = _stored(rows[0])
+        if job.state in FINAL:
+            return Refused(Refusal.FINAL)
+        if job.state is JobState.RUNNING and job.lease_until is not None:
+            return Refused(Refusal.LEASED, (job.lease_until - now) / 1000)
+        if job.state is JobState.WAITING:
+            return Refused(Refusal.WAITING)
+        if job.not_before > now:
+            return Refused(Refusal.NOT_DUE, (job.not_before - now) / 1000)
+        (row,) = await connection.fetch(
+            f"{TAKE} RETURNING {COLUMNS}", [ids, rows_value([wish.row()])]
+        )
+        await changes.note({job.id: job.state})
+        return Taken(wish.lease, _stored(row))
+
+    async def extend(self, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
+        """Extend leases by a sign of life; return those that are lost."""
+        held = await self._database.beat(
+            EXTEND,
+            [
+                [lease.job_id for lease in leases],
+                round(lease_seconds * 1000),
+                rows_value([{"job_id": lease.job_id, "token": lease.token} for lease in leases]),
+            ],
+        )
+        tokens = {row["lease_token"] for row in held}
+        return [lease for lease in leases if lease.token not in tokens]
+
+    async def release(self, lease: Lease) -> None:
+        """Return a job unfinished and uncounted, for another worker to take at once.
+
+        Raises:
+            LeaseLost: The lease was no longer held.
+        """
+        await self._end_lease(lease, RELEASE)
+
+    async def note_progress(self, lease: Lease, progress: Progress) -> bool:
+        """Note how far the computation under a lease is; return whether the lease is still held.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        told = {
+            "job_id": lease.job_id,
+            "token": lease.token,
+            "done": round(progress.fraction * 1_000_000),
+            "doing": storable(progress.text),
+        }
+        return bool(await self._database.write(NOTE_PROGRESS, [[lease.job_id], rows_value([told])]))
+
+    # Outcomes
+
+    async def succeed(
+        self,
+        lease: Lease,
+        result: str,
+        receipt: str | None = None,
+        seals: Sequence[StoredSeal] = (),
+        *,
+        has_dependents: bool = False,
+    ) -> None:
+        """Store the result, its receipt and the seals of that, all together or nothing.
+
+        Args:
+            lease: The lease the computation ran under.
+            result: The result, as JSON text.
+            receipt: The receipt without its seals, as JSON text.
+            seals: Its seals, at most one of each kind.
+            has_dependents: Whether jobs of the group rest on it; those that wait for it are woken.
+
+        Raises:
+            LeaseLost: The lease was no longer held; nothing was stored.
+        """
+        if not await self._succeed(_Success(lease, result, receipt, seals, has_dependents)):
+            raise _lost(lease)
+
+    async def _succeed_all(self, successes: Sequence[_Success]) -> list[bool]:
+        ids = [success.lease.job_id for success in successes]
+        if len(set(ids)) < len(ids):
+            # Two leases of one job, of which one is lost: what is returned could not tell which.
+            return [done for one in successes for done in await self._succeed_all([one])]
+        values = [ids, rows_value([success.row() for success in successes])]
+        if not any(success.seals or success.has_dependents for success in successes):
+            stored = await self._change(ids, SUCCEED, values)
+            ended = {row["id"] for row in stored}
+            return [success.lease.job_id in ended for success in successes]
+        async with self._changing() as (connection, changes):
+            before = await changes.before(ids)
+            stored = await connection.fetch(f"{SUCCEED} RETURNING id", values)
+            ended = {row["id"] for row in stored}
+            done = [success.lease.job_id in ended for success in successes]
+            seals = [
+                row
+                for success, stored_now in zip(successes, done, strict=True)
+                if stored_now
+                for row in success.seal_rows()
+            ]
+            if seals:
+                await connection.fetch(INSERT_SEALS, [rows_value(seals)])
+            await changes.note(before)
+            woken = [one.lease.job_id for one in successes if one.has_dependents]
+            await self._tell_dependents(connection, changes, woken)
+            return done
+
+    async def fail(self, lease: Lease, failure: Failure) -> None:
+        """End a job with an error that no retry can help.
+
+        Raises:
+            LeaseLost: The lease was no longer held; nothing was stored.
+        """
+        ids = [lease.job_id]
+        async with self._changing() as (connection, changes):
+            before = await changes.before(ids)
+            values = [ids, failure.code, storable(failure.message), lease.token]
+            if not await connection.fetch(f"{FAIL} RETURNING id", values):
+                raise _lost(lease)
+            await changes.note(before)
+            await self._tell_dependents(connection, changes, ids)
+
+    async def retry(self, lease: Lease, failure: Failure, *, jitter: float) -> float | None:
+        """Count a failed computation, and queue the job again while its budget lasts.
+
+        Args:
+            lease: The lease the computation ran under.
+            failure: How it failed.
+            jitter: A random number in [0, 1).
+
+        Returns:
+            The seconds until the retry; None when the budget is used up and the job has failed.
+
+        Raises:
+            LeaseLost: The lease was no longer held; nothing was stored.
+        """
+        async with self._changing() as (connection, changes):
+            now, job = await self._held(connection, lease)
+            failures = job.failures + 1
+            failed = failures >= self._policy.max_attempts
+            delay = self._policy.delay_seconds(failures, jitter)
+            not_before = now + round(delay * 1000)
+            suffix = f" (failed {failures} times, the limit)" if failed else ""
+            await self._put(
+                connection,
+                attrs.evolve(
+                    job,
+                    state=JobState.FAILED if failed else JobState.QUEUED,
+                    failures=failures,
+                    error_code=failure.code,
+                    error_message=f"{failure.message}{suffix}",
+                    not_before=job.not_before if failed else not_before,
+                    finished_at=now if failed else None,
+                ),
+                due_at=None if failed else not_before + UNSENT_MS,
+            )
+            await changes.note({job.id: job.state})
+            if failed:
+                await self._tell_dependents(connection, changes, [job.id])
+            return None if failed else delay
+
+    async def wait(
+        self, lease: Lease, failure: Failure, *, poll_seconds: float, deadline_seconds: float
+    ) -> bool:
+        """Let a job wait for data, or fail it when it has waited as long as it may.
+
+        Returns:
+            Whether it waits.
+
+        Raises:
+            LeaseLost: The lease was no longer held; nothing was stored.
+        """
+        async with self._changing() as (connection, changes):
+            now, job = await self._held(connection, lease)
+            deadline = job.data_deadline or now + round(deadline_seconds * 1000)
+            failed = now >= deadline
+            again = min(now + round(poll_seconds * 1000), deadline)
+            suffix = "; it did not come within the time allowed" if failed else ""
+            await self._put(
+                connection,
+                attrs.evolve(
+                    job,
+                    state=JobState.FAILED if failed else JobState.WAITING,
+                    # Looking for data in vain is no attempt at computing.
+                    attempts=job.attempts if failed else job.attempts - 1,
+                    error_code=failure.code,
+                    error_message=f"{failure.message}{suffix}",
+                    data_deadline=deadline,
+                    not_before=job.not_before if failed else again,
+                    finished_at=now if failed else None,
+                ),
+                due_at=None if failed else again,
+            )
+            await changes.note({job.id: job.state})
+            if failed:
+                await self._tell_dependents(connection, changes, [job.id])
+            elif failure.code == DependencyNotYet.code:
+                await self._look_again(connection, changes, job.id)
+            return not failed
+
+    # Sweeping and operating
+
+    async def sweep(self, limit: int) -> list[StoredJob]:
+        """Free expired leases and return the jobs whose message has to be sent (again).
+
+        The jobs are not due for the time that a send takes, so that two sweepers do not both send
+        for one. When the send fails, or the sweeper dies before it, they are due after that;
+        `mark_sent` gives the message that was sent its time to be answered.
+        """
+        async with self._changing() as (connection, changes):
+            expired = await connection.fetch(EXPIRED, [limit])
+            await self._count_losses(connection, changes, [row["id"] for row in expired])
+            before = _states(await connection.fetch(DUE, [limit]))
+            if not before:
+                return []
+            swept = await connection.fetch(f"{SWEEP} RETURNING {COLUMNS}", [UNSENT_MS, [*before]])
+            await changes.note(before)
+            return list(map(_stored, swept))
+
+    async def leave_to_sweep(self, job_id: str) -> None:
+        """See to it that a job without a message is sent one when it may begin, and not later."""
+        await self._database.write(LEAVE_TO_SWEEP, [job_id])
+
+    async def leave_to_others(self, job_id: str, failure: Failure, *, jitter: float) -> None:
+        """Let the sweep send a message later for a job that no worker was able to do.
+
+        Args:
+            job_id: The job.
+            failure: What was missing. It is shown until somebody takes the job.
+            jitter: The part of the wait that is waited, in (0, 1].
+        """
+        values = [failure.code, storable(failure.message), jitter, job_id]
+        await self._database.write(LEAVE_TO_OTHERS, values)
+
+    async def wake_left(self, code: str, proof_types: Sequence[str]) -> None:
+        """Make jobs due that were left to others: a worker has come that may be able to do them.
+
+        Args:
+            code: The code that they were left with.
+            proof_types: What it can do.
+        """
+        await self._database.write(WAKE_LEFT, [code, list(proof_types)])
+
+    async def wake_waiting(self) -> int:
+        """Make every waiting job due at once, since new headers came; return how many."""
+        return len(await self._database.write(WAKE))
+
+    async def cancel(self, group_id: str) -> tuple[StoredJob, ...]:
+        """Cancel the jobs of a group that are not final; return all of them as they are then.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        return await self._change_group(group_id, CANCEL)
+
+    async def redrive(self, group_id: str) -> tuple[StoredJob, ...]:
+        """Give the failed and cancelled jobs of a group a new life, with new budgets.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        return await self._change_group(group_id, REDRIVE)
+
+    async def _change_group(self, group_id: str, statement: str) -> tuple[StoredJob, ...]:
+        async with self._changing() as (connection, changes):
+            before = _states(await connection.fetch(LOCK_GROUP, [group_id]))
+            await connection.fetch(statement, [group_id])
+            await changes.note(before)
+        return await self.group(group_id)
+
+    async def _count_losses(
+        self, connection: Connection, changes: _Changes, ids: Sequence[str]
+    ) -> None:
+        """Free locked jobs whose workers let the lease expire; end those that lost too many."""
+        if ids:
+            await note_lost(connection, ids)
+            await connection.fetch(COUNT_LOSSES, [self._policy.max_losses] * 6 + [ids])
+            await changes.note(dict.fromkeys(ids, JobState.RUNNING))
+            await self._tell_dependents(connection, changes, ids)
+
+    async def _tell_dependents(
+        self, connection: Connection, changes: _Changes, ended: Sequence[str]
+    ) -> None:
+        """Wake or fail the jobs that wait for some that may have ended, and what rests on those."""
+        while ended:
+            waiting = _states(await connection.fetch(WAITING_DEPENDENTS, [list(ended)]))
+            if not waiting:
+                return
+            await connection.fetch(WAKE_DEPENDENTS, [list(waiting)])
+            failed = await connection.fetch(FAIL_DEPENDENTS, [list(waiting)])
+            await changes.note(waiting)
+            ended = [row["id"] for row in failed]
+
+    async def _look_again(self, connection: Connection, changes: _Changes, job_id: str) -> None:
+        """Wake or fail a job that has begun to wait if what it rests on has ended meanwhile."""
+        if await connection.fetch(LOCK_DEPENDENCIES, [job_id]):
+            await connection.fetch(WAKE_DEPENDENTS, [[job_id]])
+            failed = await connection.fetch(FAIL_DEPENDENTS, [[job_id]])
+            if failed:
+                await changes.note({job_id: JobState.WAITING})
+                await self._tell_dependents(connection, changes, [job_id])
+
+    async def _change(
+        self, ids: Sequence[str], statement: str, values: Sequence[object], columns: str = "id"
+    ) -> Sequence[Row]:
+        """Change jobs by one statement; return columns of those that it changed."""
+        statement = f"{statement} RETURNING {columns}"
+        if self._on_change is None:
+            return await self._database.write(statement, values)
+        async with self._changing() as (connection, changes):
+            before = await changes.before(ids)
+            rows = await connection.fetch(statement, values)
+            await changes.note(before)
+            return rows
+
+    async def _end_lease(self, lease: Lease, statement: str, *values: object) -> None:
+        ids = [lease.job_id]
+        if not await self._change(ids, statement, [ids, *values, lease.token]):
+            raise _lost(lease)
+
+    async def _held(self, connection: Connection, lease: Lease) -> tuple[int, StoredJob]:
+        """Lock a job and return it with the time, provided that the lease is valid then."""
+        rows = await connection.fetch(LOCK_HELD, [lease.job_id, lease.token])
+        now = await self._database.now_ms(connection)
+        job = _stored(rows[0]) if rows else None
+        if job is None or job.lease_until is None or job.lease_until <= now:
+            raise _lost(lease)
+        return now, job
+
+    async def _put(self, connection: Connection, job: StoredJob, *, due_at: int | None) -> None:
+        """Write what has become of a locked job whose lease ends."""
+        await connection.fetch(
+            PUT,
+            [
+                job.state,
+                job.attempts,
+                job.failures,
+                job.error_code,
+                storable(job.error_message or ""),
+                job.data_deadline,
+                job.not_before,
+                due_at,
+                job.finished_at,
+                job.id,
+            ],
+        )
+
+    @asynccontextmanager
+    async def _changing(self) -> AsyncIterator[tuple[Connection, _Changes]]:
+        """Run the body in a transaction, and tell what it changed once that is committed."""
+        async with self._database.transaction() as connection:
+            changes = _Changes(connection, wanted=self._on_change is not None)
+            yield connection, changes
+        if self._on_change is not None and changes.made:
+            self._on_change(changes.made)
+
+
+def _states(rows: Sequence[Row]) -> dict[str, JobState]:
+    return {row["id"]: JobState(row["state"]) for row in rows}
+
+
+def _expired(job: StoredJob, now: int) -> bool:
+    return job.state is JobState.RUNNING and job.lease_until is not None and job.lease_until <= now
+
+
+def _lost(lease: Lease) -> LeaseLost:
+    return LeaseLost(f"the lease on job {lease.job_id} is no longer held; nothing was written")
+
+
+def _new(group_id: str, job: NewJob, now: int) -> StoredJob:
+    return StoredJob(
+        id=job.id,
+        group_id=group_id,
+        name=job.name,
+        parameters=job.parameters,
+        queue=job.queue,
+        state=JobState.PENDING,
+        sends=0,
+        attempts=0,
+        failures=0,
+        losses=0,
+        not_before=now + round(job.delay_seconds * 1000),
+        data_deadline=None,
+        lease_until=None,
+        worker=None,
+        error_code=None,
+        error_message=None,
+        result=None,
+        receipt=None,
+        created_at=now,
+        queued_at=None,
+        started_at=None,
+        finished_at=None,
+        method_version=job.method_version,
+    )
+
+
+def _row(job: StoredJob) -> list[object]:
+    """Return the values of a new job for `INSERT_JOB`."""
+    return [
+        job.id,
+        job.group_id,
+        job.name,
+        job.parameters,
+        job.queue,
+        job.state.value,
+        job.not_before,
+        job.not_before + UNSENT_MS,
+        job.created_at,
+        job.dependents,
+        job.method_version,
+    ]
+
+
+def _stored(row: Row) -> StoredJob:
+    return StoredJob(**dict(zip(FIELDS, row, strict=False)))

@@ -1,0 +1,172 @@
+"""Groups and jobs as they are shown to people and programs."""
+
+from collections.abc import Sequence
+
+import attrs
+from attrs import frozen
+
+from prover_framework.jobs.attempts import Attempt
+from prover_framework.jobs.store import StoredJob
+from prover_framework.model.jobs import JobState, group_state
+from prover_framework.receipts.evidence import EVIDENCE, evidence_of
+from prover_framework.serialization.converter import unstructure
+from prover_framework.serialization.json_text import Json, parse_json
+from prover_framework.text import iso_utc
+
+
+@frozen(kw_only=True)
+class ProgressView:
+    """How far a computation said that it was; the time in ISO 8601, UTC."""
+
+    fraction: float
+    text: str
+    at: str
+
+
+@frozen(kw_only=True)
+class JobView:
+    """A job as it is shown to people and programs; times in ISO 8601, UTC."""
+
+    job_id: str
+    status: JobState
+    attempts: int
+    created_at: str
+    queued_at: str | None
+    started_at: str | None
+    finished_at: str | None
+    not_before: str | None
+    progress: ProgressView | None = None
+    method_version: str | None = None
+    error: dict[str, str] | None
+    result: Json
+
+
+@frozen(kw_only=True)
+class GroupView:
+    """A group as it is shown to people and programs."""
+
+    job_group_id: str
+    status: JobState
+    jobs: tuple[JobView, ...]
+
+
+@frozen(kw_only=True)
+class AttemptView:
+    """One attempt at a job; times in ISO 8601, UTC."""
+
+    number: int
+    worker: str | None
+    started_at: str
+    ended_at: str | None
+    error: dict[str, str] | None
+    traceback: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class VerboseJobView(JobView):
+    """A job with its attempts, oldest first; the newest ones, where there were many."""
+
+    history: tuple[AttemptView, ...]
+
+
+@frozen(kw_only=True)
+class VerboseGroupView(GroupView):
+    """A group with the attempts at its jobs."""
+
+    jobs: tuple[VerboseJobView, ...]
+
+
+def verbose_view(jobs: Sequence[StoredJob], attempts: Sequence[Attempt]) -> VerboseGroupView:
+    """Show the jobs of one group with their attempts."""
+    shown = view(jobs)
+    return VerboseGroupView(
+        job_group_id=shown.job_group_id,
+        status=shown.status,
+        jobs=tuple(
+            VerboseJobView(
+                **attrs.asdict(short, recurse=False),
+                history=_history(job, [one for one in attempts if one.job_id == job.id]),
+            )
+            for job, short in zip(jobs, shown.jobs, strict=True)
+        ),
+    )
+
+
+def _history(job: StoredJob, failed: Sequence[Attempt]) -> tuple[AttemptView, ...]:
+    """Show what is kept of attempts that came to nothing, and the one that did not, yet."""
+    history = [
+        AttemptView(
+            number=one.number,
+            worker=one.worker,
+            started_at=iso_utc(one.started_at),
+            ended_at=iso_utc(one.ended_at),
+            error={"code": one.error_code, "message": one.error_message},
+            traceback=tuple(one.traceback.splitlines()),
+        )
+        for one in failed
+    ]
+    if job.state in (JobState.RUNNING, JobState.SUCCEEDED) and job.started_at is not None:
+        history.append(
+            AttemptView(
+                number=job.attempts,
+                worker=job.worker,
+                started_at=iso_utc(job.started_at),
+                ended_at=None if job.finished_at is None else iso_utc(job.finished_at),
+                error=None,
+                traceback=(),
+            )
+        )
+    return tuple(history)
+
+
+def view(jobs: Sequence[StoredJob]) -> GroupView:
+    """Show the jobs of one group."""
+    return GroupView(
+        job_group_id=jobs[0].group_id,
+        status=group_state([job.state for job in jobs]),
+        jobs=tuple(_job_view(job) for job in jobs),
+    )
+
+
+def _job_view(job: StoredJob) -> JobView:
+    error = None
+    if job.error_code is not None:
+        error = {"code": job.error_code, "message": job.error_message or ""}
+    resting = job.state in (JobState.QUEUED, JobState.WAITING) and job.not_before > job.created_at
+    return JobView(
+        job_id=job.name,
+        status=job.state,
+        attempts=job.attempts,
+        created_at=iso_utc(job.created_at),
+        queued_at=None if job.queued_at is None else iso_utc(job.queued_at),
+        started_at=None if job.started_at is None else iso_utc(job.started_at),
+        finished_at=None if job.finished_at is None else iso_utc(job.finished_at),
+        not_before=iso_utc(job.not_before) if resting else None,
+        progress=_progress(job),
+        method_version=job.method_version,
+        error=error,
+        result=_shown_result(job),
+    )
+
+
+def _progress(job: StoredJob) -> ProgressView | None:
+    """Show the progress of the attempt that is under way; that of others means nothing now."""
+    if job.state is not JobState.RUNNING:
+        return None
+    if job.progress_millionths is None or job.progress_at is None:
+        return None
+    return ProgressView(
+        fraction=job.progress_millionths / 1_000_000,
+        text=job.progress_text or "",
+        at=iso_utc(job.progress_at),
+    )
+
+
+def _shown_result(job: StoredJob) -> Json:
+    """Return the plugin's result, and what the receipt says it was made from."""
+    if job.result is None:
+        return None
+    result = parse_json(job.result.encode())
+    if job.receipt is None or not isinstance(result, dict):
+        return result
+    return {**result, EVIDENCE: unstructure(evidence_of(job.receipt))}

@@ -1,0 +1,1 @@
+"""The words of the domain, frozen: everything that crosses from one room to another."""

@@ -1,0 +1,1 @@
+"""From a job to its result with a receipt, and to the receipt of its group."""

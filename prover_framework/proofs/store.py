@@ -1,0 +1,119 @@
+"""Seals and composed receipts in the database; a proof's receipt stands in the row of its job."""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from prover_framework.database.batching import Batcher
+from prover_framework.database.database import Database
+from prover_framework.database.engine import rows_value
+from prover_framework.jobs.sql import RESTED_ON, one_of
+from prover_framework.jobs.store import StoredSeal
+from prover_framework.model.jobs import CANCELLABLE
+
+SEALS = "SELECT job_id, kind, document FROM seal WHERE job_id = ANY(?) ORDER BY id"
+
+UNENDED = f"SELECT DISTINCT group_id FROM job WHERE group_id = ANY(?) AND {one_of(CANCELLABLE)}"  # noqa: S608
+
+COMPOSED = "SELECT receipt FROM job_group WHERE id = ?"
+
+# One that somebody else has stored meanwhile stays.
+KEEP = """
+UPDATE job_group SET receipt = document
+FROM ROWS(?) AS made(group_id TEXT, document TEXT, instead_of TEXT)
+WHERE id = group_id AND id = ANY(?)
+    AND (receipt IS NULL AND instead_of IS NULL OR receipt = instead_of)
+RETURNING id
+"""
+
+
+@frozen
+class _Composed:
+    group_id: str
+    document: str
+    instead_of: str | None
+
+    def row(self) -> dict[str, object]:
+        return {
+            "group_id": self.group_id,
+            "document": self.document,
+            "instead_of": self.instead_of,
+        }
+
+
+class ReceiptStore:
+    """Reads seals and composed receipts, and keeps one composed receipt for each group."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._keep: Batcher[_Composed, bool] = Batcher(self._keep_all)
+        self._has_ended: Batcher[str, bool] = Batcher(self._have_ended)
+
+    async def drain(self) -> None:
+        """Wait until all that was handed in is committed."""
+        await self._keep.drain()
+
+    async def seals(self, job_ids: Sequence[str]) -> dict[str, tuple[StoredSeal, ...]]:
+        """Return the seals of jobs' receipts by job id, the oldest first.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        found: dict[str, tuple[StoredSeal, ...]] = dict.fromkeys(job_ids, ())
+        for row in await self._database.read(SEALS, [list(job_ids)]) if job_ids else ():
+            found[row["job_id"]] += (StoredSeal(row["kind"], row["document"]),)
+        return found
+
+    async def rested_on(self, job_ids: Sequence[str]) -> list[str]:
+        """Return the ids of the jobs that some jobs rest on.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        return [row["rests_on"] for row in await self._database.read(RESTED_ON, [list(job_ids)])]
+
+    async def has_ended(self, group_id: str) -> bool:
+        """Tell whether every job of a group has ended.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        return await self._has_ended(group_id)
+
+    async def _have_ended(self, group_ids: Sequence[str]) -> list[bool]:
+        rows = await self._database.read(UNENDED, [sorted(set(group_ids))])
+        going_on = {row["group_id"] for row in rows}
+        return [group_id not in going_on for group_id in group_ids]
+
+    async def composed(self, group_id: str) -> str | None:
+        """Return the composed receipt of a group, as JSON text, if there is one.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        for row in await self._database.read(COMPOSED, [group_id]):
+            text: str | None = row["receipt"]
+            return text
+        return None
+
+    async def keep(self, group_id: str, text: str, *, instead_of: str | None = None) -> bool:
+        """Store the composed receipt of a group; return whether nobody else has meanwhile.
+
+        Args:
+            group_id: The group.
+            text: Its receipt, as JSON text.
+            instead_of: The receipt that it takes the place of, if any.
+
+        Raises:
+            StoreError: The database refused.
+        """
+        return await self._keep(_Composed(group_id, text, instead_of))
+
+    async def _keep_all(self, wishes: Sequence[_Composed]) -> list[bool]:
+        # Of two wishes for one group the first counts, as it would if they came one by one.
+        first = {wish.group_id: wish for wish in reversed(wishes)}
+        kept = await self._database.write(
+            KEEP, [rows_value([wish.row() for wish in first.values()]), list(first)]
+        )
+        ids = {row["id"] for row in kept}
+        return [first[wish.group_id] is wish and wish.group_id in ids for wish in wishes]

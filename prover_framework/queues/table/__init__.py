@@ -1,0 +1,1 @@
+"""The queue that is a table of the database."""

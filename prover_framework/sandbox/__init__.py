@@ -1,0 +1,1 @@
+"""Where code of plugins runs: supervised processes with limits."""

@@ -1,0 +1,1 @@
+"""Seals: what vouches for a receipt."""

@@ -1,0 +1,27 @@
+"""Seals: what stands for a receipt. They are made when it is, and checked by whoever doubts it."""
+
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from prover_framework.model.receipts import AnyReceipt
+from prover_framework.sandbox.calls import Runner
+from prover_framework.sandbox.hooks import GivenData
+
+
+@frozen
+class Subject:
+    """What a seal is made for or checked against.
+
+    Args:
+        receipt: The receipt; its own seals do not matter.
+        digest: What the seal stands for.
+        slot: Where a plugin's work is done.
+        inputs: What the result was computed from, by name: where it was computed just now, or the
+            verifier's own.
+    """
+
+    receipt: AnyReceipt
+    digest: bytes
+    slot: Runner
+    inputs: Mapping[str, GivenData] | None = None

@@ -1,1 +1,0 @@
-"""The database: tables, migrations, and everything that is asked of them."""

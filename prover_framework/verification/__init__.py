@@ -1,0 +1,1 @@
+"""Checking receipts that anybody has sent; apart from issuing them."""

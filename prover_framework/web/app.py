@@ -1,0 +1,244 @@
+"""The HTTP application: routes, and errors in one form."""
+
+import json
+import logging
+import secrets
+from typing import Any, cast
+
+from sanic import Request, Sanic
+from sanic.compat import Header
+from sanic.exceptions import MethodNotAllowed, NotFound, RequestCancelled, SanicException
+from sanic.exceptions import PayloadTooLarge as SanicPayloadTooLarge
+from sanic.handlers import ErrorHandler
+from sanic.http import Http
+from sanic.response import HTTPResponse
+
+from prover_framework.errors import (
+    GroupConflict,
+    GroupNotFound,
+    NotSigned,
+    PayloadTooLarge,
+    Problem,
+    ProofError,
+    ProverError,
+    ReceiptMissing,
+    ReceiptNotYet,
+    RequestError,
+    StoreError,
+    UnsupportedMediaType,
+    VerificationEnded,
+    VerifierBusy,
+    VerifierUnavailable,
+)
+from prover_framework.jobs.service import ProvingService
+from prover_framework.model.names import GROUP_ID
+from prover_framework.monitoring.service import Monitoring
+from prover_framework.proofs.service import ReceiptService
+from prover_framework.serialization.converter import unstructure
+from prover_framework.serialization.json_text import Json
+from prover_framework.text import quote
+from prover_framework.verification.service import VerificationService
+from prover_framework.web.routes.monitoring import add_monitoring_routes, count_requests
+from prover_framework.web.routes.receipts import READ, add_receipt_routes, add_verification_route
+
+log = logging.getLogger(__name__)
+
+# Far above any request for proofs, far below what a server should read from a stranger.
+MAX_BODY_BYTES = 64 * 1024
+
+# What servers write down for a request whose client is gone.
+CLIENT_GONE = 499
+
+DISPATCHED = "All jobs dispatched successfully"
+
+STATUS_OF_ERROR: tuple[tuple[type[ProverError], int], ...] = (
+    (PayloadTooLarge, 413),
+    (UnsupportedMediaType, 415),
+    (RequestError, 400),
+    (GroupNotFound, 404),
+    (GroupConflict, 409),
+    (ReceiptNotYet, 409),
+    (ReceiptMissing, 404),
+    (ProofError, 400),
+    (StoreError, 503),
+    (NotSigned, 503),
+    (VerifierUnavailable, 503),
+    (VerificationEnded, 422),
+)
+
+
+def make_app(
+    service: ProvingService,
+    receipts: ReceiptService,
+    verification: VerificationService,
+    monitoring: Monitoring,
+) -> "Sanic[Any, Any]":
+    """Make the application. It must be unregistered when it is no longer used."""
+    app = _bare_app()
+    app.ctx.service = service
+    app.register_middleware(_require_json_of_posts, "request")
+    count_requests(app, monitoring)
+    app.add_route(_submit, "/api/job", methods=["POST"])
+    app.add_route(_status, "/api/job/<group_id>", methods=READ, unquote=True)
+    app.add_route(_proof_types, "/api/proof-types", methods=READ)
+    add_monitoring_routes(app, monitoring)
+    add_receipt_routes(app, receipts)
+    add_verification_route(app, verification)
+    return app
+
+
+def make_monitoring_app(monitoring: Monitoring) -> "Sanic[Any, Any]":
+    """Make the application of a process that has nothing but its monitoring to show."""
+    app = _bare_app()
+    add_monitoring_routes(app, monitoring)
+    return app
+
+
+def _bare_app() -> "Sanic[Any, Any]":
+    # Sanic keeps a register of names for its own process manager, which is not used here.
+    app: Sanic[Any, Any] = Sanic(
+        f"prover-{secrets.token_hex(8)}",
+        request_class=_Request,
+        error_handler=_Errors(),
+        configure_logging=False,
+    )
+    app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
+    app.config.ACCESS_LOG = False
+    # Sanic would compile its own methods anew, which only works for the first server of a process.
+    app.config.TOUCHUP = False
+    app.config.FALLBACK_ERROR_FORMAT = "json"
+    return app
+
+
+async def _submit(request: Request) -> HTTPResponse:
+    service: ProvingService = request.app.ctx.service
+    wanted = service.parse(request.body)
+    try:
+        acceptance = await service.submit(wanted)
+    except ProverError as error:
+        return _error(_status_of(error), str(error), wanted.group_id)
+    if acceptance.unsent:
+        reasons = ", ".join(f"{title} job failed: {reason}" for title, reason in acceptance.unsent)
+        return _error(500, reasons, wanted.group_id)
+    return _answer(
+        200, {"status": "success", "message": DISPATCHED, "job_group_id": wanted.group_id}
+    )
+
+
+async def _status(request: Request, group_id: str) -> HTTPResponse:
+    service: ProvingService = request.app.ctx.service
+    if not GROUP_ID.fullmatch(group_id):
+        # No group can have such an id, and a database need not be able to look for it.
+        return _error(404, f"there is no job group {quote(group_id)}", None)
+    try:
+        if request.args.get("verbose") == "1":
+            return _answer(200, unstructure(await service.verbose_status(group_id)))
+        return _answer(200, unstructure(await service.status(group_id)))
+    except ProverError as error:
+        return _error(_status_of(error), str(error), group_id)
+
+
+async def _proof_types(request: Request) -> HTTPResponse:
+    service: ProvingService = request.app.ctx.service
+    return _answer(200, unstructure(service.catalogue()))
+
+
+async def _require_json_of_posts(request: Request) -> None:
+    """Require JSON of whatever is posted: a form on any web page can send the other types."""
+    if request.method != "POST" or request.route is None:
+        return
+    # The library asks once more before it tells that a body is too large, which says more.
+    stream = cast("Http", request.stream)
+    if (stream.request_bytes or 0) <= (stream.request_max_size or 0):
+        _require_json(request)
+
+
+def _require_json(request: Request) -> None:
+    """Require a body that is declared as JSON, in UTF-8 if an encoding is named at all."""
+    coding = request.headers.get("content-encoding", "identity")
+    if coding.strip().lower() != "identity":
+        raise UnsupportedMediaType(
+            [Problem("", f"the body must not be compressed, got the encoding {quote(coding)}")]
+        )
+    declared = request.headers.get("content-type", "")
+    kind, _, rest = declared.partition(";")
+    if kind.strip().lower() != "application/json":
+        got = quote(declared) if declared else "none"
+        raise UnsupportedMediaType(
+            [Problem("", f"the content type must be application/json, got {got}")]
+        )
+    for part in rest.split(";"):
+        name, _, value = part.partition("=")
+        if name.strip().lower() == "charset" and value.strip(' "').lower() not in (
+            "utf-8",
+            "utf8",
+        ):
+            raise UnsupportedMediaType(
+                [Problem("", f"the charset must be utf-8, got {quote(value)}")]
+            )
+
+
+class _Request(Request):
+    """A request that exists even where its line was beyond reading.
+
+    Sanic makes one of the method NONE to answer such a line, and stumbles over its URL again.
+    """
+
+    def __init__(
+        self, url_bytes: bytes, headers: Header, version: str, method: str, *args: Any, **more: Any
+    ) -> None:
+        url = b"*" if method == "NONE" else url_bytes
+        super().__init__(url, headers, version, method, *args, **more)
+
+
+class _Errors(ErrorHandler):
+    """Gives every error the same form and no stack trace."""
+
+    def default(self, request: Request, exception: Exception) -> HTTPResponse:
+        match exception:
+            case RequestError():
+                return _error(_status_of(exception), str(exception), exception.group_id)
+            case GroupNotFound():
+                return _error(404, str(exception), exception.group_id)
+            case VerifierBusy():
+                again = {"Retry-After": str(exception.retry_seconds)}
+                return _error(503, str(exception), None, again)
+            case ProverError():
+                return _error(_status_of(exception), str(exception), None)
+            case SanicPayloadTooLarge() if request.method == "NONE":
+                return _error(431, "the request's head is too large", None)
+            case SanicPayloadTooLarge():
+                return _error(413, f"the body is larger than {MAX_BODY_BYTES} bytes", None)
+            case NotFound():
+                return _error(404, f"there is nothing at {quote(request.path)}", None)
+            case MethodNotAllowed():
+                allowed = ", ".join(sorted(exception.allowed_methods or ()))
+                message = f"{quote(request.path)} takes {allowed}, not {quote(request.method)}"
+                return _error(405, message, None, {"Allow": allowed})
+            case RequestCancelled():
+                # The client has hung up: nobody reads this, and nothing is wrong.
+                return _error(CLIENT_GONE, "the client has hung up", None)
+            case SanicException():
+                return _error(exception.status_code, str(exception), None, dict(exception.headers))
+        log.error("a request could not be handled", exc_info=exception)
+        return _error(500, "internal error; the log has more", None)
+
+
+def _status_of(error: ProverError) -> int:
+    return next((status for cls, status in STATUS_OF_ERROR if isinstance(error, cls)), 500)
+
+
+def _error(
+    status: int, message: str, group_id: str | None, headers: dict[str, str] | None = None
+) -> HTTPResponse:
+    document: Json = {"status": "error", "message": message, "job_group_id": group_id}
+    return _answer(status, document, headers)
+
+
+def _answer(status: int, document: Json, headers: dict[str, str] | None = None) -> HTTPResponse:
+    return HTTPResponse(
+        json.dumps(document, allow_nan=False),
+        status=status,
+        headers=headers,
+        content_type="application/json",
+    )

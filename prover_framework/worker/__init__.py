@@ -1,0 +1,1 @@
+"""The worker: receives messages, takes jobs, has them computed, settles what came of it."""

@@ -1,0 +1,272 @@
+"""Execute jobs: the slots, and in each of them one computation at a time.
+
+An execution ends in an outcome, whatever happens. What an error means is decided where the step is
+called that raised it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from attrs import define
+
+from prover_framework.errors import (
+    ComputeError,
+    DataNotYet,
+    InvalidReturn,
+    JobError,
+    NotInstalled,
+    NotSigned,
+    PluginError,
+    ProofError,
+    RequestError,
+    ResultInvalid,
+    StoreError,
+    TryLater,
+)
+from prover_framework.jobs.store import Failure, StoredJob
+from prover_framework.proofs.proving import Loaded, Proving, unfit
+from prover_framework.proofs.service import stored_seals
+from prover_framework.sandbox.calls import Runner
+from prover_framework.sandbox.notes import Listener
+from prover_framework.sandbox.slot import NOBODY, HeardSlot, Slot
+from prover_framework.worker.directories import KeptDirectories
+from prover_framework.worker.outcomes import (
+    AttemptFailed,
+    DataMissing,
+    Failed,
+    NotComputed,
+    Outcome,
+    Reason,
+    Succeeded,
+)
+
+log = logging.getLogger(__name__)
+
+# The weight of the newest computation in the mean of how long they take.
+MEAN_WEIGHT = 0.2
+
+# The code of a job whose stored parameters do not fit its plugin.
+BAD_PARAMETERS = "bad_parameters"
+
+# The code of an error that is nobody's but the framework's own.
+INTERNAL_ERROR = "internal_error"
+
+
+@define(eq=False)
+class MeanDuration:
+    """How long computations take: a moving mean, in which the newest have the greatest weight.
+
+    Args:
+        seconds: The mean; None while nothing is known.
+    """
+
+    seconds: float | None = None
+
+    def note(self, seconds: float) -> None:
+        """Note how long a computation has taken."""
+        before = seconds if self.seconds is None else self.seconds
+        self.seconds = before + MEAN_WEIGHT * (seconds - before)
+
+    def forget(self) -> None:
+        """Forget what was noted: it has led to a wrong expectation."""
+        self.seconds = None
+
+
+class Execution:
+    """The execution of one job, which can be cancelled at any time."""
+
+    def __init__(self, work: Coroutine[Any, Any, Outcome]) -> None:
+        self._task = asyncio.create_task(work)
+        self._reason = Reason.STOPPED
+
+    def cancel(self, reason: Reason) -> None:
+        """Stop it, unless it has ended. A lease that is lost is the reason before all others."""
+        if self._reason is not Reason.LEASE_LOST:
+            self._reason = reason
+        self._task.cancel()
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Have something called when it has ended."""
+        self._task.add_done_callback(lambda _: callback())
+
+    async def wait(self) -> None:
+        """Wait until it has ended. Cancelling the call stops the execution, too."""
+        try:
+            await asyncio.wait({self._task})
+        except asyncio.CancelledError:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            raise
+
+    @property
+    def outcome(self) -> Outcome:
+        """What it has ended in; it must have ended."""
+        if self._task.cancelled():
+            return NotComputed(self._reason)
+        return self._task.result()
+
+
+class Executor:
+    """Executes as many jobs at a time as it has slots.
+
+    Args:
+        proving: The steps of a computation.
+        slots: How many slots to have.
+        directories: What computations keep between the attempts at a job.
+        prefetch_seconds: How long a job waits for a slot.
+        trace: Log each call of a hook in a slot there.
+    """
+
+    def __init__(
+        self,
+        proving: Proving,
+        *,
+        slots: int,
+        directories: KeptDirectories,
+        prefetch_seconds: float,
+        trace: bool,
+    ) -> None:
+        self.mean_duration = MeanDuration()
+        self._proving = proving
+        self._directories = directories
+        self._prefetch_seconds = prefetch_seconds
+        self._slots = [Slot(trace=trace) for _ in range(slots)]
+        self._free: asyncio.Queue[Slot] = asyncio.Queue()
+        self._running: set[Execution] = set()
+        self._is_stopped = False
+
+    async def start(self) -> None:
+        """Start the processes of the slots.
+
+        Raises:
+            OSError: This machine has no room for another process.
+        """
+        for slot in self._slots:
+            await slot.start()
+            self._free.put_nowait(slot)
+
+    def stop(self) -> None:
+        """Cancel all executions, and each that begins after this."""
+        self._is_stopped = True
+        for execution in self._running:
+            execution.cancel(Reason.STOPPED)
+
+    async def close(self) -> None:
+        """End the processes of the slots."""
+        for slot in self._slots:
+            await slot.kill()
+
+    def begin(self, job: StoredJob, listener: Listener = NOBODY) -> Execution:
+        """Begin the execution of a job, which waits for a slot first.
+
+        Args:
+            job: The job.
+            listener: Who hears what it tells meanwhile.
+        """
+        execution = Execution(self._execute(job, listener))
+        self._running.add(execution)
+        execution.on_end(lambda: self._running.discard(execution))
+        if self._is_stopped:
+            execution.cancel(Reason.STOPPED)
+        return execution
+
+    async def _execute(self, job: StoredJob, listener: Listener) -> Outcome:
+        try:
+            async with asyncio.timeout(self._prefetch_seconds):
+                slot = await self._free.get()
+        except TimeoutError:
+            self.mean_duration.forget()
+            return NotComputed(Reason.NO_SLOT)
+        now = asyncio.get_running_loop().time
+        began = now()
+        try:
+            return await self._run(HeardSlot(slot, listener), job)
+        except Exception as error:
+            # No step foresees it. The job has to end all the same.
+            log.exception("%s %s: a mistake of the framework", job.group_id, job.name)
+            return AttemptFailed(Failure(INTERNAL_ERROR, f"{type(error).__name__}: {error}"))
+        finally:
+            self.mean_duration.note(now() - began)
+            self._free.put_nowait(slot)
+
+    async def _run(self, slot: Runner, job: StoredJob) -> Outcome:
+        loaded = await self._load(slot, job)
+        if not isinstance(loaded, Loaded):
+            return loaded
+        try:
+            with self._lent(job, loaded) as directory:
+                result = await self._proving.compute(slot, loaded, directory)
+            proof = await self._proving.receipt(slot, loaded, result)
+        except DataNotYet as error:
+            return _data_missing(error)
+        except (ProofError, ComputeError, PluginError) as error:
+            return _of_plugin(error)
+        except NotSigned as error:
+            return NotComputed(Reason.NOT_SIGNED, str(error))
+        except OSError as error:
+            return NotComputed(Reason.NO_PROCESS, str(error))
+        return Succeeded(proof.result, proof.receipt, tuple(stored_seals(proof.seals)))
+
+    def _lent(self, job: StoredJob, loaded: Loaded) -> AbstractContextManager[Path | None]:
+        """Lend the directory of a job to its computation, if that asks for one."""
+        if loaded.is_long:
+            return self._directories.lent(job.id)
+        return nullcontext()
+
+    async def _load(self, slot: Runner, job: StoredJob) -> Loaded | Outcome:
+        try:
+            read = self._proving.read(job)
+        except RequestError as error:
+            # They were read when the job was accepted: by another version of the plugin.
+            return NotComputed(Reason.NOT_CAPABLE, unfit(job.proof_type, error))
+        except (ProofError, PluginError) as error:
+            return _of_plugin(error)
+        try:
+            needs = await self._proving.needs(slot, read)
+        except RequestError as error:
+            return _bad_parameters(error)
+        except DataNotYet as error:
+            return _data_missing(error)
+        except (ProofError, ComputeError, PluginError) as error:
+            return _of_plugin(error)
+        except OSError as error:
+            return NotComputed(Reason.NO_PROCESS, str(error))
+        try:
+            return await self._proving.load(read, needs)
+        except DataNotYet as error:
+            return _data_missing(error)
+        except (ProofError, ComputeError, PluginError) as error:
+            return _of_plugin(error)
+        except (StoreError, OSError) as error:
+            return NotComputed(Reason.DATA_UNREADABLE, str(error))
+
+
+def _bad_parameters(error: RequestError) -> Outcome:
+    return Failed(Failure(BAD_PARAMETERS, f"its parameters do not fit: {error}"))
+
+
+def _data_missing(error: DataNotYet) -> Outcome:
+    return DataMissing(_failure(error), error.seconds if isinstance(error, TryLater) else None)
+
+
+def _of_plugin(error: ProofError | ComputeError | PluginError) -> Outcome:
+    """Return what it comes to that a plugin refused a job or went wrong."""
+    match error:
+        case NotInstalled():
+            return NotComputed(Reason.NOT_CAPABLE, str(error))
+        case ProofError():
+            return Failed(_failure(error))
+        case ResultInvalid() | InvalidReturn():
+            # The same plugin would return the same again.
+            return Failed(_failure(error), is_plugins_fault=True)
+        case _:
+            return AttemptFailed(_failure(error))
+
+
+def _failure(error: JobError | PluginError) -> Failure:
+    traceback = error.traceback if isinstance(error, JobError) else ""
+    return Failure(error.code, str(error), traceback)

@@ -1,0 +1,84 @@
+"""Sweeps: send again what is overdue, and free the leases of workers that are lost."""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Sequence
+
+from prover_framework.jobs.service import ProvingService
+from prover_framework.jobs.store import JobStore
+from prover_framework.logs import Trouble
+from prover_framework.model.jobs import NOT_CAPABLE
+from prover_framework.worker.directories import CLEAN_SECONDS, KeptDirectories
+from prover_framework.worker.loops import is_unforeseen, rest
+
+log = logging.getLogger(__name__)
+
+# Jobs that one sweep sends again; the next one comes soon enough for the others.
+SWEEP_LIMIT = 100
+
+
+class Sweeper:
+    """Sweeps again and again until the worker stops.
+
+    Args:
+        jobs: Where jobs are.
+        service: What sends their messages.
+        proof_types: What this worker can do: such jobs need not wait longer because no other could.
+        directories: What jobs that have ended elsewhere have left on this machine.
+        stopping: Ends the sweeps.
+        sweep_seconds: How long to wait between two of them.
+        trouble_seconds: How long to wait at least after one that failed.
+    """
+
+    def __init__(
+        self,
+        jobs: JobStore,
+        service: ProvingService,
+        proof_types: Sequence[str],
+        directories: KeptDirectories,
+        stopping: asyncio.Event,
+        *,
+        sweep_seconds: float,
+        trouble_seconds: float,
+    ) -> None:
+        self._jobs = jobs
+        self._service = service
+        self._proof_types = proof_types
+        self._directories = directories
+        self._cleaned_at = -math.inf
+        self._stopping = stopping
+        self._sweep_seconds = sweep_seconds
+        self._trouble = Trouble("a sweep", log, first_seconds=trouble_seconds)
+
+    async def run(self) -> None:
+        """Sweep until the worker stops."""
+        is_first = True
+        while not self._stopping.is_set():
+            wait = self._sweep_seconds
+            try:
+                if is_first:
+                    await self._jobs.wake_left(NOT_CAPABLE, self._proof_types)
+                    is_first = False
+                await self.sweep()
+                await self._clean()
+            except Exception as error:
+                wait = max(wait, self._trouble.failed(error, stack=is_unforeseen(error)))
+            else:
+                self._trouble.passed()
+            await rest(self._stopping, wait)
+
+    async def _clean(self) -> None:
+        now = time.monotonic()
+        if now - self._cleaned_at >= CLEAN_SECONDS:
+            self._cleaned_at = now
+            await self._directories.clean()
+
+    async def sweep(self) -> None:
+        """Free leases that have expired, and send the messages of the jobs that are due.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        await self._service.send(await self._jobs.sweep(SWEEP_LIMIT))

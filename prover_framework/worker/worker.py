@@ -1,0 +1,277 @@
+"""The worker: it starts its parts, leads each message through them, and stops them.
+
+Message, lease, execution, outcome, settling: a module for each. The worker knows no proof type.
+What it computes, and how, comes from the plugins; what counts is the database, and the queue only
+says that there may be something to do.
+"""
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+
+from prover_framework.errors import LeaseLost, ProverError, QueueError, StoreError
+from prover_framework.jobs.service import ProvingService
+from prover_framework.jobs.store import JobStore, StoredJob
+from prover_framework.logs import Trouble
+from prover_framework.metrics import Metrics
+from prover_framework.proofs.proving import Proving
+from prover_framework.proofs.service import ReceiptService
+from prover_framework.queues.base import Queue, Received
+from prover_framework.settings import Settings
+from prover_framework.worker.directories import KeptDirectories
+from prover_framework.worker.executor import Executor
+from prover_framework.worker.heartbeat import Heartbeat, Held
+from prover_framework.worker.incapable import OtherWorkers
+from prover_framework.worker.intake import Claim, Intake, Room
+from prover_framework.worker.outcomes import NotComputed, Outcome, Reason, outcome_word
+from prover_framework.worker.reporting import Reporter
+from prover_framework.worker.settling import Settling
+from prover_framework.worker.sweeper import Sweeper
+from prover_framework.worker.timings import USUAL_TIMINGS, Timings
+
+log = logging.getLogger(__name__)
+
+# Reasons that the next jobs of this worker would meet as well.
+SHARED_TROUBLES = frozenset({Reason.NO_PROCESS, Reason.NOT_SIGNED})
+
+# How long a worker takes to end beyond the time that its jobs have to finish: for releasing them,
+# for ending its processes, and for a call that is under way.
+STOP_REST_SECONDS = 10.0
+
+# When the database is given up, counted from there: what is left ends processes and closes.
+GIVE_UP_SECONDS = USUAL_TIMINGS.release_seconds + 2.0
+
+
+class Worker:
+    """Takes jobs from one queue and computes as many at a time as it has slots.
+
+    Args:
+        settings: How many slots, how long a lease, when to sweep, how long to finish.
+        jobs: Where jobs and leases are.
+        queue: Where messages come from.
+        service: What sends messages, and finds the jobs of other senders' messages.
+        proving: The steps of a computation.
+        receipts: What makes the receipt of a group whose last job has ended.
+        queue_name: Name of the queue to serve.
+        trace: Log each call of a plugin's hook.
+        metrics: Counts what becomes of the jobs.
+        timings: Waits.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        jobs: JobStore,
+        queue: Queue,
+        service: ProvingService,
+        proving: Proving,
+        receipts: ReceiptService,
+        queue_name: str,
+        trace: bool,
+        metrics: Metrics,
+        timings: Timings = USUAL_TIMINGS,
+    ) -> None:
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+        self._slots = settings.worker_slots
+        self._stop_seconds = settings.stop_seconds
+        self._release_seconds = timings.release_seconds
+        self._queue = queue
+        self._queue_name = queue_name
+        self._receipts = receipts
+        self._metrics = metrics
+        metrics.slots.set(settings.worker_slots)
+        self._stopping = asyncio.Event()
+        # When the jobs that run have had their time, by the event loop's clock.
+        self._finish_by: float | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        trouble_seconds, lease_seconds = timings.trouble_seconds, settings.lease_seconds
+        self._handling = Trouble("handling jobs", log, first_seconds=trouble_seconds)
+        self._jobs = jobs
+        self._directories = KeptDirectories(settings.work_path, jobs)
+        self._executor = Executor(
+            proving,
+            slots=settings.worker_slots,
+            directories=self._directories,
+            prefetch_seconds=timings.prefetch_seconds,
+            trace=trace,
+        )
+        self._room = Room(
+            settings.worker_slots, self._executor.mean_duration, timings.prefetch_seconds
+        )
+        others = OtherWorkers(jobs, queue, timings)
+        self._intake = Intake(
+            queue,
+            jobs,
+            proving.lacks,
+            others,
+            service,
+            self._room,
+            self._handling,
+            self._stopping,
+            queue_name=queue_name,
+            worker_name=self.name,
+            lease_seconds=lease_seconds,
+            other_senders=settings.other_senders,
+            timings=timings,
+        )
+        self._heartbeat = Heartbeat(
+            jobs, queue, lease_seconds=lease_seconds, trouble_seconds=trouble_seconds
+        )
+        self._settling = Settling(
+            jobs,
+            queue,
+            others,
+            worker_name=self.name,
+            lease_seconds=lease_seconds,
+            data_poll_seconds=settings.data_poll_seconds,
+            data_deadline_seconds=settings.data_deadline_seconds,
+            timings=timings,
+        )
+        self._sweeper = Sweeper(
+            jobs,
+            service,
+            proving.proof_types,
+            self._directories,
+            self._stopping,
+            sweep_seconds=settings.sweep_seconds,
+            trouble_seconds=trouble_seconds,
+        )
+
+    def stop(self) -> None:
+        """Take no more jobs and let `run` come to its end."""
+        if self._finish_by is None:
+            self._finish_by = asyncio.get_running_loop().time() + self._stop_seconds
+        self._stopping.set()
+        self._room.look_again()
+        self._queue.interrupt()
+
+    async def run(self) -> None:
+        """Work until `stop` is called, then finish or release what is in flight."""
+        log.info("worker %s: %d slots, queue %s", self.name, self._slots, self._queue_name)
+        upkeep = [
+            asyncio.create_task(self._heartbeat.run()),
+            asyncio.create_task(self._sweeper.run()),
+        ]
+        try:
+            await self._executor.start()
+            await self._intake.run(self._begin)
+            await self._let_finish()
+        finally:
+            await self._release_all()
+            for task in upkeep:
+                task.cancel()
+            await asyncio.gather(*upkeep, return_exceptions=True)
+            await self._executor.close()
+        log.info("worker %s: stopped", self.name)
+
+    # The way of one message
+
+    def _begin(self, message: Received) -> None:
+        self._metrics.in_flight.inc()
+        task = asyncio.create_task(self._serve(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, message: Received) -> None:
+        try:
+            await self._handle(message)
+        except LeaseLost as error:
+            self._metrics.leases_lost.inc()
+            log.warning("%s", error)
+        except (StoreError, QueueError, OSError) as error:
+            self._metrics.trouble.inc()
+            # The message comes back by itself, and the lease expires. The next ones would, too.
+            self._handling.failed(error)
+        except ProverError as error:
+            log.error("a job could not be handled for now: %s", error)
+        except Exception:
+            log.exception("a job could not be handled")
+        else:
+            self._handling.passed()
+
+    async def _handle(self, message: Received) -> None:
+        """Have the job of a message executed, then settle it without a place in the room."""
+        try:
+            claim = await self._intake.claim(message)
+            if claim is None:
+                return
+            self._note_wait(claim.job)
+            with self._metrics.execution_seconds.labels(claim.job.proof_type).time():
+                outcome = await self._execute(claim)
+        finally:
+            self._metrics.in_flight.dec()
+            self._room.leave()
+        with self._metrics.settling_seconds.time():
+            await self._settling.settle(claim, outcome)
+        self._note_outcome(claim.job, outcome)
+        if isinstance(outcome, NotComputed) and outcome.reason in SHARED_TROUBLES:
+            # The next jobs would fare no better: no more of them for a while.
+            raise OSError(str(outcome))
+        await self._clean(claim.job)
+        await self._make_group_receipt(claim.job)
+
+    async def _execute(self, claim: Claim) -> Outcome:
+        """Execute a job while the heartbeat holds it."""
+        reporter = Reporter(self._jobs, claim.lease, claim.job)
+        execution = self._executor.begin(claim.job, reporter)
+        held = Held(claim.lease, claim.message, lambda: execution.cancel(Reason.LEASE_LOST))
+        self._heartbeat.hold(held)
+        try:
+            await execution.wait()
+        finally:
+            await reporter.close()
+        await self._heartbeat.let_go(held)
+        return execution.outcome
+
+    def _note_wait(self, job: StoredJob) -> None:
+        if job.started_at is not None:
+            could_begin = max(job.not_before, job.created_at)
+            waited = max(0, job.started_at - could_begin) / 1000
+            self._metrics.queue_seconds.labels(job.proof_type).observe(waited)
+
+    def _note_outcome(self, job: StoredJob, outcome: Outcome) -> None:
+        self._metrics.outcomes.labels(job.proof_type, outcome_word(outcome)).inc()
+        if isinstance(outcome, NotComputed) and outcome.reason is Reason.LEASE_LOST:
+            self._metrics.leases_lost.inc()
+
+    async def _clean(self, job: StoredJob) -> None:
+        """Remove what the job has kept here, if it has ended; a sweep does it otherwise."""
+        try:
+            await self._directories.clean([job.id])
+        except StoreError as error:
+            log.error("%s %s: what it has kept is not removed: %s", job.group_id, job.name, error)
+
+    async def _make_group_receipt(self, job: StoredJob) -> None:
+        """Make the receipt of a group whose last job this was; it is made when read otherwise."""
+        try:
+            await self._receipts.note_end(job.group_id)
+        except (ProverError, OSError) as error:
+            log.error("%s: its receipt is not made yet: %s", job.group_id, error)
+
+    # Stopping
+
+    async def _let_finish(self) -> None:
+        if self._tasks:
+            log.info(
+                "worker %s: stopping, %d jobs have %g s to finish",
+                self.name,
+                len(self._tasks),
+                self._stop_seconds,
+            )
+            # What the last receive took is part of it.
+            left = self._stop_seconds
+            if self._finish_by is not None:
+                left = max(0.0, self._finish_by - asyncio.get_running_loop().time())
+            await asyncio.wait(self._tasks, timeout=left)
+
+    async def _release_all(self) -> None:
+        """Stop all executions and let their jobs be released."""
+        self._executor.stop()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=self._release_seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)

@@ -1,0 +1,234 @@
+"""Transactions that fail, are cancelled or meet other processes leave the database usable."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from tortoise.exceptions import IntegrityError
+
+from prover_framework.database.database import Database
+from prover_framework.database.engine import Bounds
+from prover_framework.database.sqlite import SqliteConnection
+from prover_framework.database.tables import DeadLetter
+from prover_framework.errors import StoreError
+
+OPEN_AND_MIGRATE = """
+import asyncio, sys
+from pathlib import Path
+from prover_framework.database.database import Database
+
+async def main():
+    async with Database(Path(sys.argv[1])) as database:
+        await database.migrate()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "prover.sqlite3"
+
+    async def make() -> None:
+        async with Database(path) as database:
+            await database.migrate()
+
+    asyncio.run(make())
+    return path
+
+
+@contextmanager
+def somebody_writes(path: Path) -> Iterator[sqlite3.Connection]:
+    """Hold the write lock, as another process would."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield other
+        if other.in_transaction:
+            other.execute("ROLLBACK")
+
+
+async def bury(database: Database, body: str, *, divisor: int = 1) -> None:
+    async with database.transaction() as connection:
+        await DeadLetter.create(queue="q", body=body, reason="r", died_at=1, using_db=connection)
+        assert 1 // divisor
+
+
+async def break_a_reference(database: Database) -> None:
+    async with database.transaction() as connection:
+        # COMMIT finds what the statement was allowed to leave behind.
+        await connection.execute_query("PRAGMA defer_foreign_keys = ON")
+        await connection.execute_query(
+            "INSERT INTO job (id, group_id, name, parameters, queue, state, "
+            "sends, attempts, failures, losses, not_before, created_at) "
+            "VALUES ('j', 'no group', 't', '', 'q', 's', 0, 0, 0, 0, 1, 1)"
+        )
+
+
+def buried(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as looking:
+        return [row[0] for row in looking.execute("SELECT body FROM dead_letter ORDER BY id")]
+
+
+async def test_a_commit_is_on_the_disk_and_waits_its_turn(path: Path) -> None:
+    # It gives up by itself before the call is given up, so that it is known what became of it.
+    full, milliseconds = 2, 6000
+    async with Database(path, bounds=Bounds(7.5)) as database:
+        rows = [
+            (await database._writer.execute_query(f"PRAGMA {name}"))[1]
+            for name in ("synchronous", "busy_timeout", "foreign_keys")
+        ]
+        assert ([int(next(iter(row[0]))) for row in rows]) == [full, milliseconds, 1]
+
+
+async def test_an_exception_rolls_back(path: Path) -> None:
+    async with Database(path) as database:
+        with pytest.raises(ZeroDivisionError):
+            await bury(database, "no", divisor=0)
+        await bury(database, "yes")
+    assert buried(path) == ["yes"]
+
+
+async def test_a_locked_database_is_refused_and_usable_afterwards(path: Path) -> None:
+    async with Database(path, bounds=Bounds(0.5)) as database:
+        with somebody_writes(path):
+            for _ in range(2):
+                with pytest.raises(StoreError, match=r"prover\.sqlite3 refused: .*locked"):
+                    await bury(database, "no")
+        await bury(database, "yes")
+    assert buried(path) == ["yes"]
+
+
+async def test_a_failed_commit_rolls_back(path: Path) -> None:
+    async with Database(path) as database:
+        with pytest.raises(sqlite3.IntegrityError):
+            await break_a_reference(database)
+        await bury(database, "yes")
+    assert buried(path) == ["yes"]
+
+
+async def test_a_full_disk_is_a_refusal_that_says_so(path: Path) -> None:
+    async with Database(path) as database:
+        await database._writer.execute_query("PRAGMA max_page_count = 1")
+        with pytest.raises(StoreError, match="full"):
+            await bury(database, "x" * 1_000_000)
+        await bury(database, "small")
+    assert buried(path) == ["small"]
+
+
+async def test_cancelling_at_any_point_leaves_all_or_nothing(path: Path) -> None:
+    async with Database(path) as database:
+        for steps in range(60):
+            task = asyncio.create_task(bury(database, f"body {steps}"))
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            async with asyncio.timeout(10):
+                await bury(database, "after")
+    assert buried(path).count("after") == 60
+
+
+async def test_cancelling_a_wait_for_the_write_lock_gives_it_up(path: Path) -> None:
+    async with Database(path) as database:
+        with somebody_writes(path) as other:
+            task = asyncio.create_task(bury(database, "no"))
+            # Far enough for BEGIN to wait in the connection's thread.
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert isinstance(database._writer, SqliteConnection)
+            assert database._writer._lock.locked()
+            task.cancel()
+            await asyncio.sleep(0)
+            other.execute("ROLLBACK")
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        with somebody_writes(path):
+            pass
+        await bury(database, "yes")
+    assert buried(path) == ["yes"]
+
+
+async def test_a_reader_does_not_wait_for_a_writer(path: Path) -> None:
+    async with Database(path) as database:
+        async with database.transaction() as connection:
+            await DeadLetter.create(
+                queue="q", body="new", reason="r", died_at=1, using_db=connection
+            )
+            async with asyncio.timeout(10), database.reading() as reader:
+                assert await DeadLetter.all().using_db(reader).count() == 0
+        async with database.reading() as reader:
+            assert await DeadLetter.all().using_db(reader).count() == 1
+
+
+async def test_the_reader_can_not_write(path: Path) -> None:
+    with pytest.raises(StoreError, match="readonly"):
+        async with Database(path) as database, database.reading() as reader:
+            await DeadLetter.create(queue="q", body="", reason="r", died_at=1, using_db=reader)
+
+
+async def test_transactions_do_not_nest(path: Path) -> None:
+    with pytest.raises(TypeError, match="inside of another"):
+        async with Database(path) as database, database.transaction():
+            await bury(database, "no")
+
+
+async def test_a_violated_constraint_is_not_the_databases_refusal(path: Path) -> None:
+    async def twice() -> None:
+        async with Database(path) as database, database.transaction() as connection:
+            for _ in range(2):
+                await DeadLetter.create(
+                    id=1, queue="q", body="", reason="r", died_at=1, using_db=connection
+                )
+
+    with pytest.raises(IntegrityError):
+        await twice()
+
+
+async def test_the_change_mark_moves_with_every_commit(path: Path) -> None:
+    async with Database(path) as database, Database(path) as other:
+        start = await database.data_version()
+        quiet = await database.data_version()
+        await bury(database, "own")
+        own = await database.data_version()
+        await bury(other, "another's")
+        foreign = await database.data_version()
+        assert (start == quiet, quiet != own, own != foreign) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: path.mkdir(), "unable to open database file"),
+        (lambda path: path.write_bytes(b"not a database " * 100), "not a database"),
+    ],
+)
+async def test_a_file_that_is_no_database_is_an_error_that_names_it(
+    tmp_path: Path, make: object, reason: str
+) -> None:
+    assert callable(make)
+    make(tmp_path / "prover.sqlite3")
+
+    with pytest.raises(StoreError, match=rf"prover\.sqlite3 refused: .*{reason}"):
+        async with Database(tmp_path / "prover.sqlite3"):
+            raise AssertionError("it was opened")
+
+
+async def test_a_data_directory_that_can_not_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StoreError, match=r"data directory .*file cannot be made"):
+        async with Database(tmp_path / "file" / "prover.sqlite3"):
+            raise AssertionError("it was opened")
+
+
+def test_many_processes_may_open_a_new_database_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", OPEN_AND_MIGRATE, str(tmp_path / "prover.sqlite3")]
+    starts = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    problems = [process.communicate(timeout=60)[1] for process in starts]
+    assert problems == [""] * 4
+    assert [process.returncode for process in starts] == [0] * 4

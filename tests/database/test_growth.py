@@ -1,0 +1,242 @@
+"""What is asked of the database all the time stays as quick when there is much in it.
+
+Everything that a service and its workers say to the database is said once, to one with very many
+ended jobs and headers, and the engine is asked how it would find the answer. No plan may read a
+table that grows from one end to the other.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from attrs import frozen
+from grown_database import BLOCK_SECONDS, FACTS, TABLES, grow
+from postgres_server import PostgresServer
+
+from prover_framework.chain.headers import Header
+from prover_framework.chain.store import HeaderStore
+from prover_framework.database.database import Database
+from prover_framework.database.engine import Connection
+from prover_framework.database.postgres import PostgresConnection
+from prover_framework.database.sqlite import SqliteConnection
+from prover_framework.jobs.store import (
+    Failure,
+    JobStore,
+    Lease,
+    NewGroup,
+    NewJob,
+    StoredSeal,
+    Taken,
+)
+from prover_framework.model.jobs import JobState, RetryPolicy
+from prover_framework.model.series import TimeRange
+from prover_framework.monitoring.sampling import Sampler
+from prover_framework.proofs.store import ReceiptStore
+from prover_framework.queues.base import Outgoing
+from prover_framework.queues.table.queue import EmbeddedQueue
+
+JOBS = 150_000
+HEADERS = 200_000
+
+# A plan of the server's that expects so many rows of one table has nothing to hold on to. (Where
+# it knows nothing of a list's values it takes ten of them; a week has 168 hours.)
+MANY_ROWS = 2000
+
+# A test that overhears less than this has not heard everything.
+MOST_SAID = 40
+
+# Hours of the series that is read: a week.
+HOURS = 168
+
+# Nothing that has rows for what has ended, and nothing that is read as a whole on purpose.
+GROWING = {*TABLES, "seal"}
+
+
+@frozen
+class Said:
+    """A statement, with the values that it came with."""
+
+    statement: str
+    values: Sequence[object]
+
+
+@contextmanager
+def overheard() -> Iterator[list[Said]]:
+    """Note the statements that are run, each once."""
+    noted: dict[str, Said] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        for engine in (SqliteConnection, PostgresConnection):
+            for method in ("fetch", "run_many"):
+                patch.setattr(engine, method, _noting(getattr(engine, method), noted))
+        said: list[Said] = []
+        yield said
+    said.extend(noted.values())
+
+
+def _noting(method: Any, noted: dict[str, Said]) -> Any:
+    async def noting(self: Connection, statement: str, values: Any = ()) -> Any:
+        rows = await method(self, statement, values)
+        first = values[0] if method.__name__ == "run_many" and values else values
+        noted.setdefault(statement, Said(statement, first))
+        return rows
+
+    return noting
+
+
+async def everything(database: Database) -> None:
+    """Say to the database what a service and its workers say."""
+    await _serve(database)
+    await _work(database)
+    await _follow_the_chain(database)
+
+
+async def _serve(database: Database) -> None:
+    jobs, receipts = JobStore(database, RetryPolicy()), ReceiptStore(database)
+    await jobs.submit(_group("listed", 3))
+    await jobs.group("listed")
+    await jobs.groups(limit=20)
+    for state in JobState:
+        await jobs.groups(state=state, limit=20)
+    await jobs.cancel("listed")
+    await jobs.redrive("listed")
+    await jobs.enqueue("of another", NewJob("another", "type0", "{}", "default"))
+    await receipts.has_ended("listed")
+    await receipts.composed("listed")
+    await receipts.keep("listed", "{}")
+    await receipts.seals(["listed-0"])
+    sampler = Sampler(database, HeaderStore(database), EmbeddedQueue(database), ["default"])
+    await sampler.sample()
+
+
+async def _work(database: Database) -> None:
+    told: list[object] = []
+    jobs = JobStore(database, RetryPolicy(), told.append)
+    await jobs.submit(_group("worked", 7))
+    queue = EmbeddedQueue(database)
+    await queue.send([Outgoing(f"worked-{n}", "default", "{}", 0.0, 0) for n in range(3)])
+    await jobs.mark_sent([f"worked-{n}" for n in range(7)])
+    messages = await queue.receive("default", limit=3, wait_seconds=0, visibility_seconds=60)
+    await queue.change_visibility(messages, 60)
+    await queue.bury(messages[0], "unreadable")
+    await queue.delete(messages[1])
+    leases = [await _take(jobs, f"worked-{n}") for n in range(6)]
+    await jobs.extend(leases, lease_seconds=60)
+    why = Failure("code", "why")
+    await jobs.succeed(leases[0], "1", "{}", [StoredSeal("kind", "{}")])
+    await jobs.succeed(leases[1], "1")
+    await jobs.fail(leases[2], why)
+    await jobs.retry(leases[3], why, jitter=0.0)
+    await jobs.wait(leases[4], why, poll_seconds=60, deadline_seconds=600)
+    await jobs.release(leases[5])
+    await jobs.leave_to_sweep("worked-3")
+    await jobs.wake_waiting()
+    await _take(jobs, "worked-6", lease_seconds=0)
+    await jobs.sweep(100)
+    await jobs.take("worked-6", worker="w", lease_seconds=0)
+    await _take(jobs, "worked-5", lease_seconds=0)
+    await jobs.take("worked-5", worker="w", lease_seconds=60)
+
+
+async def _follow_the_chain(database: Database) -> None:
+    store = HeaderStore(database)
+    newest = await store.newest()
+    assert newest is not None
+    begin = newest.timestamp // 2 // 3600 * 3600
+    await store.series_and_blocks(TimeRange(begin, begin + HOURS * 3600))
+    await store.headers(newest.number - 5, newest.number)
+    following = [
+        Header(newest.number + n, newest.timestamp + n * BLOCK_SECONDS, 10**9) for n in (1, 2)
+    ]
+    await store.import_headers(following, FACTS)
+    # Those that are there get more fields.
+    fuller = [Header(h.number, h.timestamp, h.base_fee_wei, 1, 2) for h in following]
+    await store.import_headers(fuller, FACTS)
+
+
+def _group(name: str, jobs: int) -> NewGroup:
+    return NewGroup(
+        name, tuple(NewJob(f"{name}-{n}", f"type{n}", "{}", "default") for n in range(jobs))
+    )
+
+
+async def _take(jobs: JobStore, job_id: str, *, lease_seconds: float = 60) -> Lease:
+    taken = await jobs.take(job_id, worker="w", lease_seconds=lease_seconds)
+    assert isinstance(taken, Taken)
+    return taken.lease
+
+
+async def scans(database: Database, said: Said) -> list[str]:
+    """Return where the plan of a statement reads a table that grows from one end to the other."""
+    if database.embedded:
+        steps = await database.read(f"EXPLAIN QUERY PLAN {said.statement}", said.values)
+        return _sqlite_scans(said.statement, [row["detail"] for row in steps])
+    ((text,),) = await database.write(f"EXPLAIN (FORMAT JSON) {said.statement}", said.values)
+    return list(_postgres_scans(json.loads(text)[0]["Plan"], limited=False))
+
+
+def _sqlite_scans(statement: str, steps: Sequence[str]) -> list[str]:
+    # Rows that come in the order of an index are read up to the limit.
+    if " LIMIT " in statement and not any("TEMP B-TREE" in step for step in steps):
+        return []
+    return [
+        step
+        for step in steps
+        if step.startswith("SCAN ") and step.split()[1].lower() in GROWING | {"header", "raw"}
+    ]
+
+
+def _postgres_scans(node: Mapping[str, Any], *, limited: bool) -> Iterable[str]:
+    kind, table = node["Node Type"], node.get("Relation Name")
+    # What comes in an order that somebody has to make is read to the end before that.
+    limited = kind == "Limit" or (limited and kind in PASSED_ON)
+    if table in GROWING:
+        if kind == "Seq Scan":
+            yield f"{kind} of {table}"
+        elif not limited and node["Plan Rows"] > MANY_ROWS:
+            yield f"{kind} of {table}: {node['Plan Rows']} rows"
+    for part in node.get("Plans", ()):
+        yield from _postgres_scans(part, limited=limited)
+
+
+PASSED_ON = {"LockRows", "Index Scan", "Index Only Scan", "Nested Loop", "Subquery Scan"}
+
+
+@pytest.mark.parametrize("mode", ["auto", "force_generic_plan"])
+@pytest.mark.parametrize("analyzed", [True, False])
+async def test_nothing_that_is_said_all_the_time_reads_a_growing_table_through(
+    engine_name: str,
+    database_url: str,
+    mode: str,
+    analyzed: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """A server plans with the values or without, and with statistics or before it has any."""
+    if engine_name == "postgres":
+        database_url = f"{database_url}?options=-c%20plan_cache_mode%3D{mode}"
+    elif mode != "auto" or not analyzed:
+        pytest.skip("SQLite always plans without the values and without statistics")
+
+    async with Database(database_url) as database:
+        await grow(database, jobs=JOBS, headers=HEADERS, analyze=analyzed)
+        with overheard() as said:
+            await everything(database)
+        assert len(said) > MOST_SAID
+        plans = [(one.statement, await scans(database, one)) for one in said]
+    assert {statement: found for statement, found in plans if found} == {}
+
+
+async def test_a_server_compiles_none_of_the_statements(
+    postgres: PostgresServer, postgres_template: str
+) -> None:
+    """It would take tens of milliseconds for each of the first on each connection."""
+
+    async def settings(url: str) -> list[str]:
+        async with Database(url) as database:
+            show = "SELECT current_setting('jit') AS jit"
+            asked = (database.read(show), database.write(show), database.beat(show))
+            return [(await rows)[0]["jit"] for rows in asked]
+
+    url = postgres.create_database(postgres_template)
+    assert await settings(url) == ["off"] * 3
+    postgres.drop_database(url)

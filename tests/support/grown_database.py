@@ -1,0 +1,71 @@
+"""A database that has been in service for long: ended jobs and headers by the hundred thousand."""
+
+from prover_framework.chain.ingest import SUM_UP, ChainFacts
+from prover_framework.database.database import Database
+from prover_framework.database.tables import Chain
+
+FACTS = ChainFacts(100, simulated=False, source="test")
+
+# Both long before anything that a test does, and after it in no index.
+BEGAN_MS = 1_600_000_000_000
+BLOCK_SECONDS = 12
+
+JOBS_A_GROUP = 3
+
+TABLES = ("job_group", "job", "block_header", "raw_header", "hourly_base_fee")
+
+UP_TO = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
+
+GROUP_ID = "'old-' || CAST({group} AS VARCHAR(20))"
+
+GROUPS = f"""
+INSERT INTO job_group (id, created_at) {UP_TO}
+SELECT {GROUP_ID.format(group="i")}, {BEGAN_MS} + i FROM n
+"""
+
+# Of each group one job has failed.
+JOBS = f"""
+INSERT INTO job (id, group_id, name, parameters, queue, state, sends, attempts, failures,
+    losses, not_before, created_at, queued_at, started_at, finished_at, worker, result, receipt)
+{UP_TO}
+SELECT 'old-job-' || CAST(i AS VARCHAR(20)),
+    {GROUP_ID.format(group=f"((i - 1) / {JOBS_A_GROUP} + 1)")},
+    'type' || CAST(i % {JOBS_A_GROUP} AS VARCHAR(20)), '{{{{}}}}', 'default',
+    CASE i % {JOBS_A_GROUP} WHEN 0 THEN 'failed' ELSE 'succeeded' END, 1, 1, 0, 0,
+    {BEGAN_MS}, {BEGAN_MS} + (i - 1) / {JOBS_A_GROUP} + 1, {BEGAN_MS}, {BEGAN_MS}, {BEGAN_MS},
+    'worker', '1', '{{{{"receipt": "of a proof"}}}}'
+FROM n
+"""
+
+HEADERS = f"""
+INSERT INTO block_header (number, timestamp, base_fee_wei, block_hash, parent_hash, verified)
+{UP_TO}
+SELECT i, i * {BLOCK_SECONDS}, 1000000000, '0x' || CAST(i AS VARCHAR(20)),
+    '0x' || CAST(i - 1 AS VARCHAR(20)), TRUE
+FROM n
+"""
+
+RAW = f"INSERT INTO raw_header (number, rlp) {UP_TO} SELECT i, ? FROM n"
+
+
+async def grow(
+    database: Database, *, jobs: int = 0, headers: int = 0, analyze: bool = True
+) -> None:
+    """Fill a database that is empty, and let the engine look at it, unless it has not yet."""
+    if jobs:
+        await database.write(GROUPS.format(count=-(-jobs // JOBS_A_GROUP)))
+        await database.write(JOBS.format(count=jobs))
+    if headers:
+        async with database.transaction() as connection:
+            await Chain.create(
+                id=1,
+                chain_id=FACTS.chain_id,
+                simulated=FACTS.simulated,
+                source=FACTS.source,
+                using_db=connection,
+            )
+        await database.write(HEADERS.format(count=headers))
+        await database.write(RAW.format(count=headers), [b"rlp"])
+        await database.write(SUM_UP, [0, (headers + 1) * BLOCK_SECONDS])
+    if analyze:
+        await database.analyze(TABLES)
