@@ -17,9 +17,9 @@ from prover_framework.database.engine import Bounds
 from prover_framework.database.sqlite import CLOSE_SECONDS, SqliteConnection
 from prover_framework.errors import StoreError
 
-CALL_SECONDS = 0.5
+CALL_SECONDS = 1.0
 BOUNDS = Bounds(CALL_SECONDS)
-SLACK_SECONDS = 1.0
+SLACK_SECONDS = 20.0
 
 WRITE = "INSERT INTO dead_letter (queue, body, reason, died_at) VALUES ('q', 'b', 'r', 1)"
 COUNT = "SELECT COUNT(*) FROM dead_letter"

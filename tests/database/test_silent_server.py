@@ -18,11 +18,11 @@ from prover_framework.database.engine import Bounds, Connection
 from prover_framework.database.postgres import PostgresEngine
 from prover_framework.errors import StoreError
 
-CALL_SECONDS = 1.0
+CALL_SECONDS = 2.0
 BOUNDS = Bounds(CALL_SECONDS)
 
 # What a busy machine may take beyond a bound that is kept.
-SLACK_SECONDS = 1.0
+SLACK_SECONDS = 20.0
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ async def test_connections_that_go_silent_are_given_up_all_at_once(
         proxy.freeze()
         for call in calls:
             if call == database.read:
-                assert "does not answer within 1 s" in await refused(call("SELECT 1"))
+                assert "does not answer within 2 s" in await refused(call("SELECT 1"))
             else:
                 # Of the connections that nobody used none is left.
                 with within(0):
@@ -157,7 +157,7 @@ async def test_a_server_that_is_silent_altogether_costs_each_call_its_time(
 async def test_what_waits_for_a_silent_server_ends_when_it_is_given_up(
     url: str, proxy: PostgresProxy
 ) -> None:
-    with within(1):
+    with within(0):
         async with opened(url, proxy, Bounds(600)) as database:
             await database.read("SELECT 1")
             proxy.silence()

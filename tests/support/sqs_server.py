@@ -146,11 +146,13 @@ class ScriptedServer:
         url: Its endpoint.
         script: Makes an answer to each call; a test replaces it.
         calls: All calls so far.
+        ended: Set it, and calls that hang are hung up on.
     """
 
     url: str
     script: Script = success
     calls: list[Call] = Factory(list)
+    ended: threading.Event = Factory(threading.Event)
 
     def of(self, operation: str) -> list[Call]:
         return [call for call in self.calls if call.operation == operation]
@@ -162,8 +164,6 @@ class ScriptedServer:
 
 @contextmanager
 def scripted_server() -> Iterator[ScriptedServer]:
-    ended = threading.Event()
-
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -177,7 +177,7 @@ def scripted_server() -> Iterator[ScriptedServer]:
             scripted.calls.append(call)
             answer = scripted.script(call)
             if isinstance(answer, Hang):
-                ended.wait()
+                scripted.ended.wait()
                 self.close_connection = True
                 return
             content = answer.content
@@ -204,6 +204,6 @@ def scripted_server() -> Iterator[ScriptedServer]:
         try:
             yield scripted
         finally:
-            ended.set()
+            scripted.ended.set()
             server.shutdown()
             thread.join()

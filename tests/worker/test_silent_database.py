@@ -26,7 +26,7 @@ STOP_SECONDS = 1.0
 CALL_SECONDS = Bounds.below(LEASE_SECONDS).call_seconds
 
 # What a busy machine may take beyond a bound that is kept.
-SLACK_SECONDS = 3.0
+SLACK_SECONDS = 20.0
 
 
 class Service(Installation):

@@ -60,7 +60,7 @@ async def test_an_idle_worker_stops_at_once(tmp_path: Path) -> None:
         async with bench.worker():
             await asyncio.sleep(0.2)
             started = time.monotonic()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 20
 
 
 async def test_a_worker_that_is_stopped_before_it_starts_does_nothing(tmp_path: Path) -> None:
