@@ -18,6 +18,7 @@ from prover_framework.hosts import read_authority
 from prover_framework.model.limits import Limits
 from prover_framework.model.names import DEFAULT_QUEUE
 from prover_framework.model.receipts import BLOCK_HASH
+from prover_framework.model.resources import Resources, require_resources
 from prover_framework.serialization.converter import class_form, structure
 from prover_framework.serialization.forms import TextForm
 from prover_framework.serialization.json_text import Json, parse_json
@@ -98,6 +99,17 @@ def _flag(text: str) -> bool:
 def _required(text: str) -> tuple[str, ...]:
     # An empty text counts as unset.
     return () if text.strip().lower() == "none" else names_in(text)
+
+
+def _resources(text: str) -> Resources:
+    resources: dict[str, int] = {}
+    for part in text.split(","):
+        name, equals, amount = (piece.strip() for piece in part.partition("="))
+        if not equals or name in resources:
+            raise ValueError("must be names with amounts, each once, such as gpu=1,memory_mb=16000")
+        resources[name] = _integer(amount)
+    require_resources(resources)
+    return resources
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -233,6 +245,14 @@ class Settings:
         _integer,
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         [ge(1), le(256)],
+    )
+    worker_resources: Resources = _setting(
+        "PROVER_WORKER_RESOURCES",
+        "What the machine has that some proof types need, for all of a worker's jobs together: "
+        "names with amounts, such as gpu=1,memory_mb=16000. A job that needs more is left to other "
+        "workers.",
+        _resources,
+        {},
     )
     lease_seconds: float = _setting(
         "PROVER_LEASE_SECONDS",

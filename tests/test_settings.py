@@ -35,6 +35,12 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
     "PROVER_OPEN": ("true", True, "perhaps", "must be true or false"),
     "PROVER_MAX_CONNECTIONS": ("50", 50, "0", "must be >= 1"),
     "PROVER_PORT": ("8080", 8080, "65536", "must be <= 65535"),
+    "PROVER_WORKER_RESOURCES": (
+        "gpu=1, memory_mb=16000",
+        {"gpu": 1, "memory_mb": 16000},
+        "gpu",
+        "must be names with amounts, each once, such as gpu=1,memory_mb=16000",
+    ),
     "PROVER_WORKER_SLOTS": ("7", 7, "0", "must be >= 1"),
     "PROVER_LEASE_SECONDS": ("2.5", 2.5, "0.5", "must be >= 1"),
     "PROVER_MAX_ATTEMPTS": ("4", 4, "0", "must be >= 1"),

@@ -22,6 +22,10 @@ LABEL = r"[a-z0-9_]{1,32}"
 KIND_NAME = r"[a-z][a-z0-9_-]{0,62}"
 
 
+# What a machine has, and a computation needs some of.
+RESOURCE_NAME = r"[a-z][a-z0-9_]{0,31}"
+
+
 # What a computation calls one of its inputs.
 INPUT_NAME = r"[a-z][a-z0-9_]{0,62}"
 

@@ -19,6 +19,7 @@ from prover_framework.model.names import (
     PROOF_TYPE_NAME,
     QUEUE_NAME,
 )
+from prover_framework.model.resources import Resources, require_resources
 from prover_framework.model.series import HOUR_SECONDS, TimeRange
 from prover_framework.serialization.types import LongInteger
 
@@ -79,6 +80,10 @@ def _line(_: object, attribute: "Attribute[Any]", value: object) -> None:
         )
 
 
+def _resources(_: object, __: "Attribute[Any]", value: object) -> None:
+    require_resources(value)
+
+
 P = TypeVar("P")
 
 
@@ -137,6 +142,8 @@ class ProofType(Generic[P, R]):
             ``PROVER_PLUGIN__<NAME>__<FIELD>``; None where there are none. A field with
             ``metadata={"stated": True}`` can change the digits: receipts state it, and whoever
             verifies takes it from there. One with ``repr=False`` is a secret.
+        resources: What a computation needs of a machine, ``{"gpu": 1}``: a worker that has less of
+            it (``PROVER_WORKER_RESOURCES``) leaves the job to others.
     """
 
     name: str = field(validator=[instance_of(str), matches_re(PROOF_TYPE_NAME)])
@@ -152,6 +159,7 @@ class ProofType(Generic[P, R]):
         default=(), validator=deep_iterable(instance_of(Dependency))
     )
     settings: type[Any] | None = None
+    resources: Resources = field(factory=dict, validator=_resources)
 
 
 class SealShows(StrEnum):

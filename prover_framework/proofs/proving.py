@@ -14,6 +14,7 @@ from prover_framework.model.inputs import Need
 from prover_framework.model.limits import Limits
 from prover_framework.model.proofs import JobRequest
 from prover_framework.model.receipts import Provenance, Receipt, Seal, Statement
+from prover_framework.model.resources import Resources, shortage
 from prover_framework.model.series import TimeRange
 from prover_framework.plugins.calls import ProofHooks
 from prover_framework.plugins.package_digest import machine
@@ -110,7 +111,21 @@ class Proving:
     @property
     def proof_types(self) -> tuple[str, ...]:
         """Names of the proof types that can be computed here."""
-        return tuple(self._plugins.hooks)
+        return tuple(name for name in self._plugins.hooks if self._too_little(name) is None)
+
+    def resources(self, proof_type: str) -> Resources:
+        """Return what a computation of a proof type needs of a machine.
+
+        Raises:
+            NotInstalled: The proof type is not installed.
+        """
+        return self._plugins.for_type(proof_type).proof_type.resources
+
+    def _too_little(self, proof_type: str) -> str | None:
+        missing = shortage(self.resources(proof_type), self._settings.worker_resources)
+        if missing is None:
+            return None
+        return f"proof type {proof_type!r}: {missing} (PROVER_WORKER_RESOURCES)"
 
     def read(self, job: StoredJob) -> ReadJob:
         """Read the parameters of a stored job.
@@ -141,6 +156,8 @@ class Proving:
         """
         try:
             hooks = self._plugins.for_type(proof_type)
+            if missing := self._too_little(proof_type):
+                return missing
             if parameters is not None:
                 structure(parameters, hooks.proof_type.parameters)
         except NotInstalled as error:

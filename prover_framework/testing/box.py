@@ -21,6 +21,7 @@ from prover_framework.jobs.views import GroupView
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.names import GROUP_ID_KEY
 from prover_framework.model.receipts import GroupReceipt, Receipt
+from prover_framework.model.resources import Resources
 from prover_framework.model.series import HourlySeries
 from prover_framework.plugins.calls import Candidate
 from prover_framework.plugins.loading import load
@@ -164,7 +165,9 @@ def box_of(
     started: Future[_Started] = Future()
 
     async def run(directory: str) -> None:
-        chosen = attrs.evolve(settings, data_dir=Path(directory))
+        chosen = attrs.evolve(
+            settings, data_dir=Path(directory), worker_resources=_enough_for(loaded)
+        )
         async with open_runtime(chosen, loaded) as runtime:
             if series is None:
                 facts = ChainFacts(TEST_CHAIN_ID, simulated=True, source="a test")
@@ -187,6 +190,15 @@ def box_of(
         finally:
             running.stop()
             ended.result(START_SECONDS)
+
+
+def _enough_for(plugins: Plugins) -> Resources:
+    """Return as much of each resource as one computation of any proof type needs."""
+    enough: dict[str, int] = {}
+    for proof_type in plugins.proof_types.values():
+        for name, amount in proof_type.resources.items():
+            enough[name] = max(amount, enough.get(name, 0))
+    return enough
 
 
 @frozen

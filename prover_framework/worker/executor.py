@@ -7,7 +7,7 @@ called that raised it.
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ from prover_framework.worker.outcomes import (
     Reason,
     Succeeded,
 )
+from prover_framework.worker.resources import ResourcePool
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ class Executor:
     Args:
         proving: The steps of a computation.
         slots: How many slots to have.
+        resources: What the computations share of the machine.
         directories: What computations keep between the attempts at a job.
         prefetch_seconds: How long a job waits for a slot.
         trace: Log each call of a hook in a slot there.
@@ -126,12 +128,14 @@ class Executor:
         proving: Proving,
         *,
         slots: int,
+        resources: ResourcePool,
         directories: KeptDirectories,
         prefetch_seconds: float,
         trace: bool,
     ) -> None:
         self.mean_duration = MeanDuration()
         self._proving = proving
+        self._resources = resources
         self._directories = directories
         self._prefetch_seconds = prefetch_seconds
         self._slots = [Slot(trace=trace) for _ in range(slots)]
@@ -175,6 +179,18 @@ class Executor:
         return execution
 
     async def _execute(self, job: StoredJob, listener: Listener) -> Outcome:
+        if missing := self._proving.lacks(job.proof_type, None):
+            return NotComputed(Reason.NOT_CAPABLE, missing)
+        wanted = self._proving.resources(job.proof_type)
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(self._prefetch_seconds):
+                    await stack.enter_async_context(self._resources.taken(wanted))
+            except TimeoutError:
+                return NotComputed(Reason.NO_RESOURCES)
+            return await self._execute_in_slot(job, listener)
+
+    async def _execute_in_slot(self, job: StoredJob, listener: Listener) -> Outcome:
         try:
             async with asyncio.timeout(self._prefetch_seconds):
                 slot = await self._free.get()

@@ -46,7 +46,10 @@ class OtherWorkers:
         if count < self._timings.incapable_receives:
             await self._queue.change_visibility([message], self._wait(count))
             return
-        failure = Failure(NOT_CAPABLE, f"no worker has this proof type; the last said: {missing}")
+        failure = Failure(
+            NOT_CAPABLE,
+            f"no worker has this proof type, or what it needs; the last said: {missing}",
+        )
         await self._jobs.leave_to_others(job_id, failure, jitter=spread(1.0))
         await self._queue.delete(message)
 

@@ -60,6 +60,7 @@ class Reason(StrEnum):
     """Why a job was not computed. Nobody is to blame for it, neither job nor plugin."""
 
     NO_SLOT = "no slot was free in time"
+    NO_RESOURCES = "what it needs was not free in time"
     STOPPED = "the worker stops"
     LEASE_LOST = "the job was cancelled or taken over"
     DATA_UNREADABLE = "its data could not be read"

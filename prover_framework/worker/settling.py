@@ -17,7 +17,7 @@ from prover_framework.jobs.store import Failure, JobStore, StoredJob
 from prover_framework.logs import Trouble
 from prover_framework.model.jobs import JobState
 from prover_framework.queues.base import Queue
-from prover_framework.worker.incapable import OtherWorkers
+from prover_framework.worker.incapable import OtherWorkers, spread
 from prover_framework.worker.intake import Claim
 from prover_framework.worker.loops import is_unforeseen
 from prover_framework.worker.outcomes import (
@@ -212,6 +212,9 @@ class Settling:
                 return _LeaveToOthers(outcome.detail)
             case Reason.NO_SLOT | Reason.STOPPED:
                 seconds = 0.0
+            case Reason.NO_RESOURCES:
+                # Another worker may have some free; this one will not within a moment.
+                seconds = spread(self._timings.resources_seconds)
             case Reason.DATA_UNREADABLE | Reason.NOT_SIGNED:
                 # That is no fault of the job's or of its plugin's.
                 seconds = self._timings.trouble_seconds

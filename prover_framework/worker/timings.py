@@ -27,6 +27,7 @@ class Timings:
         incapable_receives: A message whose job this worker cannot do is put back; so often
             received it is deleted, and the sweep sends another.
         incapable_seconds: For how long it is put back first; then for twice as long.
+        resources_seconds: For how long at most a job is put back whose resources are all in use.
         release_seconds: What stops has this long to release its job. That is one write; a job whose
             database takes longer is free when its lease expires.
     """
@@ -40,6 +41,7 @@ class Timings:
     max_too_new_seconds: float = 60.0
     incapable_receives: int = 3
     incapable_seconds: float = 1.0
+    resources_seconds: float = 5.0
     release_seconds: float = 5.0
 
 

@@ -27,6 +27,7 @@ from prover_framework.worker.incapable import OtherWorkers
 from prover_framework.worker.intake import Claim, Intake, Room
 from prover_framework.worker.outcomes import NotComputed, Outcome, Reason, outcome_word
 from prover_framework.worker.reporting import Reporter
+from prover_framework.worker.resources import ResourcePool
 from prover_framework.worker.settling import Settling
 from prover_framework.worker.sweeper import Sweeper
 from prover_framework.worker.timings import USUAL_TIMINGS, Timings
@@ -94,6 +95,7 @@ class Worker:
         self._executor = Executor(
             proving,
             slots=settings.worker_slots,
+            resources=ResourcePool(settings.worker_resources),
             directories=self._directories,
             prefetch_seconds=timings.prefetch_seconds,
             trace=trace,

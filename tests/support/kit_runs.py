@@ -31,7 +31,7 @@ def outcomes(directory: Path, *selected: str) -> dict[str, tuple[str, str]]:
         cwd=directory,
         env={"PYTHONPATH": str(directory), "PATH": "/usr/bin:/bin"},
         capture_output=True,
-        timeout=100,
+        timeout=300,
         check=False,
     )
     found = {}

@@ -34,7 +34,7 @@ from prover_framework.worker.timings import USUAL_TIMINGS, Timings
 from prover_framework.worker.worker import Worker
 
 # Longer than any test should take; a test that gets this far has failed.
-HANG_SECONDS = 60.0
+HANG_SECONDS = 120.0
 
 
 HOURS = 30
@@ -139,8 +139,8 @@ class Bench:
         return self.runtime.service
 
     @asynccontextmanager
-    async def worker(self, plugins: Plugins | None = None) -> AsyncIterator[Worker]:
-        async with self.stopped_worker(plugins) as worker:
+    async def worker(self, plugins: Plugins | None = None, **changes: Any) -> AsyncIterator[Worker]:
+        async with self.stopped_worker(plugins, **changes) as worker:
             running = asyncio.create_task(worker.run())
             try:
                 yield worker
@@ -149,11 +149,19 @@ class Bench:
                 await running
 
     @asynccontextmanager
-    async def stopped_worker(self, plugins: Plugins | None = None) -> AsyncIterator[Worker]:
-        """Make a worker with a queue of its own: a queue whose receives are ended stays so."""
+    async def stopped_worker(
+        self, plugins: Plugins | None = None, **changes: Any
+    ) -> AsyncIterator[Worker]:
+        """Make a worker with a queue of its own: a queue whose receives are ended stays so.
+
+        Args:
+            plugins: Those that it has, where not the bench's.
+            changes: Settings that are not the bench's.
+        """
         queue = EmbeddedQueue(self.database)
         plugins = plugins or self.runtime.plugins
-        runtime = attrs.evolve(self.runtime, queue=queue, plugins=plugins)
+        settings = attrs.evolve(self.settings, **changes)
+        runtime = attrs.evolve(self.runtime, queue=queue, plugins=plugins, settings=settings)
         yield make_worker(runtime, timings=self.timings)
         await queue.close()
 

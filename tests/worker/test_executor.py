@@ -27,6 +27,7 @@ from prover_framework.worker.outcomes import (
     Reason,
     Succeeded,
 )
+from prover_framework.worker.resources import ResourcePool
 from prover_framework.worker.timings import Timings
 
 pytestmark = pytest.mark.usefixtures("lab_module")
@@ -189,6 +190,7 @@ async def executor(bench: Bench, *, prefetch_seconds: float = 1.0) -> AsyncItera
     made = Executor(
         Proving(runtime.settings, runtime.plugins, runtime.headers, runtime.jobs),
         slots=1,
+        resources=ResourcePool({}),
         directories=KeptDirectories(runtime.settings.work_path, runtime.jobs),
         prefetch_seconds=prefetch_seconds,
         trace=False,
