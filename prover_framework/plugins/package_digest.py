@@ -2,7 +2,7 @@
 
 import platform
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -79,6 +79,11 @@ def software_of(distribution: str | None = None) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def version_in(software: Mapping[str, str], distribution: str) -> str | None:
+    """Return the version of a distribution in what `software_of` has returned somewhere."""
+    return software.get(_normal(distribution))
 
 
 def machine() -> str:

@@ -15,6 +15,7 @@ from prover_framework.model.findings import Finding
 from prover_framework.model.inputs import Need
 from prover_framework.model.receipts import Receipt, Statement
 from prover_framework.plugins.calls import ProofHooks
+from prover_framework.plugins.package_digest import version_in
 from prover_framework.plugins.registry import Plugins
 from prover_framework.proofs.computation import Computation
 from prover_framework.proofs.own_settings import OwnSettings
@@ -63,7 +64,7 @@ class ProofChecks:
                 f"{proof_type.version} of the method has {describe(proof_type.generator)}"
             )
         if statement.plugin_digest != hooks.package_digest:
-            theirs = receipt.provenance.software.get(candidate.distribution)
+            theirs = version_in(receipt.provenance.software, candidate.distribution)
             return Finding.passed(
                 f"version {quote(statement.method_version)}, by {ANOTHER_BUILD}: "
                 f"{candidate.distribution} {quote(theirs or 'unknown')} there, "
