@@ -29,6 +29,7 @@ from prover_framework.model.proofs import (
 )
 from prover_framework.model.receipts import (
     Artefact,
+    GroupEnd,
     GroupReceipt,
     GroupReceipts,
     Provenance,
@@ -55,6 +56,7 @@ __all__ = [
     "Dependency",
     "Dispatch",
     "EmptyRange",
+    "GroupEnd",
     "GroupReceipt",
     "GroupReceipts",
     "HourlySeries",

@@ -14,6 +14,7 @@ from prover_framework.database.engine import Bounds, Clock
 from prover_framework.database.opening import open_database
 from prover_framework.errors import SettingsError
 from prover_framework.jobs.events import Observers
+from prover_framework.jobs.outbox import Outbox
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore
 from prover_framework.metrics import Metrics
@@ -36,6 +37,7 @@ from prover_framework.seals.keys import KeyDirectory
 from prover_framework.seals.making import SignatureMaker
 from prover_framework.settings import Settings
 from prover_framework.verification.service import VerificationService
+from prover_framework.worker.deliveries import Deliveries
 from prover_framework.worker.timings import USUAL_TIMINGS, Timings
 from prover_framework.worker.worker import Worker
 
@@ -50,6 +52,7 @@ class Runtime:
     plugins: Plugins
     database: Database
     jobs: JobStore
+    outbox: Outbox
     headers: HeaderStore
     queue: Queue
     service: ProvingService
@@ -118,6 +121,7 @@ async def open_runtime(
                     plugins=plugins,
                     database=database,
                     jobs=jobs,
+                    outbox=Outbox(database),
                     headers=headers,
                     queue=queue,
                     service=service,
@@ -149,6 +153,14 @@ def make_worker(
         service=runtime.service,
         proving=Proving(runtime.settings, runtime.plugins, runtime.headers, runtime.jobs),
         receipts=runtime.receipts,
+        deliveries=Deliveries(
+            runtime.outbox,
+            runtime.receipts,
+            runtime.plugins.group_observers,
+            runtime.monitoring.metrics,
+            lease_seconds=runtime.settings.lease_seconds,
+            timings=timings,
+        ),
         queue_name=queue_name,
         trace=runtime.plugins.trace,
         metrics=runtime.monitoring.metrics,

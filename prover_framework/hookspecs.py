@@ -1,8 +1,8 @@
 """Everything a plugin can do. A hook is called on the plugin of the proof type in question only.
 
 A proof type needs `proof_type` and `compute`, a kind of seal all three of its hooks, a kind of
-input data `input_kind` alone; the others have the defaults stated here. `compose` and `job_changed`
-are called on every plugin that has them, each isolated from the others.
+input data `input_kind` alone; the others have the defaults stated here. `compose`, `job_changed`
+and `group_ended` are called on every plugin that has them, each isolated from the others.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from prover_framework.errors import Problem
 from prover_framework.model.inputs import InputKind, Inputs, Need
 from prover_framework.model.jobs import JobChange
 from prover_framework.model.proofs import Dispatch, JobRequest, ProofType, SealType
-from prover_framework.model.receipts import AnyReceipt, Artefact, GroupReceipts
+from prover_framework.model.receipts import AnyReceipt, Artefact, GroupEnd, GroupReceipts
 from prover_framework.model.verdict import Verdict
 from prover_framework.model.work import Work
 
@@ -86,3 +86,8 @@ def check_seal(
 @hookspec
 def job_changed(change: JobChange) -> None:
     """Observe that a job, of any proof type, has changed its state."""
+
+
+@hookspec
+def group_ended(group: GroupEnd) -> None:
+    """Observe that all jobs of a group have ended, at least once. What it raises has it retried."""

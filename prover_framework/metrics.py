@@ -40,6 +40,7 @@ class Metrics:
         sent: Messages, by queue.
         unsent: Messages that the queue refused, by queue.
         buried: Messages that were moved to the dead letters, by queue.
+        deliveries: Tries to notify plugins of ends of groups, by plugin and by what they came to.
         plugins: Plugins that were found, by whether they are loaded.
     """
 
@@ -115,6 +116,12 @@ class Metrics:
         )
         self.buried = _of_queue(
             registry, "prover_messages_buried", "Messages that were moved to the dead letters."
+        )
+        self.deliveries = Counter(
+            "prover_event_deliveries",
+            "Tries to notify plugins of ends of groups: notified, failed or given_up.",
+            ("plugin", "outcome"),
+            registry=registry,
         )
         self.plugins = Gauge(
             "prover_plugins",

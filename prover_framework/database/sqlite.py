@@ -39,7 +39,7 @@ NOW_MS = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 # Statements that are kept in the form of this engine: more than the code has.
 KEPT_STATEMENTS = 512
 
-ROW_LOCK = re.compile(r"\bFOR UPDATE( SKIP LOCKED)?")
+ROW_LOCK = re.compile(r"\bFOR (NO KEY )?UPDATE( SKIP LOCKED)?")
 ANY_OF = re.compile(r"= ANY\(\?\)")
 ROWS = re.compile(r"\bROWS\(\?\) AS (\w+)\(([^)]*)\)")
 

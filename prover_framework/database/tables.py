@@ -129,6 +129,55 @@ class Attempt(Model):
         indexes = (Index(fields=("job_id",), name="attempt_job"),)
 
 
+class Event(Model):
+    """Something that others want to know of, stored with what made it so. It holds ids only."""
+
+    id = fields.BigIntField(primary_key=True)
+    # Its place among all events, given after the commit: whoever has read up to a number has
+    # missed nothing below it.
+    number = fields.BigIntField(null=True)
+    kind = fields.CharField(32)
+    group_id = fields.CharField(128)
+    job_id = fields.CharField(32, null=True)
+    seal_kind = fields.CharField(63, null=True)
+    created_at = fields.BigIntField()
+
+    class Meta:
+        table = "event"
+        # Those without a number stand together in it, in the order of their ids.
+        indexes = (Index(fields=("number", "id"), name="event_number"),)
+
+
+class Observer(Model):
+    """A plugin that is told of the ends of groups, on whatever workers it is."""
+
+    name = fields.CharField(128, primary_key=True)
+    # When a worker that has it said so last.
+    seen_at = fields.BigIntField()
+
+    class Meta:
+        table = "observer"
+
+
+class Delivery(Model):
+    """An event that an observer has still to be told. The row goes when that is done."""
+
+    id = fields.BigIntField(primary_key=True)
+    number = fields.BigIntField()
+    observer = fields.CharField(128)
+    group_id = fields.CharField(128)
+    created_at = fields.BigIntField()
+    tries = fields.IntField()
+    # No worker may try before this. Whoever tries holds it until then by the token.
+    due_at = fields.BigIntField()
+    lease_token = fields.CharField(32, null=True)
+
+    class Meta:
+        table = "delivery"
+        unique_together = (("observer", "number"),)
+        indexes = (Index(fields=("observer", "due_at", "id"), name="delivery_due"),)
+
+
 class QueueMessage(Model):
     """A message of the embedded queue."""
 

@@ -49,6 +49,21 @@ WITH locked AS (SELECT id FROM job WHERE id = ANY(?) ORDER BY id FOR UPDATE),
 """
 NOW = "(SELECT now FROM moment)"
 
+# The same where the jobs may be the last of their groups, which are locked, too: of two jobs that
+# end at once the second then sees that the first has ended. Groups are locked after jobs, and after
+# them no more jobs.
+LOCKED_WITH_GROUPS = """
+WITH locked AS (SELECT id, group_id FROM job WHERE id = ANY(?) ORDER BY id FOR UPDATE),
+    groups AS (
+        SELECT id FROM job_group WHERE id IN (SELECT group_id FROM locked)
+        ORDER BY id FOR NO KEY UPDATE
+    ),
+    moment AS (
+        SELECT NOW_MS AS now FROM (SELECT COUNT(*) AS count FROM locked) AS locks,
+            (SELECT COUNT(*) AS count FROM groups) AS more_locks
+    )
+"""
+
 JOBS_BY_ID = f"SELECT {COLUMNS} FROM job WHERE id = ANY(?)"
 JOBS_OF_GROUPS = f"SELECT {COLUMNS} FROM job WHERE group_id = ANY(?) ORDER BY id"
 
@@ -131,14 +146,18 @@ WHERE id IN (SELECT id FROM locked) AND id = job_id
 RETURNING id
 """
 
-SUCCEED = f"""{LOCKED}
+_SUCCEED = f"""
 UPDATE job SET
     state = 'succeeded', result = outcome, receipt = evidence, finished_at = {NOW},
     lease_token = NULL, lease_until = NULL
 FROM ROWS(?) AS success(job_id TEXT, token TEXT, outcome TEXT, evidence TEXT)
 WHERE id IN (SELECT id FROM locked) AND id = job_id
     AND state = 'running' AND lease_token = token AND lease_until > {NOW}
+RETURNING id, group_id
 """
+SUCCEED = f"{LOCKED}{_SUCCEED}"
+# Where no jobs rest on these, so that no more of them will have to be locked.
+SUCCEED_AS_LAST = f"{LOCKED_WITH_GROUPS}{_SUCCEED}"
 
 INSERT_SEALS = """
 INSERT INTO seal (job_id, kind, document)
@@ -155,6 +174,7 @@ UPDATE job SET
     state = 'failed', error_code = ?, error_message = ?, finished_at = {NOW},
     lease_token = NULL, lease_until = NULL
 WHERE id IN (SELECT id FROM locked) AND {HELD} AND lease_until > {NOW}
+RETURNING id, group_id
 """
 
 RELEASE = f"""{LOCKED}
@@ -188,6 +208,7 @@ UPDATE job SET
     error_message = CASE WHEN losses + 1 < ? THEN error_message ELSE
         'its worker was lost ' || (losses + 1) || ' times, the limit; the last was ' || worker END
 WHERE id = ANY(?)
+RETURNING group_id, state
 """
 
 DUE = f"""
@@ -251,6 +272,7 @@ UPDATE job SET
     state = 'cancelled', finished_at = NOW_MS, error_code = NULL, error_message = NULL,
     due_at = NULL, lease_token = NULL, lease_until = NULL
 WHERE group_id = ? AND {one_of(CANCELLABLE)}
+RETURNING group_id, state
 """
 
 # What is sent after this is a new intent: a queue that drops copies must not take it for the
@@ -261,6 +283,7 @@ UPDATE job SET
     not_before = NOW_MS, due_at = NOW_MS,
     data_deadline = NULL, error_code = NULL, error_message = NULL, finished_at = NULL
 WHERE group_id = ? AND {one_of(REDRIVABLE)}
+RETURNING group_id, state
 """
 
 # The jobs that some jobs rest on; those that these rest on in turn are asked for in the same way.
@@ -303,8 +326,21 @@ WHERE id = ANY(?) AND state = 'waiting' AND EXISTS (
     SELECT 1 FROM dependency JOIN job AS other ON other.id = dependency.rests_on
     WHERE dependency.job_id = job.id AND other.state IN ('failed', 'cancelled')
 )
-RETURNING id
+RETURNING id, group_id
 """
 
 # Of some jobs those that have not ended; what is not stored has.
 GOING_ON = f"SELECT id FROM job WHERE id = ANY(?) AND {one_of(CANCELLABLE)}"
+
+LOCK_GROUPS = "SELECT id FROM job_group WHERE id = ANY(?) ORDER BY id FOR NO KEY UPDATE"
+
+# Said when jobs of these groups have ended in this transaction and the groups are locked. Whoever
+# else has ended one of theirs has committed, or will say the same after this.
+NOTE_ENDS = f"""
+INSERT INTO event (kind, group_id, created_at)
+SELECT 'group_ended', id, NOW_MS FROM job_group
+WHERE id = ANY(?) AND NOT EXISTS (
+    SELECT 1 FROM job WHERE job.group_id = job_group.id AND {one_of(CANCELLABLE)}
+)
+ORDER BY id
+"""

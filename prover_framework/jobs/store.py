@@ -6,7 +6,7 @@ lease has not expired by the database's clock. What does not match changes nothi
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
@@ -41,16 +41,19 @@ from prover_framework.jobs.sql import (
     LEAVE_TO_SWEEP,
     LOCK_DEPENDENCIES,
     LOCK_GROUP,
+    LOCK_GROUPS,
     LOCK_HELD,
     LOCK_JOBS,
     MARK_SENT,
     NEWEST_GROUPS,
     NEWEST_IN_STATE,
+    NOTE_ENDS,
     NOTE_PROGRESS,
     PUT,
     REDRIVE,
     RELEASE,
     SUCCEED,
+    SUCCEED_AS_LAST,
     SWEEP,
     TAKE,
     UNSENT_MS,
@@ -283,12 +286,33 @@ class _Success:
 
 
 class _Changes:
-    """The transitions of one transaction; where nobody asks for them they cost nothing."""
+    """What one transaction changes: which groups may end by it, and the transitions.
+
+    Where nobody asks for these they cost nothing.
+    """
 
     def __init__(self, connection: Connection, *, wanted: bool) -> None:
         self.made: list[Transition] = []
         self._connection = connection
         self._wanted = wanted
+        self._ending: set[str] = set()
+        self._locked: set[str] = set()
+
+    def note_ended(self, group_ids: Iterable[str], *, locked: bool = False) -> None:
+        """Note the groups of jobs that end, and whether these groups are locked already."""
+        groups = set(group_ids)
+        self._ending |= groups
+        if locked:
+            self._locked |= groups
+
+    async def note_ends(self) -> None:
+        """Store an event for each group of which the last job ends; no job is changed after it."""
+        if not self._ending:
+            return
+        groups = sorted(self._ending)
+        if self._ending != self._locked:
+            await self._connection.fetch(LOCK_GROUPS, [groups])
+        await self._connection.fetch(NOTE_ENDS, [groups])
 
     async def before(self, ids: Sequence[str]) -> dict[str, JobState]:
         """Lock jobs that are about to be changed; return their states by id."""
@@ -562,14 +586,12 @@ class JobStore:
             # Two leases of one job, of which one is lost: what is returned could not tell which.
             return [done for one in successes for done in await self._succeed_all([one])]
         values = [ids, rows_value([success.row() for success in successes])]
-        if not any(success.seals or success.has_dependents for success in successes):
-            stored = await self._change(ids, SUCCEED, values)
-            ended = {row["id"] for row in stored}
-            return [success.lease.job_id in ended for success in successes]
+        woken = [success.lease.job_id for success in successes if success.has_dependents]
         async with self._changing() as (connection, changes):
             before = await changes.before(ids)
-            stored = await connection.fetch(f"{SUCCEED} RETURNING id", values)
+            stored = await connection.fetch(SUCCEED if woken else SUCCEED_AS_LAST, values)
             ended = {row["id"] for row in stored}
+            changes.note_ended((row["group_id"] for row in stored), locked=not woken)
             done = [success.lease.job_id in ended for success in successes]
             seals = [
                 row
@@ -580,7 +602,6 @@ class JobStore:
             if seals:
                 await connection.fetch(INSERT_SEALS, [rows_value(seals)])
             await changes.note(before)
-            woken = [one.lease.job_id for one in successes if one.has_dependents]
             await self._tell_dependents(connection, changes, woken)
             return done
 
@@ -594,8 +615,10 @@ class JobStore:
         async with self._changing() as (connection, changes):
             before = await changes.before(ids)
             values = [ids, failure.code, storable(failure.message), lease.token]
-            if not await connection.fetch(f"{FAIL} RETURNING id", values):
+            failed = await connection.fetch(FAIL, values)
+            if not failed:
                 raise _lost(lease)
+            changes.note_ended(row["group_id"] for row in failed)
             await changes.note(before)
             await self._tell_dependents(connection, changes, ids)
 
@@ -635,6 +658,7 @@ class JobStore:
             )
             await changes.note({job.id: job.state})
             if failed:
+                changes.note_ended([job.group_id])
                 await self._tell_dependents(connection, changes, [job.id])
             return None if failed else delay
 
@@ -672,6 +696,7 @@ class JobStore:
             )
             await changes.note({job.id: job.state})
             if failed:
+                changes.note_ended([job.group_id])
                 await self._tell_dependents(connection, changes, [job.id])
             elif failure.code == DependencyNotYet.code:
                 await self._look_again(connection, changes, job.id)
@@ -743,7 +768,7 @@ class JobStore:
     async def _change_group(self, group_id: str, statement: str) -> tuple[StoredJob, ...]:
         async with self._changing() as (connection, changes):
             before = _states(await connection.fetch(LOCK_GROUP, [group_id]))
-            await connection.fetch(statement, [group_id])
+            changes.note_ended(_ended(await connection.fetch(statement, [group_id])))
             await changes.note(before)
         return await self.group(group_id)
 
@@ -753,7 +778,8 @@ class JobStore:
         """Free locked jobs whose workers let the lease expire; end those that lost too many."""
         if ids:
             await note_lost(connection, ids)
-            await connection.fetch(COUNT_LOSSES, [self._policy.max_losses] * 6 + [ids])
+            values = [self._policy.max_losses] * 6 + [ids]
+            changes.note_ended(_ended(await connection.fetch(COUNT_LOSSES, values)))
             await changes.note(dict.fromkeys(ids, JobState.RUNNING))
             await self._tell_dependents(connection, changes, ids)
 
@@ -767,6 +793,7 @@ class JobStore:
                 return
             await connection.fetch(WAKE_DEPENDENTS, [list(waiting)])
             failed = await connection.fetch(FAIL_DEPENDENTS, [list(waiting)])
+            changes.note_ended(row["group_id"] for row in failed)
             await changes.note(waiting)
             ended = [row["id"] for row in failed]
 
@@ -776,6 +803,7 @@ class JobStore:
             await connection.fetch(WAKE_DEPENDENTS, [[job_id]])
             failed = await connection.fetch(FAIL_DEPENDENTS, [[job_id]])
             if failed:
+                changes.note_ended(row["group_id"] for row in failed)
                 await changes.note({job_id: JobState.WAITING})
                 await self._tell_dependents(connection, changes, [job_id])
 
@@ -830,12 +858,18 @@ class JobStore:
         async with self._database.transaction() as connection:
             changes = _Changes(connection, wanted=self._on_change is not None)
             yield connection, changes
+            await changes.note_ends()
         if self._on_change is not None and changes.made:
             self._on_change(changes.made)
 
 
 def _states(rows: Sequence[Row]) -> dict[str, JobState]:
     return {row["id"]: JobState(row["state"]) for row in rows}
+
+
+def _ended(rows: Sequence[Row]) -> set[str]:
+    """Return the groups of those that have ended of some jobs that were changed."""
+    return {row["group_id"] for row in rows if row["state"] in FINAL}
 
 
 def _expired(job: StoredJob, now: int) -> bool:

@@ -11,17 +11,18 @@ digests.
 Everything here is frozen; the JSON forms follow from the field names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from attrs import Attribute, field, frozen
 from attrs.validators import matches_re, optional
 
 from prover_framework.model.inputs import input_names
-from prover_framework.model.jobs import JobState
+from prover_framework.model.jobs import JobState, group_state
 from prover_framework.model.names import GROUP_ID, JOB_ID, KIND_NAME, PROOF_TYPE_NAME
 from prover_framework.model.series import TimeRange
 from prover_framework.serialization.converter import structure
+from prover_framework.serialization.json_text import Json
 
 F = TypeVar("F")
 
@@ -298,6 +299,36 @@ class GroupReceipt:
 
 
 AnyReceipt: TypeAlias = Receipt | GroupReceipt
+
+
+@frozen(kw_only=True)
+class GroupEnd:
+    """The end of a group, as observers are told it: stored, and its last job with it.
+
+    Args:
+        event: Number of the event: the same each time this end is told, and no other's.
+        group_id: The group.
+        ended_at_ms: When, in milliseconds since the Unix epoch by the database's clock.
+        receipt: The group's receipt. It binds those of the jobs that succeeded; the others have
+            none, and if no job has succeeded it binds none.
+        document: The receipt in JSON, as it is served and verified.
+    """
+
+    event: int
+    group_id: str
+    ended_at_ms: int
+    receipt: GroupReceipt = field(repr=False)
+    document: Json = field(repr=False)
+
+    @property
+    def states(self) -> Mapping[str, JobState]:
+        """How each job ended, by its id in the group, in the order of the request."""
+        return {member.job_id: member.state for member in self.receipt.statement.members}
+
+    @property
+    def state(self) -> JobState:
+        """How the group ended: failed or cancelled if one of its jobs has."""
+        return group_state(self.states.values())
 
 
 @frozen(kw_only=True)

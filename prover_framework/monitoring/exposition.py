@@ -9,6 +9,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from prover_framework.chain.store import RecentHeaders
+from prover_framework.jobs.outbox import Undelivered
 from prover_framework.monitoring.sampling import OpenJobs, Sample
 from prover_framework.queues.base import QueueStatus
 
@@ -38,6 +39,7 @@ def families(sample: Sample) -> Iterator[Metric]:
     yield GaugeMetricFamily("prover_database_up", "Whether the database answers.", float(up))
     if up:
         yield from _job_families(sample.at or 0.0, sample.jobs)
+        yield from _event_families(sample.at or 0.0, sample.undelivered)
     if sample.headers is not None:
         yield from _header_families(sample.at or 0.0, sample.headers)
     yield from _queue_families(sample)
@@ -73,6 +75,23 @@ def _job_families(now: float, jobs: Iterable[OpenJobs]) -> Iterator[Metric]:
     for proof_type, jobs_of_it in missing.items():
         incapable.add_metric((proof_type,), jobs_of_it)
     yield from (count, age, losses, incapable)
+
+
+def _event_families(now: float, undelivered: Iterable[Undelivered]) -> Iterator[Metric]:
+    count = GaugeMetricFamily(
+        "prover_undelivered_events",
+        "Events that a plugin is still to be notified of; without a plugin: without a number.",
+        labels=("plugin",),
+    )
+    age = GaugeMetricFamily(
+        "prover_oldest_undelivered_event_seconds",
+        "Seconds since the oldest of these events.",
+        labels=("plugin",),
+    )
+    for some in undelivered:
+        count.add_metric((some.observer or "",), some.count)
+        age.add_metric((some.observer or "",), max(0.0, now - some.oldest_at / 1000))
+    yield from (count, age)
 
 
 def _header_families(now: float, headers: RecentHeaders) -> Iterator[Metric]:

@@ -13,6 +13,7 @@ from prover_framework.chain.store import HeaderStore, RecentHeaders
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Row
 from prover_framework.errors import QueueError, StoreError
+from prover_framework.jobs.outbox import Outbox, Undelivered
 from prover_framework.jobs.sql import OPEN_JOBS
 from prover_framework.model.jobs import NOT_CAPABLE, JobState
 from prover_framework.model.proofs import split_job_id
@@ -50,6 +51,7 @@ class Sample:
     Args:
         at: Unix seconds by the database's clock; None while the database does not answer.
         jobs: Jobs that have not ended.
+        undelivered: Events that plugins have still to be told, or that have no number yet.
         headers: The headers of the newest week; None where there are none.
         queues: The queues by name; None for one that does not answer.
         problems: Why database or queues do not answer, by what they are.
@@ -57,6 +59,7 @@ class Sample:
 
     at: float | None = None
     jobs: tuple[OpenJobs, ...] = ()
+    undelivered: tuple[Undelivered, ...] = ()
     headers: RecentHeaders | None = None
     queues: Mapping[str, QueueStatus | None] = field(factory=dict)
     problems: Mapping[str, str] = field(factory=dict)
@@ -83,6 +86,7 @@ class Sampler:
         keep_seconds: float = KEEP_SECONDS,
     ) -> None:
         self._database = database
+        self._outbox = Outbox(database)
         self._headers = headers
         self._queue = queue
         self._queue_names = tuple(queue_names)
@@ -115,6 +119,7 @@ class Sampler:
                 sample,
                 at=await self._database.now_ms() / 1000,
                 jobs=await self._open_jobs(),
+                undelivered=await self._outbox.undelivered(),
                 headers=await self._headers.recent(),
             )
         except StoreError as error:

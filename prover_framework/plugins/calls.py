@@ -24,7 +24,7 @@ from prover_framework.model.inputs import Chain, Checked, InputKind, Inputs, Loa
 from prover_framework.model.jobs import JobChange
 from prover_framework.model.names import INPUT_NAME
 from prover_framework.model.proofs import Dispatch, JobRequest, ProofType, SealType
-from prover_framework.model.receipts import AnyReceipt, Artefact, GroupReceipts
+from prover_framework.model.receipts import AnyReceipt, Artefact, GroupEnd, GroupReceipts
 from prover_framework.model.verdict import Verdict
 from prover_framework.model.work import Work
 from prover_framework.plugins.package_digest import package_digest, software_of
@@ -467,7 +467,7 @@ class Composer(_Hooks):
 
 
 class Observer(_Hooks):
-    """A plugin that wants to know of changes."""
+    """A plugin that wants to know of changes, or of the ends of groups."""
 
     def job_changed(self, change: JobChange) -> None:
         """Tell the plugin of a change; see `hookspecs.job_changed`.
@@ -475,12 +475,23 @@ class Observer(_Hooks):
         Raises:
             PluginError: The hook misbehaved, and how.
         """
+        self._tell("job_changed", change=change)
+
+    def group_ended(self, group: GroupEnd) -> None:
+        """Tell the plugin of the end of a group; see `hookspecs.group_ended`.
+
+        Raises:
+            PluginError: The hook misbehaved, and how.
+        """
+        self._tell("group_ended", group=group)
+
+    def _tell(self, hook: str, **news: object) -> None:
         try:
-            answers = self._call("job_changed", change=change)
+            answers = self._call(hook, **news)
         except (ProofError, MemoryError) as error:
-            raise self._misbehaved("job_changed", f"raised {describe_error(error)}") from error
+            raise self._misbehaved(hook, f"raised {describe_error(error)}") from error
         if answers:
-            raise self._returned("job_changed", answers, "None")
+            raise self._returned(hook, answers, "None")
 
 
 def _where(claimed: object, again: object) -> str:

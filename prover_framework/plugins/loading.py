@@ -161,6 +161,11 @@ def load(
             for plugin in by_module.values()
             if "job_changed" in plugin.hooks
         ),
+        group_observers=tuple(
+            Observer(plugin.candidate, _callers_of(manager, plugin.candidate))
+            for plugin in by_module.values()
+            if "group_ended" in plugin.hooks
+        ),
         sealers=MappingProxyType(
             {
                 plugin.seal_type.kind: Sealer(

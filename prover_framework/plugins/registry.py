@@ -51,6 +51,7 @@ class Plugins:
         hooks: Those with a proof type, by its name.
         composers: Those that make artefacts from the receipts of a group.
         observers: Those that are told of changes, with a proof type or without.
+        group_observers: Those that are told of the ends of groups, with a proof type or without.
         sealers: Those that make seals, by the kind of seal.
         kinds: The kinds of input data by name, the framework's own among them.
         trace: Whether each call of a hook is logged.
@@ -60,6 +61,7 @@ class Plugins:
     hooks: Mapping[str, ProofHooks] = field(repr=False)
     composers: tuple[Composer, ...] = field(default=(), repr=False)
     observers: tuple[Observer, ...] = field(default=(), repr=False)
+    group_observers: tuple[Observer, ...] = field(default=(), repr=False)
     sealers: Mapping[str, Sealer] = field(factory=dict, repr=False)
     kinds: Mapping[str, KindHooks] = field(factory=dict, repr=False)
     trace: bool = False

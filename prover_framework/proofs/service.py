@@ -119,10 +119,12 @@ class ReceiptService:
         now_kept = await self._receipts.composed(group_id)
         return made if now_kept is None else _kept(now_kept, ended)
 
-    async def note_end(self, group_id: str) -> None:
-        """Make the receipt of a group if all of its jobs have ended."""
-        if await self._receipts.has_ended(group_id):
-            await self.of_group(group_id)
+    async def note_end(self, group_id: str) -> bool:
+        """Make the receipt of a group if all of its jobs have ended; return whether they have."""
+        if not await self._receipts.has_ended(group_id):
+            return False
+        await self.of_group(group_id)
+        return True
 
     def public_keys(self) -> tuple[PublicKey, ...]:
         """Return the public keys of this service, the oldest first.

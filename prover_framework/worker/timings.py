@@ -28,6 +28,12 @@ class Timings:
             received it is deleted, and the sweep sends another.
         incapable_seconds: For how long it is put back first; then for twice as long.
         resources_seconds: For how long at most a job is put back whose resources are all in use.
+        event_seconds: How often a worker looks for ends of groups that plugins have to be told of,
+            besides those that it has brought about itself.
+        event_retry_seconds: How long after a plugin has failed to take the end of a group it is
+            notified again; twice as long each further time, half an hour at the most.
+        event_give_up_seconds: How long after the end of a group that is given up: whatever was to
+            follow from it has been done by hand since.
         release_seconds: What stops has this long to release its job. That is one write; a job whose
             database takes longer is free when its lease expires.
     """
@@ -42,6 +48,9 @@ class Timings:
     incapable_receives: int = 3
     incapable_seconds: float = 1.0
     resources_seconds: float = 5.0
+    event_seconds: float = 2.0
+    event_retry_seconds: float = 2.0
+    event_give_up_seconds: float = 7 * 24 * 3600.0
     release_seconds: float = 5.0
 
 

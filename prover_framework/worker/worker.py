@@ -20,6 +20,7 @@ from prover_framework.proofs.proving import Proving
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.queues.base import Queue, Received
 from prover_framework.settings import Settings
+from prover_framework.worker.deliveries import Deliveries
 from prover_framework.worker.directories import KeptDirectories
 from prover_framework.worker.executor import Executor
 from prover_framework.worker.heartbeat import Heartbeat, Held
@@ -55,6 +56,7 @@ class Worker:
         service: What sends messages, and finds the jobs of other senders' messages.
         proving: The steps of a computation.
         receipts: What makes the receipt of a group whose last job has ended.
+        deliveries: What tells plugins of the ends of groups.
         queue_name: Name of the queue to serve.
         trace: Log each call of a plugin's hook.
         metrics: Counts what becomes of the jobs.
@@ -70,6 +72,7 @@ class Worker:
         service: ProvingService,
         proving: Proving,
         receipts: ReceiptService,
+        deliveries: Deliveries,
         queue_name: str,
         trace: bool,
         metrics: Metrics,
@@ -82,6 +85,7 @@ class Worker:
         self._queue = queue
         self._queue_name = queue_name
         self._receipts = receipts
+        self._deliveries = deliveries
         self._metrics = metrics
         metrics.slots.set(settings.worker_slots)
         self._stopping = asyncio.Event()
@@ -148,12 +152,15 @@ class Worker:
             self._finish_by = asyncio.get_running_loop().time() + self._stop_seconds
         self._stopping.set()
         self._room.look_again()
+        self._deliveries.stop()
         self._queue.interrupt()
 
     async def run(self) -> None:
         """Work until `stop` is called, then finish or release what is in flight."""
         log.info("worker %s: %d slots, queue %s", self.name, self._slots, self._queue_name)
+        delivering = asyncio.create_task(self._deliveries.run())
         upkeep = [
+            delivering,
             asyncio.create_task(self._heartbeat.run()),
             asyncio.create_task(self._sweeper.run()),
         ]
@@ -162,7 +169,12 @@ class Worker:
             await self._intake.run(self._begin)
             await self._let_finish()
         finally:
+            self._deliveries.stop()
+            release_by = asyncio.get_running_loop().time() + self._release_seconds
             await self._release_all()
+            # A plugin that is being notified has the same time for that.
+            left = max(0.0, release_by - asyncio.get_running_loop().time())
+            await asyncio.wait({delivering}, timeout=left)
             for task in upkeep:
                 task.cancel()
             await asyncio.gather(*upkeep, return_exceptions=True)
@@ -249,7 +261,8 @@ class Worker:
     async def _make_group_receipt(self, job: StoredJob) -> None:
         """Make the receipt of a group whose last job this was; it is made when read otherwise."""
         try:
-            await self._receipts.note_end(job.group_id)
+            if await self._receipts.note_end(job.group_id):
+                self._deliveries.look()
         except (ProverError, OSError) as error:
             log.error("%s: its receipt is not made yet: %s", job.group_id, error)
 

@@ -351,6 +351,7 @@ def test_the_public_surface_is_what_it_is() -> None:
         "DataNotYet",
         "Dependency",
         "TryLater",
+        "GroupEnd",
         "GroupReceipt",
         "Dispatch",
         "EmptyRange",
@@ -400,7 +401,7 @@ def test_the_public_surface_is_what_it_is() -> None:
 
 def test_all_hooks_fit_on_one_screen_and_have_a_line_each() -> None:
     source = Path(hookspecs.__file__).read_text()
-    assert len(source.splitlines()) <= 90
+    assert len(source.splitlines()) <= 110
     hooks = re.findall(r"@hookspec.*\ndef (\w+)\(", source)
     assert {"proof_type", "validate", "inputs", "dispatch", "compute", "verify", "compose"} <= set(
         hooks

@@ -10,6 +10,7 @@ from prometheus_client.core import Metric
 from prover_framework.chain.ingest import ChainFacts
 from prover_framework.chain.store import RecentHeaders
 from prover_framework.database.database import Database
+from prover_framework.jobs.outbox import Undelivered
 from prover_framework.metrics import Metrics
 from prover_framework.model.jobs import JobState
 from prover_framework.monitoring.exposition import families
@@ -26,6 +27,7 @@ PAGE = (ROOT / "docs" / "reference" / "monitoring.md").read_text()
 EVERYTHING = Sample(
     at=1.0,
     jobs=(OpenJobs("twap", JobState.QUEUED, 1, 0, 0, 0),),
+    undelivered=(Undelivered("webhook", 1, 0),),
     headers=RecentHeaders(
         chain=ChainFacts(1, simulated=True, source="test"),
         count=1,

@@ -17,6 +17,7 @@ from prover_framework import (
     BlockColumns,
     Chain,
     Checked,
+    GroupEnd,
     HourlySeries,
     InputKind,
     JobResult,
@@ -27,12 +28,15 @@ from prover_framework import (
     hookspecs,
 )
 from prover_framework.jobs import events as observers
+from prover_framework.model.jobs import MAX_RETRY_SECONDS
 from prover_framework.model.proofs import API_VERSION
 from prover_framework.plugins.loading import load
 from prover_framework.proofs.artefacts import COMPOSE_LIMITS
 from prover_framework.receipts.documents import dump_receipt
 from prover_framework.sandbox.calls import ASK_SECONDS
 from prover_framework.testing import series_of, service_in_a_box
+from prover_framework.worker import deliveries
+from prover_framework.worker.timings import USUAL_TIMINGS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reference" / "plugins.md").read_text()
@@ -60,6 +64,7 @@ PROMISED: dict[int, dict[str, set[str]]] = {
         "make_seal": {"receipt", "digest", "inputs"},
         "check_seal": {"receipt", "digest", "seal", "inputs"},
         "job_changed": {"change"},
+        "group_ended": {"group"},
     }
 }
 
@@ -116,10 +121,15 @@ def test_numbers_on_the_page_are_those_of_the_code() -> None:
     assert f"When {observers.MAX_WAITING:,} changes wait" in text
     assert f"waits {observers.STOP_SECONDS:g} seconds" in text
     assert observers.QUIET_SECONDS == 60, "once a minute"
+    assert f"after {USUAL_TIMINGS.event_retry_seconds:g} seconds, 4, and so on" in text
+    assert MAX_RETRY_SECONDS == 1800, "half an hour"
+    assert f"After {USUAL_TIMINGS.event_give_up_seconds / 86400:g} days it is given up" in text
+    assert f"after {deliveries.HOOK_SECONDS:g} seconds may be called" in text
 
 
 DATA_CLASSES = (
-    Need, LoadedData, Checked, Chain, HourlySeries, BlockColumns, JobResult, StatedInput,
+    Need, LoadedData, Checked, Chain, HourlySeries, BlockColumns, GroupEnd, JobResult,
+    StatedInput,
 )  # fmt: skip
 
 

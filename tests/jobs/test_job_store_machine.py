@@ -99,6 +99,9 @@ class JobStoreMachine(RuleBasedStateMachine):
         self.looking = sqlite3.connect(self.database.name) if self.database.embedded else None
         self.models: dict[str, Model] = {}
         self.groups = 0
+        # How often each group has ended, and which of them have now.
+        self.ends: dict[str, int] = {}
+        self.ended: set[str] = set()
 
     def teardown(self) -> None:
         try:
@@ -107,7 +110,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         finally:
             if self.looking:
                 self.looking.close()
-            for table in ("job", "job_group"):
+            for table in ("job", "job_group", "event"):
                 self.runner.run(self.database.write(f"DELETE FROM {table}"))
             self.runner.run(self.database.__aexit__(None, None, None))
             self.runner.close()
@@ -413,6 +416,17 @@ class JobStoreMachine(RuleBasedStateMachine):
                 model.deadline,
                 model.lease.token if model.lease else None,
             )
+
+    @invariant()
+    def each_end_of_a_group_is_one_event(self) -> None:
+        going_on = {model.group for model in self.models.values() if model.state not in FINAL}
+        ended = {model.group for model in self.models.values()} - going_on
+        for name in ended - self.ended:
+            self.ends[name] = self.ends.get(name, 0) + 1
+        self.ended = ended
+        statement = "SELECT group_id, COUNT(*) AS count FROM event GROUP BY group_id"
+        rows = self.runner.run(self.database.read(statement))
+        assert {row["group_id"]: row["count"] for row in rows} == self.ends
 
     @invariant()
     def every_transition_is_told_once_and_in_order(self) -> None:

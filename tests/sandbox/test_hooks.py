@@ -20,7 +20,7 @@ from prover_framework.testing import series_of
 from prover_framework.testing.compute import ComputeProcess, computation_of
 
 # Registrations are called when a plugin is loaded, observers in the service.
-CALLED_ELSEWHERE = {"input_kind", "proof_type", "seal_type", "job_changed"}
+CALLED_ELSEWHERE = {"input_kind", "proof_type", "seal_type", "job_changed", "group_ended"}
 
 PARAMETERS: dict[str, Json] = {"start_timestamp": 0, "end_timestamp": 3600}
 

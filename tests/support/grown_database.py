@@ -8,11 +8,20 @@ FACTS = ChainFacts(100, simulated=False, source="test")
 
 # Both long before anything that a test does, and after it in no index.
 BEGAN_MS = 1_600_000_000_000
+FAR_MS = 2**53
 BLOCK_SECONDS = 12
 
 JOBS_A_GROUP = 3
 
-TABLES = ("job_group", "job", "block_header", "raw_header", "hourly_base_fee")
+TABLES = (
+    "job_group",
+    "job",
+    "event",
+    "delivery",
+    "block_header",
+    "raw_header",
+    "hourly_base_fee",
+)
 
 UP_TO = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
 
@@ -37,6 +46,17 @@ SELECT 'old-job-' || CAST(i AS VARCHAR(20)),
 FROM n
 """
 
+# The ends of the groups, which some observer is not told since it is out of order.
+EVENTS = f"""
+INSERT INTO event (number, kind, group_id, created_at) {UP_TO}
+SELECT i, 'group_ended', {GROUP_ID.format(group="i")}, {BEGAN_MS} FROM n
+"""
+
+DELIVERIES = f"""
+INSERT INTO delivery (number, observer, group_id, created_at, tries, due_at) {UP_TO}
+SELECT i, 'out of order', {GROUP_ID.format(group="i")}, {BEGAN_MS}, 1, {FAR_MS} FROM n
+"""
+
 HEADERS = f"""
 INSERT INTO block_header (number, timestamp, base_fee_wei, block_hash, parent_hash, verified)
 {UP_TO}
@@ -55,6 +75,8 @@ async def grow(
     if jobs:
         await database.write(GROUPS.format(count=-(-jobs // JOBS_A_GROUP)))
         await database.write(JOBS.format(count=jobs))
+        for statement in (EVENTS, DELIVERIES):
+            await database.write(statement.format(count=-(-jobs // JOBS_A_GROUP)))
     if headers:
         async with database.transaction() as connection:
             await Chain.create(

@@ -1,4 +1,8 @@
-"""Each final state is posted, signed, until the receiver takes it or there is no more hope."""
+"""Ends of groups and final states are posted, signed.
+
+A final state is posted until the receiver takes it or there is no more hope, the end of a group
+until the receiver takes it.
+"""
 
 import hmac
 import json
@@ -17,10 +21,10 @@ from attrs import Factory, define
 from hypothesis import given
 from hypothesis import strategies as st
 from prover_webhook import delivery, job_changed
-from prover_webhook.delivery import Settings, deliver, read_settings, sign
-from prover_webhook.message import Message, message_for
+from prover_webhook.delivery import NotPosted, Settings, deliver, post, read_settings, sign
+from prover_webhook.message import Message, message_for, message_of_end
 
-from prover_framework import JobChange, JobState, RangeParameters
+from prover_framework import GroupEnd, JobChange, JobState, RangeParameters
 from prover_framework.testing import series_of, service_in_a_box
 
 KEY = bytes(range(32))
@@ -251,20 +255,71 @@ def test_neither_secret_nor_token_is_shown(
         assert hidden not in shown
 
 
-def test_a_service_posts_what_became_of_its_jobs(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("status", [400, 410, 429, 500, 0])
+def test_an_end_that_is_not_taken_is_left_to_the_service_to_post_again(
+    receiver: Receiver, settings: Settings, status: int
 ) -> None:
+    message = Message("g.ended.1", "g ended, succeeded", b"{}")
+    receiver.answers = [(status, {})]
+    with pytest.raises(NotPosted, match=f"g ended, succeeded: not posted, {settings.receiver} "):
+        post(message, settings)
+    assert receiver.got.qsize() == 1
+    post(message, settings)
+    first, again = receiver.next(), receiver.next()
+    assert first[0]["webhook-id"] == again[0]["webhook-id"] == "g.ended.1"
+    check_signature(*again)
+
+
+def next_of_kind(receiver: Receiver, kind: str) -> tuple[dict[str, str], bytes]:
+    """Return the next message of a kind; those of the other come whenever they come."""
+    while True:
+        headers, body = receiver.next()
+        if json.loads(body)["type"].startswith(kind):
+            return headers, body
+
+
+@pytest.fixture
+def service_settings(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(delivery.URL, receiver.url)
     monkeypatch.setenv(delivery.SECRET, SECRET)
-    receiver.answers = [(503, {})]
+
+
+@pytest.mark.usefixtures("service_settings")
+def test_a_service_posts_what_became_of_its_jobs(receiver: Receiver) -> None:
     with service_in_a_box(prover_webhook, prover_twap, series=series_of([(10, 2)] * 2)) as box:
         box.prove("twap", RangeParameters(start_timestamp=0, end_timestamp=7200))
+        taken = next_of_kind(receiver, "job.")
         box.prove("twap", RangeParameters(start_timestamp=0, end_timestamp=1))
-        refused, taken, other = receiver.next(), receiver.next(), receiver.next()
-    assert refused[0]["webhook-id"] == taken[0]["webhook-id"] != other[0]["webhook-id"]
+        other = next_of_kind(receiver, "job.")
     for headers, body in (taken, other):
         check_signature(headers, body)
+    assert taken[0]["webhook-id"] != other[0]["webhook-id"]
     succeeded, failed = json.loads(taken[1]), json.loads(other[1])
     assert succeeded["type"] == "job.succeeded"
     assert succeeded["data"]["result"]["twap"] == 5.0
     assert failed["data"]["error"]["code"] == "empty_range"
+
+
+@pytest.mark.usefixtures("service_settings")
+def test_a_service_posts_the_end_of_a_group_with_a_receipt_that_verifies(
+    receiver: Receiver,
+) -> None:
+    ranges = {"start_timestamp": 0, "end_timestamp": 7200}
+    with service_in_a_box(prover_webhook, prover_twap, series=series_of([(10, 2)] * 2)) as box:
+        # One of the two is refused first, whichever comes first.
+        receiver.answers = [(500, {})]
+        box.submit({"job_group_id": "round-7", "twap": ranges})
+        headers, body = next_of_kind(receiver, "group.")
+        check_signature(headers, body)
+        document = json.loads(body)
+        receipt = document["data"].pop("receipt")
+        report = box.verify_body(json.dumps(receipt).encode())
+        served = box.receipt("round-7")
+    assert (document["type"], document["data"]) == (
+        "group.ended",
+        {"job_group_id": "round-7", "status": "succeeded", "jobs": {"twap": "succeeded"}},
+    )
+    assert headers["webhook-id"] == "round-7.ended.1"
+    assert report.accepted
+    end = GroupEnd(event=1, group_id="round-7", ended_at_ms=0, receipt=served, document=receipt)
+    assert message_of_end(end).id == headers["webhook-id"]

@@ -1,4 +1,4 @@
-"""Post a message, signed, and try again while there is hope.
+"""Post a message, signed: once, or again and again while there is hope.
 
 Signatures are those of Standard Webhooks (https://www.standardwebhooks.com).
 """
@@ -51,6 +51,10 @@ MAX_WAIT_SECONDS = 60.0
 NOT_NOW = frozenset({408, 425, 429})
 
 
+class NotPosted(Exception):
+    """The receiver did not take a message, and why; another try may help."""
+
+
 @frozen
 class Settings:
     """Where to post, and under which secret to sign."""
@@ -95,6 +99,17 @@ def sign(message: Message, timestamp: int, secret: bytes) -> str:
     """Return the signature of one try."""
     signed = f"{message.id}.{timestamp}.".encode() + message.body
     return f"v1,{b64encode(hmac.digest(secret, signed, 'sha256')).decode()}"
+
+
+def post(message: Message, settings: Settings) -> None:
+    """Post a message once, for a caller who comes again.
+
+    Raises:
+        NotPosted: It was not taken. Any refusal counts: who looks after the receiver may mend it.
+    """
+    if answer := _post(message, settings):
+        raise NotPosted(f"{message.about}: not posted, {settings.receiver} {answer.why}")
+    log.info("%s: posted to %s", message.about, settings.receiver)
 
 
 def deliver(
