@@ -6,6 +6,7 @@ from rich.table import Table
 from prover_framework.app import Runtime, load_plugins
 from prover_framework.chain.store import RecentHeaders
 from prover_framework.cli.common import console, settings, with_runtime
+from prover_framework.jobs.outbox import Undelivered
 from prover_framework.monitoring.readiness import Check, Readiness
 from prover_framework.monitoring.sampling import OpenJobs, Sample
 from prover_framework.queues.base import QueueStatus
@@ -42,6 +43,8 @@ def _show(sample: Sample, readiness: Readiness) -> None:
         out.print(_jobs(sample.at or 0.0, sample.jobs))
     else:
         out.print("no job is open")
+    for some in sample.undelivered:
+        out.print(_events(sample.at or 0.0, some))
     for name, status in sample.queues.items():
         out.print(_queue(name, status))
     if sample.headers is not None:
@@ -67,6 +70,11 @@ def _jobs(now: float, jobs: tuple[OpenJobs, ...]) -> Table:
             f"{some.not_capable:,}",
         )
     return table
+
+
+def _events(now: float, some: Undelivered) -> str:
+    what = "have no number yet" if some.observer is None else f"wait for plugin {some.observer}"
+    return f"events: {some.count:,} {what}, the oldest for {_age(now - some.oldest_at / 1000)}"
 
 
 def _queue(name: str, status: QueueStatus | None) -> str:
