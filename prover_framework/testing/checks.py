@@ -1,9 +1,13 @@
 """What the tests of all kinds of plugins have in common."""
 
+import re
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import requires
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import MappingProxyType, ModuleType
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import pytest
 
@@ -12,9 +16,11 @@ from prover_framework.model.inputs import LoadedData
 from prover_framework.plugins.calls import Candidate, KindHooks
 from prover_framework.plugins.loading import installed, load
 from prover_framework.plugins.registry import Plugins
+from prover_framework.sandbox.protocol import HookCall
 from prover_framework.serialization.converter import structure
 from prover_framework.serialization.json_text import Json
 from prover_framework.settings import plugin_settings
+from prover_framework.testing.watched import call_watched
 
 CORE = "prover-framework"
 
@@ -91,11 +97,19 @@ class Conformance:
     variables: Mapping[str, str] = MappingProxyType({})
     exceptions: Mapping[str, str] = MappingProxyType({})
 
+    # Whether the kit has samples for every plugin of the kind.
+    brings_samples: ClassVar[bool] = False
+
+    @classmethod
+    def all_samples(cls) -> Sequence[Any]:
+        """Return what it is tried with."""
+        return cls.samples
+
     def __init_subclass__(cls) -> None:
         """Refuse a class of tests that would have nothing to test."""
         super().__init_subclass__()
         if cls.__name__.startswith("Test") and not (
-            getattr(cls, "plugin", None) and getattr(cls, "samples", None)
+            getattr(cls, "plugin", None) and (getattr(cls, "samples", None) or cls.brings_samples)
         ):
             raise TypeError(f"{cls.__name__} must say its plugin and at least one of its samples")
         for name, reason in cls.exceptions.items():
@@ -111,8 +125,40 @@ class Conformance:
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Run the tests of a sample once for each."""
         if "sample" in metafunc.fixturenames:
-            names = [f"sample{number}" for number in range(1, len(self.samples) + 1)]
-            metafunc.parametrize("sample", self.samples, ids=names, scope="class")
+            samples = self.all_samples()
+            names = [f"sample{number}" for number in range(1, len(samples) + 1)]
+            metafunc.parametrize("sample", samples, ids=names, scope="class")
+
+
+class WatchedConformance(Conformance):
+    """Tests of a plugin whose hooks, or some of them, may touch nothing beside their arguments.
+
+    Attributes:
+        touches: What they touch nevertheless, each with the reason: the beginning of what the test
+            says of it, such as ``did subprocess.Popen`` or ``read /opt/prover``.
+    """
+
+    touches: Mapping[str, str] = MappingProxyType({})
+
+    def watch(self, call: HookCall, *, seconds: float) -> dict[str, Any]:
+        """Have a hook called under watch; return the JSON form of what it returned.
+
+        Args:
+            call: The call.
+            seconds: How long it may take.
+        """
+        with TemporaryDirectory(prefix="prover-watched-") as directory:
+            try:
+                account = call_watched(call, seconds=seconds, directory=Path(directory))
+            except subprocess.CalledProcessError as error:
+                fail(f"it fails in a process of its own:\n{error.stderr}")
+        touched = [what for what in account.touched if not self._may(what)]
+        if touched:
+            fail("; ".join(touched))
+        return account.result
+
+    def _may(self, touched: str) -> bool:
+        return any(re.search(rf"\b{re.escape(what)}", touched) for what in self.touches)
 
 
 def _require_exception(cls: type, name: str, reason: str) -> None:

@@ -5,16 +5,19 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from prover_framework.model.receipts import Artefact, GroupReceipts
 from prover_framework.model.verdict import Verdict
-from prover_framework.plugins.calls import KindHooks, ProofHooks
+from prover_framework.plugins.calls import Composer, KindHooks, ProofHooks, Sealer
 from prover_framework.plugins.loading import load
+from prover_framework.proofs.artefacts import COMPOSE_LIMITS
 from prover_framework.proofs.computation import Computation
-from prover_framework.proofs.inputs import LoadedInput
 from prover_framework.proofs.parameters import parameters_beside_range, range_of
 from prover_framework.sandbox import calls
+from prover_framework.sandbox.hooks import GivenData, type_path
 from prover_framework.sandbox.slot import Slot
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json
+from prover_framework.testing.receipts import SealSample, loaded_input
 
 
 def computation_of(
@@ -38,12 +41,8 @@ def computation_of(
         version=proof.proof_type.version,
         hours=range_of(parameters),
         parameters=parameters_beside_range(parameters),
-        loaded={name: _loaded(known[need.kind], data[name]) for name, need in needs.items()},
+        loaded={name: loaded_input(known[need.kind], data[name]) for name, need in needs.items()},
     )
-
-
-def _loaded(kind: KindHooks, data: Any) -> LoadedInput:
-    return LoadedInput(kind=kind, facts=kind.state(data), form=unstructure(data), data=data)
 
 
 class ComputeProcess:
@@ -120,3 +119,58 @@ class ComputeProcess:
                 claimed=claimed,
             )
         )
+
+    def make_seal(self, sealer: Sealer, sample: SealSample) -> dict[str, Any] | None:
+        """Make a seal; None where the kind does not apply.
+
+        Raises:
+            ProofError: The plugin refused.
+            ComputeError: It failed or overran its limits.
+        """
+        return self._runner.run(
+            calls.make_seal(
+                self._slot,
+                sealer,
+                sealer.seal_type.limits,
+                receipt=sample.receipt,
+                digest=sample.digest,
+                inputs=given(sample.data),
+            )
+        )
+
+    def check_seal(self, sealer: Sealer, sample: SealSample, seal: dict[str, Any]) -> Verdict:
+        """Judge a seal as if it came with a receipt.
+
+        Raises:
+            ProofError: The plugin refused.
+            ComputeError: It failed or overran its limits.
+        """
+        return self._runner.run(
+            calls.check_seal(
+                self._slot,
+                sealer,
+                sealer.seal_type.limits,
+                receipt=sample.receipt,
+                digest=sample.digest,
+                seal=seal,
+                inputs=given(sample.data),
+            )
+        )
+
+    def compose(self, composer: Composer, group: GroupReceipts) -> tuple[Artefact, ...]:
+        """Make what a plugin makes of a group.
+
+        Raises:
+            ProofError: The plugin refused.
+            ComputeError: It failed or overran its limits.
+        """
+        return self._runner.run(calls.compose(self._slot, composer, COMPOSE_LIMITS, group))
+
+
+def given(data: Mapping[str, Any] | None) -> dict[str, GivenData] | None:
+    """Return data as it goes to a hook; None where there is none."""
+    if data is None:
+        return None
+    return {
+        name: GivenData(type_path(type(each)), unstructure(each)) for name, each in data.items()
+    }

@@ -2,12 +2,8 @@
 
 import json
 import pickle
-import re
-import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any, cast
 
 import attrs
@@ -24,23 +20,23 @@ from prover_framework.errors import (
     ProverError,
     RequestError,
 )
-from prover_framework.inputs.hourly_base_fee import HourlyBaseFee
 from prover_framework.jobs.requests import dump_parameters
 from prover_framework.model.findings import Outcome
 from prover_framework.model.inputs import Need
 from prover_framework.model.jobs import JobState
 from prover_framework.model.proofs import JobRequest, RangeParameters
-from prover_framework.model.series import HOUR_SECONDS, HourlySeries, TimeRange
+from prover_framework.model.series import HOUR_SECONDS, HourlySeries
 from prover_framework.plugins.calls import KindHooks, ProofHooks
 from prover_framework.receipts.evidence import EVIDENCE
 from prover_framework.sandbox.calls import hook_call
 from prover_framework.sandbox.hooks import COMPUTE
+from prover_framework.sandbox.protocol import HookCall
 from prover_framework.serialization.converter import structure, unstructure_object
 from prover_framework.serialization.json_schema import schema_of
 from prover_framework.serialization.json_text import Json, parse_json
 from prover_framework.testing.box import SETTINGS, service_in_a_box
 from prover_framework.testing.checks import (
-    Conformance,
+    WatchedConformance,
     alterations,
     fail,
     load_data,
@@ -48,9 +44,8 @@ from prover_framework.testing.checks import (
     require_entry_point,
 )
 from prover_framework.testing.compute import ComputeProcess, computation_of
-from prover_framework.testing.data import headers_for, simulated_data
+from prover_framework.testing.data import headers_for, hours_wanted, simulated_data
 from prover_framework.testing.series import series_of
-from prover_framework.testing.watched import Account, compute_watched
 
 # One line of a table, and of an error that begins with it.
 MAX_TITLE_LENGTH = 60
@@ -76,7 +71,7 @@ class Made:
     form: dict[str, Json] = field(repr=False)
 
 
-class ProofTypeConformance(Conformance):
+class ProofTypeConformance(WatchedConformance):
     """Tests that a proof type passes before others trust it.
 
     Inherit, and say what to test::
@@ -100,7 +95,6 @@ class ProofTypeConformance(Conformance):
     """
 
     others: Sequence[ModuleType] = ()
-    touches: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def data(cls, name: str, need: Need) -> Any:
@@ -279,14 +273,10 @@ class ProofTypeConformance(Conformance):
 
     def test_it_computes_from_its_arguments_alone(self, made: Made, proof: ProofHooks) -> None:
         """Another process gives the same digits, and no hook touches a file or a socket."""
-        account = _watch(proof, made, self._kinds())
-        touched = [what for what in account.touched if not self._may(what)]
-        if touched:
-            fail("; ".join(touched))
-        _require_same(made.form, account.result, "in another process, directory and time zone")
-
-    def _may(self, touched: str) -> bool:
-        return any(re.search(rf"\b{re.escape(what)}", touched) for what in self.touches)
+        # It computes, and to verify it computes again.
+        seconds = 2 * proof.proof_type.limits.seconds
+        result = self.watch(_compute_call(proof, made, self._kinds()), seconds=seconds)
+        _require_same(made.form, result, "in another process, directory and time zone")
 
     def test_odd_hours_give_a_result_or_a_refusal(
         self, proof: ProofHooks, process: ComputeProcess
@@ -318,11 +308,7 @@ class ProofTypeConformance(Conformance):
             pytest.skip("its parameters have no range")
         empty = attrs.evolve(sample, start_timestamp=1234567890, end_timestamp=1234567891)
         try:
-            ranges = [
-                structure(need.query, TimeRange)
-                for need in _needs(proof, empty).values()
-                if need.kind == HourlyBaseFee.name
-            ]
+            ranges = list(filter(None, map(hours_wanted, _needs(proof, empty).values())))
             for wanted in ranges:
                 wanted.require_hours()
         except ProofError as refusal:
@@ -397,25 +383,17 @@ def _compute(
         )
 
 
-def _watch(proof: ProofHooks, made: Made, kinds: Mapping[str, KindHooks]) -> Account:
+def _compute_call(proof: ProofHooks, made: Made, kinds: Mapping[str, KindHooks]) -> HookCall:
     computation = computation_of(proof, made.parameters, made.data, kinds)
-    limits = proof.proof_type.limits
-    call = hook_call(
+    return hook_call(
         COMPUTE,
         proof,
-        limits.memory_bytes,
+        proof.proof_type.limits.memory_bytes,
         parameters=computation.form,
         inputs=computation.given,
         seed=computation.seed,
         settings=computation.settings,
     )
-    # It computes, and to verify it computes again.
-    seconds = 2 * limits.seconds
-    with TemporaryDirectory(prefix="prover-watched-") as directory:
-        try:
-            return compute_watched(call, seconds=seconds, directory=Path(directory))
-        except subprocess.CalledProcessError as error:
-            fail(f"it fails in a process of its own:\n{error.stderr}")
 
 
 def _said(form: Mapping[str, Json], name: str) -> str:

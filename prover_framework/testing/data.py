@@ -30,6 +30,11 @@ def simulated_data(need: Need) -> Any:
     raise LookupError(f"there is no simulated data of the kind {need.kind}")
 
 
+def hours_wanted(need: Need) -> TimeRange | None:
+    """Return the range of which a need wants the hours; None where it wants something else."""
+    return structure(need.query, TimeRange) if need.kind == HourlyBaseFee.name else None
+
+
 def simulated_columns(wanted: BlocksWanted) -> BlockColumns:
     """Return fields of the blocks of a range on a simulated chain."""
     start, end = wanted.start_timestamp, wanted.end_timestamp

@@ -1,7 +1,7 @@
-"""Compute under watch: what a plugin touches beside its arguments is written down.
+"""Call a hook under watch: what a plugin touches beside its arguments is written down.
 
-``python -m prover_framework.testing.watched`` reads a call from its standard input, imports the
-plugin, calls its hooks and writes an account of it. Python tells of every file that is opened,
+Run as a program, this reads a call from its standard input, imports the plugin, calls its hooks
+and writes an account of it. Python tells of every file that is opened,
 every socket and every process by its audit events
 (https://docs.python.org/3/library/audit_events.html); what a library does in C goes unseen.
 """
@@ -18,10 +18,11 @@ from typing import Any
 from attrs import Factory, define, frozen
 
 from prover_framework.model.proofs import JobRequest
+from prover_framework.model.work import Work
 from prover_framework.plugins.calls import Candidate
 from prover_framework.plugins.loading import load
 from prover_framework.plugins.registry import Plugins
-from prover_framework.sandbox.hooks import COMPUTE
+from prover_framework.sandbox.hooks import COMPUTE, HOOKS
 from prover_framework.sandbox.process import ONE_THREAD, PASSED_VARIABLES
 from prover_framework.sandbox.protocol import HookCall, dump_call, parse_call
 from prover_framework.serialization.converter import structure, unstructure, unstructure_object
@@ -65,10 +66,10 @@ MAX_NOTES = 10
 
 @frozen(kw_only=True)
 class Account:
-    """What came of a computation under watch.
+    """What came of a call under watch.
 
     Args:
-        result: JSON form of the result.
+        result: JSON form of what the hook returned.
         touched: What was touched and when, as sentences; the first few.
     """
 
@@ -76,23 +77,26 @@ class Account:
     touched: tuple[str, ...]
 
 
-def compute_watched(call: HookCall, *, seconds: float, directory: Path) -> Account:
-    """Have a call of `compute` made under watch, in a process of its own.
+def call_watched(call: HookCall, *, seconds: float, directory: Path) -> Account:
+    """Have a hook called under watch, in a process of its own.
+
+    With `compute`, the hooks that are called before it and after it are called, too.
 
     The process has another working directory, time zone and hash seed than any other, so that a
     result that depends on one of them is another result.
 
     Args:
         call: The call.
-        seconds: How long it may take, twice what the proof type's limit is at the least.
+        seconds: How long it may take; for `compute` twice what the limit is at the least.
         directory: An empty directory to work in.
 
     Raises:
         subprocess.CalledProcessError: It failed; its ``stderr`` says why.
         subprocess.TimeoutExpired: It took too long.
     """
-    done = subprocess.run(
-        [sys.executable, "-P", "-m", "prover_framework.testing.watched"],
+    # As a file: as a module of its package it would load the whole kit first.
+    done = subprocess.run(  # noqa: S603 - the interpreter that runs this, and this file
+        [sys.executable, "-P", __file__],
         input=dump_call(call).decode(),
         capture_output=True,
         text=True,
@@ -176,6 +180,16 @@ def main() -> None:
 
 
 def _call_hooks(plugins: Plugins, call: HookCall, watch: _Watch) -> dict[str, Any]:
+    if call.hook == COMPUTE.name:
+        return _compute(plugins, call, watch)
+    watch.during = f"its hook {call.hook}"
+    result = HOOKS[call.hook].perform(call.arguments, plugins, Work())
+    watch.during = "afterwards it"
+    return result
+
+
+def _compute(plugins: Plugins, call: HookCall, watch: _Watch) -> dict[str, Any]:
+    """Compute, after what is asked before and with what is asked afterwards."""
     (proof,) = plugins.hooks.values()
     arguments: dict[str, Any] = COMPUTE.read(call.arguments, plugins)
     parameters = arguments["parameters"]

@@ -6,27 +6,16 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 
 import attrs
 import pytest
 from plugin_files import write_plugin
 
-from prover_framework import (
-    BlockColumns,
-    Chain,
-    Checked,
-    GroupEnd,
-    HourlySeries,
-    InputKind,
-    JobResult,
-    LoadedData,
-    Need,
-    RangeParameters,
-    StatedInput,
-    hookspecs,
-)
+import prover_framework
+from prover_framework import InputKind, RangeParameters, Work, hookspecs, testing
 from prover_framework.jobs import events as observers
 from prover_framework.model.jobs import MAX_RETRY_SECONDS
 from prover_framework.model.proofs import API_VERSION
@@ -127,18 +116,43 @@ def test_numbers_on_the_page_are_those_of_the_code() -> None:
     assert f"after {deliveries.HOOK_SECONDS:g} seconds may be called" in text
 
 
-DATA_CLASSES = (
-    Need, LoadedData, Checked, Chain, HourlySeries, BlockColumns, GroupEnd, JobResult,
-    StatedInput,
-)  # fmt: skip
+CLASSES = [
+    value
+    for name in sorted(prover_framework.__all__)
+    if isinstance(value := getattr(prover_framework, name), type) and attrs.has(value)
+]
 
 
-@pytest.mark.parametrize("cls", DATA_CLASSES, ids=lambda cls: cls.__name__)
-def test_every_field_of_the_data_is_in_the_table_of_classes(cls: type) -> None:
-    table = PAGE.partition("## Classes of data\n")[2]
+@pytest.mark.parametrize("cls", [*CLASSES, Work], ids=lambda cls: cls.__name__)
+def test_every_field_that_a_plugin_touches_is_in_the_table_of_classes(cls: type) -> None:
+    table = PAGE.partition("## Classes\n")[2]
     found = re.search(rf"^\| `{cls.__name__}` \|.*\n(?:\| \|.*\n)*", table, re.MULTILINE)
     assert found, f"the table has no {cls.__name__}"
-    assert {field.name for field in attrs.fields(cls)} <= set(re.findall(r"`(\w+)", found[0]))
+    computed = (property, cached_property, FunctionType)
+    own = {name for name, value in vars(cls).items() if isinstance(value, computed)}
+    fields = {field.name for field in attrs.fields(cls)} if attrs.has(cls) else set()
+    told = set(re.findall(r"`(\w+)", found[0]))
+    assert {name for name in fields | own if not name.startswith("_")} <= told
+
+
+def kit_section() -> str:
+    return PAGE.partition("## Tests of plugins\n")[2]
+
+
+@pytest.mark.parametrize("name", testing.__all__)
+def test_every_part_of_the_kit_is_in_its_section(name: str) -> None:
+    assert f"`{name}`" in kit_section()
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [getattr(testing, name) for name in testing.__all__ if name.endswith("Conformance")],
+    ids=lambda cls: cls.__name__,
+)
+def test_every_attribute_of_a_class_of_tests_is_in_the_table(cls: type) -> None:
+    names = {name for each in cls.__mro__ for name in vars(each).get("__annotations__", ())}
+    for name in names - {"brings_samples"}:
+        assert f"\n| `{name}` |" in kit_section()
 
 
 @pytest.mark.parametrize("name", [name for name in vars(InputKind) if not name.startswith("_")])

@@ -7,13 +7,15 @@ import base64
 import hmac
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -21,11 +23,12 @@ from queue import Queue
 from typing import Any
 
 import pytest
-from attrs import evolve
-from distributions import PATIENCE_SECONDS, ROOT, Environment
+from attrs import evolve, frozen
+from distributions import PATIENCE_SECONDS, ROOT, Environment, build
 from waiting import wait_until
 
 from prover_framework import TimeRange
+from prover_framework.cli.new_plugin import KINDS, names_for, write_plugin
 from prover_framework.testing import simulated_series
 
 DAYS = 20
@@ -179,6 +182,124 @@ def test_a_proof_type_of_ones_own(
         "(installed: max_return, reserve_price, twap)",
         "job_group_id": "again",
     }
+
+
+FIRST_STEPS = """pip install -e '.[testing]'
+pytest
+prover plugins                # lists {name}
+"""
+
+
+def blocks(project: Path) -> list[str]:
+    """Return what a README has one type."""
+    readme = (project / "README.md").read_text()
+    return re.findall(r"^```sh\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+
+
+def typed(user: Environment, block: str, cwd: Path) -> str:
+    """Type a block into a shell of the environment; return what it printed."""
+    path = f"{user.directory / 'bin'}{os.pathsep}{os.defpath}"
+    done = subprocess.run(
+        ["bash", "-euc", block],
+        cwd=cwd,
+        env={**user.variables, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"{block}{done.stdout}"
+    return done.stdout
+
+
+# The proof type that the other kinds are tried with.
+COMPANION = """prover new-plugin highest-hour --directory ../prover-highest-hour
+pip install ../prover-highest-hour
+"""
+
+
+def written_for_each_kind(user: Environment) -> dict[str, Path]:
+    """Write a plugin of each kind, install all from their wheels, and run their tests.
+
+    Those of the proof type are run where one is taken further.
+    """
+    names = {kind: f"my-{kind}" for kind in KINDS} | {"proof-type": "highest-hour"}
+    projects = {kind: user.work / f"prover-{name}" for kind, name in names.items()}
+    for kind, name in names.items():
+        names_of = names_for(name, KINDS[kind])
+        write_plugin(names_of, projects[kind], KINDS[kind])
+        build(projects[kind], user.work / "wheels", "wheel")
+    wheels = [f"{path}[testing]" for path in (user.work / "wheels").glob("*.whl")]
+    assert len(wheels) == len(KINDS)
+    user.run("pip", "install", *wheels)
+    options = ("-c", os.devnull, "-p", "no:cacheprovider", "--import-mode=importlib")
+    tests = [project / "tests" for kind, project in projects.items() if kind != "proof-type"]
+    assert " passed" in user.run("pytest", *options, "--rootdir", user.work, *tests)
+    return projects
+
+
+@frozen
+class Steps:
+    """What READMEs have one type: once for all, to start the service, and then for each kind."""
+
+    once: list[str]
+    settings: dict[str, str]
+    then: dict[str, str]
+
+
+def steps_of(projects: Mapping[str, Path]) -> Steps:
+    """Return what is left to be typed once all is installed, and the tests are run."""
+    steps = Steps([], {}, {})
+    for kind, project in projects.items():
+        first, *rest = blocks(project)
+        assert first == FIRST_STEPS.format(
+            name=project.name.removeprefix("prover-").replace("-", "_")
+        )
+        if kind == "input-kind":
+            assert not rest, "without a proof type there is nothing to ask for"
+            continue
+        *preparing, starting, steps.then[kind] = rest
+        assert kind == "proof-type" or preparing[-1].startswith(COMPANION)
+        steps.once.extend(block.removeprefix(COMPANION) for block in preparing)
+        *assignments, command, verb = shlex.split(starting)
+        assert (command, verb) == ("prover", "up")
+        for name, _, value in (each.partition("=") for each in assignments):
+            steps.settings[name] = value
+    return steps
+
+
+# What all of them have typed first was done for all at once: it is slow, and the same.
+def test_each_kind_of_plugin_works_as_its_readme_says(fresh: Environment, tmp_path: Path) -> None:
+    user = Environment(
+        fresh.directory,
+        fresh.work,
+        {
+            **fresh.variables,
+            "HOME": str(tmp_path),
+            "PROVER_DATA_DIR": str(tmp_path / "data"),
+            # What the README of the kind of input says that a service needs.
+            "PROVER_PLUGIN__MY_INPUT_KIND__SHA256": f'"0x{"ab" * 32}"',
+        },
+    )
+    projects = written_for_each_kind(user)
+    installed = user.run("prover", "plugins")
+    assert all(name in installed for name in ("highest_hour", "my_input_kind", "my_seal"))
+    steps = steps_of(projects)
+    for block in dict.fromkeys(steps.once):
+        typed(user, block, user.work)
+    with service(user, **steps.settings) as url:
+        said = {kind: typed(user, block, projects[kind]) for kind, block in steps.then.items()}
+        # A service that stops waits for its observers.
+        assert call(f"{url}/api/job/my_observer")[1]["status"] == "succeeded"
+    assert "made by somebody who has the same key" in said["seal"]
+    assert all("succeeded" in text for text in said.values()), said
+    ended = (user.work / "ended.jsonl").read_text().splitlines()
+    assert {json.loads(line)["status"] for line in ended} == {"succeeded"}
+    receipt = json.loads((projects["composer"] / "my_composer.json").read_text())
+    (made,) = receipt["statement"]["composed"]
+    assert list(made["artefacts"][0]["content"]["numbers"]) == ["highest_hour"]
+    user.run("pip", "uninstall", "--yes", *(project.name for project in projects.values()))
 
 
 def prove_again(url: str, group: str) -> dict[str, Any]:

@@ -70,7 +70,9 @@ def test_the_core_brings_migrations_templates_and_its_command(built: Path) -> No
         held = set(wheel.namelist())
         for part in (
             "database/migrations/0001_initial.py",
-            "cli/plugin_template/module.py.template",
+            "cli/plugin_template/pyproject.toml.template",
+            "cli/plugin_template/proof_type/module.py.template",
+            "cli/plugin_template/seal/README.md.template",
         ):
             assert f"prover_framework/{part}" in held
         (points,) = (entry for entry in held if entry.endswith("entry_points.txt"))

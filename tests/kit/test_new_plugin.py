@@ -1,13 +1,16 @@
 """``prover new-plugin`` writes a distribution that is in order as it stands, or nothing at all."""
 
+import importlib
 import keyword
 import re
 import subprocess
 import sys
 import tomllib
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
+import attrs
 import pytest
 from click import BadParameter
 from click.testing import CliRunner
@@ -15,10 +18,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+from plugin_files import write_plugin as write_module
 
 from prover_framework.cli import new_plugin
 from prover_framework.cli.main import prover
-from prover_framework.cli.new_plugin import Names, names_for, write_plugin
+from prover_framework.cli.new_plugin import KINDS, Names, names_for, write_plugin
+from prover_framework.testing import service_in_a_box
+from prover_framework.testing.box import SETTINGS
 
 BIN = Path(sys.executable).parent
 
@@ -55,6 +61,26 @@ def test_it_writes_a_distribution_and_says_how_to_go_on(here: Path) -> None:
     assert [path.name for path in here.iterdir()] == ["prover-highest-hour"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_is_a_whole_distribution(here: Path, kind: str) -> None:
+    done = CliRunner().invoke(prover, ["new-plugin", "some-name", "--kind", kind])
+    assert done.exit_code == 0, done.output
+    assert f"has the {kind.replace('-', ' ')} some_name. Next:" in done.output
+    assert KINDS[kind].begin in done.output
+    project = here / "prover-some-name"
+    assert files(project) == {
+        "README.md",
+        "pyproject.toml",
+        "src/prover_some_name/__init__.py",
+        "src/prover_some_name/py.typed",
+        "tests/test_some_name.py",
+    }
+    for name in files(project):
+        assert "$" not in (project / name).read_text(), name
+    metadata = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+    assert metadata["description"] == KINDS[kind].description
+
+
 def test_its_metadata_lead_the_service_to_the_module(here: Path) -> None:
     write_plugin(names_for("highest-hour"), here / "new")
     project = tomllib.loads((here / "new" / "pyproject.toml").read_text())["project"]
@@ -78,21 +104,33 @@ def test_it_asks_for_a_core_like_the_one_it_was_written_with(
     assert misfits not in accepted
 
 
+def checked(command: list[str | Path], directory: Path) -> None:
+    done = subprocess.run(
+        [BIN / command[0], *command[1:]],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["x", "y" * new_plugin.MAX_NAME_LENGTH])
-def test_what_it_writes_has_style_and_types(here: Path, name: str) -> None:
-    write_plugin(names_for(name), here / "new")
-    checks = [["ruff", "check"], ["ruff", "format", "--check"]]
-    if name == "x":
-        checks.append(["mypy"])
-    for check in checks:
-        done = subprocess.run(
-            [BIN / check[0], *check[1:]],
-            cwd=here / "new",
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+def test_what_it_writes_has_style(here: Path, kind: str, name: str) -> None:
+    write_plugin(names_for(name), here / "new", KINDS[kind])
+    checked(["ruff", "check"], here / "new")
+    checked(["ruff", "format", "--check"], here / "new")
+
+
+def test_what_it_writes_has_types(here: Path) -> None:
+    folders: list[str | Path] = []
+    for number, kind in enumerate(KINDS.values()):
+        write_plugin(names_for(f"x{number}"), here / f"x{number}", kind)
+        folders += [f"x{number}/src", f"x{number}/tests"]
+    path = ":".join(f"x{number}/src" for number in range(len(KINDS)))
+    (here / "mypy.ini").write_text(f"[mypy]\nstrict = true\nmypy_path = {path}\n")
+    checked(["mypy", *folders], here)
 
 
 @given(
@@ -106,7 +144,11 @@ def test_a_name_gives_a_distribution_a_module_and_a_key(
         names = names_for(text)
     except BadParameter as refusal:
         name = "_".join(parts)
-        taken = keyword.iskeyword(name) or name in new_plugin.TAKEN or "installed" in str(refusal)
+        taken = (
+            keyword.iskeyword(name)
+            or name in new_plugin.PROOF_TYPE.taken
+            or "installed" in str(refusal)
+        )
         assert taken or name == "prover" or name.startswith("prover_"), text
         return
     assert names.name == "_".join(parts[1:] if parts[0] == "prover" and not prefix else parts)
@@ -147,6 +189,18 @@ def test_a_name_that_would_not_work_is_refused(here: Path, name: str, reason: st
     assert not list(here.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("input-kind", "block-headers"), ("input-kind", "results"), ("seal", "ed25519")],
+)
+def test_a_name_of_the_frameworks_own_is_refused(here: Path, kind: str, name: str) -> None:
+    done = CliRunner().invoke(prover, ["new-plugin", name, "--kind", kind])
+    assert done.exit_code == 2
+    assert "has another meaning" in done.output
+    assert not list(here.iterdir())
+    assert names_for(name, KINDS["observer"]).name == name.replace("-", "_")
+
+
 def test_what_is_there_is_left_alone(here: Path) -> None:
     (here / "empty").mkdir()
     (here / "file").write_text("mine")
@@ -181,3 +235,35 @@ def test_nothing_is_left_of_what_could_not_be_finished(
         write_plugin(names, here / "new")
     assert len(written) == 3
     assert not list(here.iterdir())
+
+
+def test_the_readme_of_a_kind_of_input_says_how_a_proof_type_uses_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = names_for("shared-table")
+    write_plugin(names, here / "new", KINDS["input-kind"])
+    readme = (here / "new" / "README.md").read_text()
+    (source,) = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.syspath_prepend(here / "new" / "src")
+    user = write_module(here, "doubled", source).module
+    table = here / "table.json"
+    table.write_text('{"2024-01-01": "2500.5"}')
+    settings = attrs.evolve(
+        SETTINGS,
+        plugin_variables={
+            "PROVER_PLUGIN__SHARED_TABLE__URL": table.as_uri(),
+            "PROVER_PLUGIN__SHARED_TABLE__SHA256": f'"0x{sha256(table.read_bytes()).hexdigest()}"',
+        },
+    )
+    modules = [importlib.import_module(name) for name in (names.module, user)]
+    with service_in_a_box(*modules, settings=settings) as box:
+        group = box.submit({"job_group_id": "g", "doubled": {"day": "2024-01-01"}})
+        report = box.verify("g")
+    for name in (names.module, user):
+        del sys.modules[name]
+    (job,) = group.jobs
+    assert job.error is None
+    assert isinstance(job.result, dict)
+    assert job.result["doubled"] == "5001"
+    assert report.accepted, report.checks

@@ -21,7 +21,10 @@ def install_module(directory: Path, name: str, source: str) -> str:
 
 
 def outcomes(directory: Path, *selected: str) -> dict[str, tuple[str, str]]:
-    """Run selected tests; return for each its name with file, what came of it and its message."""
+    """Run selected tests; return for each its name with file, what came of it and its message.
+
+    Of a test that is run for several samples it is what came of the first that did not pass.
+    """
     report = directory / "report.xml"
     subprocess.run(
         [
@@ -34,11 +37,12 @@ def outcomes(directory: Path, *selected: str) -> dict[str, tuple[str, str]]:
         timeout=300,
         check=False,
     )
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for case in ET.parse(report).getroot().iter("testcase"):
         problem = next(iter(case), None)
         key = f"{case.attrib['classname'].split('.')[0]}::{case.attrib['name'].split('[')[0]}"
-        found[key] = ("passed", "") if problem is None else (problem.tag, _said(problem))
+        if found.get(key, ("passed", ""))[0] == "passed":
+            found[key] = ("passed", "") if problem is None else (problem.tag, _said(problem))
     return found
 
 

@@ -3,6 +3,7 @@
 from itertools import permutations
 from pathlib import Path
 
+import prover_pitchlake_journal
 import pytest
 from attrs import evolve
 from hypothesis import example, given
@@ -31,10 +32,19 @@ from prover_framework import (
 )
 from prover_framework.plugins import loading as plugins
 from prover_framework.plugins.calls import Composer
+from prover_framework.testing import ComposerConformance
 
 DAY = 24 * HOUR_SECONDS
 
 numbers = st.floats(min_value=0, max_value=2.0**123, exclude_max=True)
+
+
+class TestConformance(ComposerConformance):
+    plugin = prover_pitchlake_journal
+    samples = (
+        group(TWAP, RESERVE_PRICE, MAX_RETURN),
+        group(MAX_RETURN, TWAP, telling(RESERVE_PRICE, 0.0)),
+    )
 
 
 def journal_of(*statements: Statement) -> Journal:
