@@ -26,6 +26,7 @@ from prover_framework.monitoring.service import Monitoring
 from prover_framework.plugins import loading as plugin_loading
 from prover_framework.plugins.registry import Plugins
 from prover_framework.proofs.proving import Proving
+from prover_framework.proofs.sealing import Sealing
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.proofs.store import ReceiptStore
 from prover_framework.queues.base import DeadLetters, Queue
@@ -146,12 +147,13 @@ def make_worker(
         queue_name: Name of the queue that it serves.
         timings: Its waits.
     """
+    proving = Proving(runtime.settings, runtime.plugins, runtime.headers, runtime.jobs)
     return Worker(
         runtime.settings,
         jobs=runtime.jobs,
         queue=runtime.queue,
         service=runtime.service,
-        proving=Proving(runtime.settings, runtime.plugins, runtime.headers, runtime.jobs),
+        proving=proving,
         receipts=runtime.receipts,
         deliveries=Deliveries(
             runtime.outbox,
@@ -161,6 +163,7 @@ def make_worker(
             lease_seconds=runtime.settings.lease_seconds,
             timings=timings,
         ),
+        sealing=Sealing(runtime.settings, runtime.plugins, runtime.jobs, runtime.receipts, proving),
         queue_name=queue_name,
         trace=runtime.plugins.trace,
         metrics=runtime.monitoring.metrics,

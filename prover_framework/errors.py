@@ -15,6 +15,7 @@
     ├── ReceiptError                a receipt that cannot be read
     ├── ReceiptMissing              404: there is no such receipt
     │   └── ReceiptNotYet           409: what it is to be made of is not there yet
+    ├── ReceiptChanged              a seal was asked for on one that there is no more
     ├── VerifierUnavailable         503: receipts cannot be verified now
     │   └── VerifierBusy            as many are being verified, and wait for it, as may
     ├── VerificationEnded           422: a receipt that takes more work than one may
@@ -42,6 +43,7 @@
         │   ├── SeriesIncomplete
         │   ├── KindWithoutSeed     data that can be chosen, for a proof that draws numbers
         │   ├── DependencyFailed    a job that it rests on has no result
+        │   ├── DataChanged         a seal wants data that is not to be had any more
         │   └── NoExactForm
         ├── DataNotYet              not an error of anyone: the job waits
         │   ├── DependencyNotYet    a job that it rests on has not ended
@@ -186,6 +188,12 @@ class ReceiptNotYet(ReceiptMissing):
     """The job, or a job of the group, has not ended; there is no receipt before."""
 
     code = "receipt_not_yet"
+
+
+class ReceiptChanged(ProverError):
+    """There is another receipt now than the one that a seal was asked for."""
+
+    code = "receipt_changed"
 
 
 class NotSigned(ProverError):
@@ -427,6 +435,12 @@ class DependencyFailed(ProofError):
     code = "dependency_failed"
 
 
+class DataChanged(ProofError):
+    """The data of a result, which a seal on its receipt is made from, is not to be had any more."""
+
+    code = "data_changed"
+
+
 class NoExactForm(ProofError):
     """A value that has no exact form in a receipt, or one that is too large for it."""
 
@@ -526,6 +540,7 @@ RESERVED_CODES = frozenset(
                 JobError,
                 DataNotYet,
                 DependencyFailed,
+                DataChanged,
                 KindWithoutSeed,
                 DependencyNotYet,
                 TryLater,

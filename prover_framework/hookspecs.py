@@ -72,13 +72,15 @@ def seal_type() -> SealType | None:
 
 
 @hookspec(firstresult=True)
-def make_seal(receipt: AnyReceipt, digest: bytes, inputs: Inputs | None) -> dict[str, Any] | None:
-    """Make a seal on a new receipt (a group's has no inputs). Default: none of this kind."""
+def make_seal(
+    receipt: AnyReceipt, digest: bytes, inputs: Inputs | None, work: Work
+) -> dict[str, Any] | None:
+    """Make a seal on a stored receipt (a group's has no inputs). Default: none of this kind."""
 
 
 @hookspec(firstresult=True)
 def check_seal(
-    receipt: AnyReceipt, digest: bytes, seal: dict[str, Any], inputs: Inputs | None
+    receipt: AnyReceipt, digest: bytes, seal: dict[str, Any], inputs: Inputs | None, work: Work
 ) -> Verdict | None:
     """Judge a seal: whether it stands for this receipt and the verifier's data, if he has any."""
 

@@ -33,6 +33,7 @@ class Metrics:
         settling_seconds: Seconds that writing an outcome and removing its message took.
         leases_lost: Leases that this worker found to be lost while it held them.
         trouble: Messages that could not be handled since database, queue or machine refused.
+        seals: Attempts at seals, by kind and by what they ended in.
         slots: How many jobs this worker computes at a time.
         in_flight: Messages whose jobs have no outcome yet.
         received: Messages, by queue.
@@ -90,6 +91,12 @@ class Metrics:
         self.trouble = Counter(
             "prover_messages_not_handled",
             "Messages that were not handled since database, queue or machine refused.",
+            registry=registry,
+        )
+        self.seals = Counter(
+            "prover_seal_attempts",
+            "Attempts at seals that are made after their receipts, by kind and by their outcome.",
+            ("kind", "outcome"),
             registry=registry,
         )
         self.slots = Gauge(

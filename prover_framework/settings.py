@@ -254,6 +254,14 @@ class Settings:
         _resources,
         {},
     )
+    seal_slots: int = _setting(
+        "PROVER_SEAL_SLOTS",
+        "How many seals of each kind a worker makes at a time, each in a process beside those of "
+        "the jobs; 0 leaves them to other workers.",
+        _integer,
+        1,
+        [ge(0), le(256)],
+    )
     lease_seconds: float = _setting(
         "PROVER_LEASE_SECONDS",
         "How long a worker holds a job without a sign of life. "
@@ -522,6 +530,10 @@ class Settings:
     def work_path(self) -> Path:
         """Where computations keep what they need at their next attempt."""
         return (self.work_dir or self.data_dir / "work").absolute()
+
+    def cache_path(self, kind: str) -> Path:
+        """Where the plugin of a kind of seal keeps what it uses again."""
+        return self.work_path / "cache" / kind
 
     @property
     def sqlite_path(self) -> Path:

@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
         "must be names with amounts, each once, such as gpu=1,memory_mb=16000",
     ),
     "PROVER_WORKER_SLOTS": ("7", 7, "0", "must be >= 1"),
+    "PROVER_SEAL_SLOTS": ("3", 3, "-1", "must be >= 0"),
     "PROVER_LEASE_SECONDS": ("2.5", 2.5, "0.5", "must be >= 1"),
     "PROVER_MAX_ATTEMPTS": ("4", 4, "0", "must be >= 1"),
     "PROVER_MAX_LOSSES": ("5", 5, "1001", "must be <= 1000"),

@@ -24,10 +24,11 @@ from prover_framework.cli.common import (
 from prover_framework.cli.parameters import Given, ParametersCommand, given
 from prover_framework.errors import RequestError
 from prover_framework.jobs.service import Acceptance
-from prover_framework.jobs.views import GroupView, JobView, VerboseJobView
+from prover_framework.jobs.views import GroupView, JobView, SealView, VerboseJobView
 from prover_framework.model.jobs import FINAL, JobState
 from prover_framework.model.names import GROUP_ID_KEY
 from prover_framework.model.proofs import split_job_id
+from prover_framework.model.seals import SealState
 from prover_framework.receipts.evidence import EVIDENCE
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json, dump_json
@@ -45,6 +46,12 @@ STYLES: Mapping[JobState, str] = {
     JobState.CANCELLED: "red",
     JobState.RUNNING: "cyan",
     JobState.WAITING: "yellow",
+}
+
+SEAL_STYLES: Mapping[SealState, str] = {
+    SealState.MADE: "green",
+    SealState.FAILED: "red",
+    SealState.MAKING: "cyan",
 }
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
@@ -322,10 +329,19 @@ def _table(group: GroupView) -> Group:
             notes.append(Text(f"{job.job_id}: {job.error['message']}", "yellow"))
         if said := other_version(job):
             notes.append(Text(f"{job.job_id}: {said}", "yellow"))
+        notes.extend(_seal_note(job.job_id, seal) for seal in job.seals)
         if isinstance(job, VerboseJobView):
             notes.extend(Text(line, "dim") for line in _history(job))
+    notes.extend(_seal_note("(group)", seal) for seal in group.seals)
     title = Text.assemble(("group ", "dim"), group.job_group_id)
     return Group(title, table, *notes)
+
+
+def _seal_note(whose: str, seal: SealView) -> Text:
+    """Tell of a seal that is made after its receipt."""
+    why = f": {seal.error['message']}" if seal.error else ""
+    style = SEAL_STYLES.get(seal.status, "dim")
+    return Text(f"{whose}: seal {seal.kind} {seal.status.replace('_', ' ')}{why}", style)
 
 
 def _state(job: JobView) -> str:

@@ -15,6 +15,7 @@ from prover_framework.cli.common import NO_PLUGINS, console, run, settings, with
 from prover_framework.model.findings import Outcome
 from prover_framework.model.names import MAX_INT64
 from prover_framework.model.receipts import BLOCK_HASH
+from prover_framework.proofs.service import RequestedSeals
 from prover_framework.receipts.documents import MAX_RECEIPT_BYTES, dump_receipt
 from prover_framework.seals.keys import KeyDirectory, PublicKey, pinned_key
 from prover_framework.serialization.converter import unstructure
@@ -66,6 +67,41 @@ def receipt(group_id: str, proof_type: str | None, output: Path | None) -> None:
         click.echo(document.decode())
     else:
         output.write_bytes(document + b"\n")
+
+
+@click.command()
+@click.argument("group_id")
+@click.option("--kind", required=True, help="The kind of seal, as its plugin names it.")
+@click.option(
+    "--job",
+    "job_id",
+    help="Seal the receipt of this job alone. Default: that of the group and those of its jobs.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def seal(group_id: str, kind: str, job_id: str | None, *, as_json: bool) -> None:
+    """Ask for seals on the receipts of the group GROUP_ID, which a worker makes then.
+
+    What is made or on its way stays so, and what has failed is tried again. "prover status" shows
+    how far they are.
+    """
+
+    async def ask(runtime: Runtime) -> RequestedSeals:
+        return await runtime.receipts.ask_for_seals(group_id, kind, job_id)
+
+    asked = with_runtime(load_plugins(settings()), ask)
+    if as_json:
+        click.echo(dump_json(unstructure(asked.group)))
+        return
+    click.echo(f"{asked.queued} to be made" if asked.queued else "nothing left to be made")
+    table = Table(
+        Column("receipt", no_wrap=True), "seal", "state", Column("error", overflow="fold")
+    )
+    receipts = [(job.job_id, job.seals) for job in asked.group.jobs]
+    for name, seals in (*receipts, ("(group)", asked.group.seals)):
+        for each in seals:
+            error = each.error["message"] if each.error else ""
+            table.add_row(name, each.kind, each.status.value, error)
+    console().print(table)
 
 
 @click.command()
@@ -288,4 +324,4 @@ def _reason(check: Check) -> str:
     return check.reason if check.asked else f"(not asked for) {check.reason}"
 
 
-COMMANDS = (receipt, verify, key)
+COMMANDS = (receipt, seal, verify, key)

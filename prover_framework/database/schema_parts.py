@@ -9,15 +9,14 @@ from tortoise.migrations.schema_generator.state import State
 
 
 class PresentIndex(Index):
-    """An index of one column that leaves out the rows where it is NULL.
+    """An index that leaves out the rows where its last column is NULL.
 
     Statements that compare the column can use it; both engines see that a comparison excludes NULL.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        (column,) = self.fields
-        self.extra = f' WHERE "{column}" IS NOT NULL'
+        self.extra = f' WHERE "{self.fields[-1]}" IS NOT NULL'
 
 
 class DropColumn(ops.RemoveField):

@@ -107,6 +107,43 @@ class Seal(Model):
         unique_together = (("job", "kind"),)
 
 
+class SealJob(Model):
+    """A seal that is made after its receipt, and how far that is."""
+
+    id = fields.BigIntField(primary_key=True)
+    group: fields.ForeignKeyRelation[JobGroup] = fields.ForeignKeyField(
+        "prover.JobGroup", related_name="seal_jobs", on_delete=fields.OnDelete.CASCADE
+    )
+    group_id: str
+    # Id in the group of the job whose receipt it is on. Empty for the receipt of the group.
+    job_name = fields.CharField(63)
+    kind = fields.CharField(63)
+    # What the seal stands for, in hex.
+    receipt_digest = fields.CharField(64)
+    state = fields.CharField(16)
+    # How often it was begun, and how often that came to an error.
+    attempts = fields.IntField(db_default=0)
+    failures = fields.IntField(db_default=0)
+    # From when on a worker may take it: while one makes it, when its lease ends.
+    due_at = fields.BigIntField(null=True)
+    lease_token = fields.CharField(32, null=True)
+    worker = fields.CharField(80, null=True)
+    error_code = fields.CharField(63, null=True)
+    error_message = fields.TextField(null=True)
+    document = fields.TextField(null=True)
+    created_at = fields.BigIntField()
+    started_at = fields.BigIntField(null=True)
+    finished_at = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "seal_job"
+        unique_together = (("group", "job_name", "kind"),)
+        indexes = (
+            # Those that have ended are not in it.
+            PresentIndex(fields=("state", "kind", "due_at"), name="seal_job_due"),
+        )
+
+
 class Attempt(Model):
     """An attempt at a job that came to nothing."""
 

@@ -105,7 +105,7 @@ class Undelivered:
 
 NOTE_SEAL = """
 INSERT INTO event (kind, group_id, job_id, seal_kind, created_at)
-VALUES ('seal_made', ?, ?, ?, NOW_MS)
+VALUES ('seal_made', ?, (SELECT id FROM job WHERE group_id = ? AND name = ?), ?, NOW_MS)
 """
 
 LOOK = """
@@ -306,20 +306,20 @@ class Outbox:
 
 
 async def note_seal(
-    connection: Connection, *, group_id: str, job_id: str | None, seal_kind: str
+    connection: Connection, *, group_id: str, job_name: str, seal_kind: str
 ) -> None:
     """Store that a receipt has gained a seal, in the transaction that stores the seal.
 
     Args:
         connection: Where that transaction runs.
         group_id: The group.
-        job_id: Unique id of the job whose receipt it is; None: the group's own.
+        job_name: Id in the group of the job whose receipt it is; empty: the group's own.
         seal_kind: Kind of the seal.
 
     Raises:
         StoreError: The database refused.
     """
-    await connection.fetch(NOTE_SEAL, [group_id, job_id, seal_kind])
+    await connection.fetch(NOTE_SEAL, [group_id, group_id, job_name, seal_kind])
 
 
 def _event(row: Row) -> Event:

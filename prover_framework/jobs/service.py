@@ -99,7 +99,7 @@ class ProvingService:
         Raises:
             GroupNotFound: There is no such group.
         """
-        return view(await self._jobs.cancel(group_id))
+        return await self._view(await self._jobs.cancel(group_id))
 
     async def redrive(self, group_id: str) -> Acceptance:
         """Give the failed and cancelled jobs of a group a new life, and send their messages.
@@ -166,7 +166,7 @@ class ProvingService:
         Raises:
             GroupNotFound: There is no such group.
         """
-        return view(await self._jobs.group(group_id))
+        return await self._view(await self._jobs.group(group_id))
 
     async def verbose_status(self, group_id: str) -> VerboseGroupView:
         """Return a group with its jobs, and the attempts at these.
@@ -175,11 +175,20 @@ class ProvingService:
             GroupNotFound: There is no such group.
         """
         jobs = await self._jobs.group(group_id)
-        return verbose_view(jobs, await self._jobs.attempts.of_group(group_id))
+        attempts = await self._jobs.attempts.of_group(group_id)
+        return verbose_view(jobs, attempts, await self._jobs.seals.of_groups([group_id]))
 
     async def list(self, *, state: JobState | None = None, limit: int = 50) -> list[GroupView]:
         """Return the newest groups, all or those with a job in ``state``."""
-        return [view(jobs) for jobs in await self._jobs.groups(state=state, limit=limit)]
+        groups = await self._jobs.groups(state=state, limit=limit)
+        seals = await self._jobs.seals.of_groups([jobs[0].group_id for jobs in groups])
+        return [
+            view(jobs, [seal for seal in seals if seal.group_id == jobs[0].group_id])
+            for jobs in groups
+        ]
+
+    async def _view(self, jobs: Sequence[StoredJob]) -> GroupView:
+        return view(jobs, await self._jobs.seals.of_groups([jobs[0].group_id]))
 
     def catalogue(self) -> Catalogue:
         """List the proof types that can be asked for, and all plugins that were found."""

@@ -18,6 +18,8 @@ from prover_framework.database.database import Database
 from prover_framework.database.engine import Connection, Row, rows_value, storable
 from prover_framework.errors import DependencyNotYet, GroupNotFound, LeaseLost
 from prover_framework.jobs.attempts import AttemptStore, note_lost
+from prover_framework.jobs.seal_sql import QUEUE_FOR_JOBS
+from prover_framework.jobs.seals import NewSeal, SealJobStore, StoredSeal
 from prover_framework.jobs.sql import (
     CANCEL,
     COLUMNS,
@@ -255,19 +257,12 @@ class _Wish:
 
 
 @frozen
-class StoredSeal:
-    """A seal of a receipt: its kind, and its document as JSON text."""
-
-    kind: str
-    document: str
-
-
-@frozen
 class _Success:
     lease: Lease
     result: str
     receipt: str | None
     seals: Sequence[StoredSeal]
+    later: Sequence[NewSeal]
     has_dependents: bool
 
     def row(self) -> dict[str, object]:
@@ -282,6 +277,12 @@ class _Success:
         return [
             {"job_id": self.lease.job_id, "kind": seal.kind, "document": seal.document}
             for seal in self.seals
+        ]
+
+    def later_rows(self) -> list[dict[str, object]]:
+        return [
+            {"job_id": self.lease.job_id, "kind": seal.kind, "digest": seal.digest}
+            for seal in self.later
         ]
 
 
@@ -352,6 +353,7 @@ class JobStore:
         on_change: Callable[[Sequence[Transition]], None] | None = None,
     ) -> None:
         self.attempts = AttemptStore(database)
+        self.seals = SealJobStore(database, policy)
         self._database = database
         self._policy = policy
         self._on_change = on_change
@@ -563,6 +565,7 @@ class JobStore:
         receipt: str | None = None,
         seals: Sequence[StoredSeal] = (),
         *,
+        later: Sequence[NewSeal] = (),
         has_dependents: bool = False,
     ) -> None:
         """Store the result, its receipt and the seals of that, all together or nothing.
@@ -572,12 +575,14 @@ class JobStore:
             result: The result, as JSON text.
             receipt: The receipt without its seals, as JSON text.
             seals: Its seals, at most one of each kind.
+            later: Seals that are to be made now that it is there, likewise.
             has_dependents: Whether jobs of the group rest on it; those that wait for it are woken.
 
         Raises:
             LeaseLost: The lease was no longer held; nothing was stored.
         """
-        if not await self._succeed(_Success(lease, result, receipt, seals, has_dependents)):
+        success = _Success(lease, result, receipt, seals, later, has_dependents)
+        if not await self._succeed(success):
             raise _lost(lease)
 
     async def _succeed_all(self, successes: Sequence[_Success]) -> list[bool]:
@@ -593,14 +598,11 @@ class JobStore:
             ended = {row["id"] for row in stored}
             changes.note_ended((row["group_id"] for row in stored), locked=not woken)
             done = [success.lease.job_id in ended for success in successes]
-            seals = [
-                row
-                for success, stored_now in zip(successes, done, strict=True)
-                if stored_now
-                for row in success.seal_rows()
-            ]
-            if seals:
+            won = [one for one, stored_now in zip(successes, done, strict=True) if stored_now]
+            if seals := [row for one in won for row in one.seal_rows()]:
                 await connection.fetch(INSERT_SEALS, [rows_value(seals)])
+            if later := [row for one in won for row in one.later_rows()]:
+                await connection.fetch(QUEUE_FOR_JOBS, [rows_value(later)])
             await changes.note(before)
             await self._tell_dependents(connection, changes, woken)
             return done

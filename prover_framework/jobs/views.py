@@ -6,8 +6,10 @@ import attrs
 from attrs import frozen
 
 from prover_framework.jobs.attempts import Attempt
+from prover_framework.jobs.seals import StoredSealJob
 from prover_framework.jobs.store import StoredJob
 from prover_framework.model.jobs import JobState, group_state
+from prover_framework.model.seals import OF_GROUP, SealState
 from prover_framework.receipts.evidence import EVIDENCE, evidence_of
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json, parse_json
@@ -21,6 +23,18 @@ class ProgressView:
     fraction: float
     text: str
     at: str
+
+
+@frozen(kw_only=True)
+class SealView:
+    """A seal that is made after its receipt; times in ISO 8601, UTC."""
+
+    kind: str
+    status: SealState
+    attempts: int
+    created_at: str
+    finished_at: str | None
+    error: dict[str, str] | None
 
 
 @frozen(kw_only=True)
@@ -39,6 +53,7 @@ class JobView:
     method_version: str | None = None
     error: dict[str, str] | None
     result: Json
+    seals: tuple[SealView, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -48,6 +63,7 @@ class GroupView:
     job_group_id: str
     status: JobState
     jobs: tuple[JobView, ...]
+    seals: tuple[SealView, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -76,9 +92,13 @@ class VerboseGroupView(GroupView):
     jobs: tuple[VerboseJobView, ...]
 
 
-def verbose_view(jobs: Sequence[StoredJob], attempts: Sequence[Attempt]) -> VerboseGroupView:
-    """Show the jobs of one group with their attempts."""
-    shown = view(jobs)
+def verbose_view(
+    jobs: Sequence[StoredJob],
+    attempts: Sequence[Attempt],
+    seals: Sequence[StoredSealJob] = (),
+) -> VerboseGroupView:
+    """Show the jobs of one group with their attempts, and the seals made after their receipts."""
+    shown = view(jobs, seals)
     return VerboseGroupView(
         job_group_id=shown.job_group_id,
         status=shown.status,
@@ -89,6 +109,7 @@ def verbose_view(jobs: Sequence[StoredJob], attempts: Sequence[Attempt]) -> Verb
             )
             for job, short in zip(jobs, shown.jobs, strict=True)
         ),
+        seals=shown.seals,
     )
 
 
@@ -119,19 +140,39 @@ def _history(job: StoredJob, failed: Sequence[Attempt]) -> tuple[AttemptView, ..
     return tuple(history)
 
 
-def view(jobs: Sequence[StoredJob]) -> GroupView:
-    """Show the jobs of one group."""
+def view(jobs: Sequence[StoredJob], seals: Sequence[StoredSealJob] = ()) -> GroupView:
+    """Show the jobs of one group, and the seals that are made after their receipts."""
     return GroupView(
         job_group_id=jobs[0].group_id,
         status=group_state([job.state for job in jobs]),
-        jobs=tuple(_job_view(job) for job in jobs),
+        jobs=tuple(_job_view(job, _seals(seals, job.name)) for job in jobs),
+        seals=_seals(seals, OF_GROUP),
     )
 
 
-def _job_view(job: StoredJob) -> JobView:
-    error = None
-    if job.error_code is not None:
-        error = {"code": job.error_code, "message": job.error_message or ""}
+def _seals(seals: Sequence[StoredSealJob], name: str) -> tuple[SealView, ...]:
+    """Show the seals on the receipt of a job, or of the group."""
+    return tuple(
+        SealView(
+            kind=seal.kind,
+            status=seal.state,
+            attempts=seal.attempts,
+            created_at=iso_utc(seal.created_at),
+            finished_at=None if seal.finished_at is None else iso_utc(seal.finished_at),
+            error=_error(seal),
+        )
+        for seal in seals
+        if seal.job_name == name
+    )
+
+
+def _error(failed: StoredJob | StoredSealJob) -> dict[str, str] | None:
+    if failed.error_code is None:
+        return None
+    return {"code": failed.error_code, "message": failed.error_message or ""}
+
+
+def _job_view(job: StoredJob, seals: tuple[SealView, ...]) -> JobView:
     resting = job.state in (JobState.QUEUED, JobState.WAITING) and job.not_before > job.created_at
     return JobView(
         job_id=job.name,
@@ -144,8 +185,9 @@ def _job_view(job: StoredJob) -> JobView:
         not_before=iso_utc(job.not_before) if resting else None,
         progress=_progress(job),
         method_version=job.method_version,
-        error=error,
+        error=_error(job),
         result=_shown_result(job),
+        seals=seals,
     )
 
 

@@ -162,6 +162,10 @@ class ProofType(Generic[P, R]):
     resources: Resources = field(factory=dict, validator=_resources)
 
 
+# A succinct proof takes minutes to make and parts of a second to check.
+MAKING_SECONDS = 3600.0
+
+
 class SealShows(StrEnum):
     """What a seal shows, besides that nobody has changed what it is on."""
 
@@ -182,13 +186,15 @@ class SealType:
     Args:
         kind: Its name in receipts: lower-case letters, digits, ``_`` and ``-``.
         title: What messages to people call it.
-        limits: What making or checking one seal may use.
+        limits: What checking one seal may use.
+        making: What making one may use, which is no part of its job: it is made after the result.
         shows: What a seal that holds shows; a verifier's sentence of strength is made from it.
     """
 
     kind: str = field(validator=[instance_of(str), matches_re(KIND_NAME)])
     title: str = field(validator=_line)
     limits: Limits = field(default=Limits(), validator=instance_of(Limits))
+    making: Limits = field(default=Limits(MAKING_SECONDS), validator=instance_of(Limits))
     shows: SealShows = field(default=SealShows.VOUCHER, validator=instance_of(SealShows))
 
 

@@ -48,13 +48,18 @@ class Work:
         directory: Where the kept directory is, or is made when it is asked for; None for one that
             is not kept.
         on_progress: Called with the progress.
+        cache: The same of the cache.
     """
 
     def __init__(
-        self, directory: Path | None = None, on_progress: Callable[[Progress], None] = _nowhere
+        self,
+        directory: Path | None = None,
+        on_progress: Callable[[Progress], None] = _nowhere,
+        cache: Path | None = None,
     ) -> None:
         self._kept = directory
         self._on_progress = on_progress
+        self._cache = cache
 
     @cached_property
     def directory(self) -> Path:
@@ -64,12 +69,25 @@ class Work:
         when the job has ended. It may be empty at any attempt, and a file in it may be half
         written: write to another name and rename.
         """
-        if self._kept is None:
+        return self._made(self._kept)
+
+    @cached_property
+    def cache(self) -> Path:
+        """A directory of the plugin's own, kept on this machine from one call to the next.
+
+        For what is made once and used again, such as the keys of a proof system. Several calls may
+        use it at a time, it may be empty at any call, and what a killed call has left in it may be
+        half written: write to another name and rename.
+        """
+        return self._made(self._cache)
+
+    def _made(self, place: Path | None) -> Path:
+        if place is None:
             temporary = mkdtemp(prefix="prover-work-")
             finalize(self, rmtree, temporary, ignore_errors=True)
             return Path(temporary)
-        self._kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return self._kept
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return place
 
     @property
     def log(self) -> logging.Logger:

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from prover_framework.chain.store import RecentHeaders
 from prover_framework.jobs.outbox import Undelivered
-from prover_framework.monitoring.sampling import OpenJobs, Sample
+from prover_framework.monitoring.sampling import OpenJobs, OpenSeals, Sample
 from prover_framework.queues.base import QueueStatus
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -40,6 +40,7 @@ def families(sample: Sample) -> Iterator[Metric]:
     if up:
         yield from _job_families(sample.at or 0.0, sample.jobs)
         yield from _event_families(sample.at or 0.0, sample.undelivered)
+        yield from _seal_families(sample.at or 0.0, sample.seals)
     if sample.headers is not None:
         yield from _header_families(sample.at or 0.0, sample.headers)
     yield from _queue_families(sample)
@@ -91,6 +92,23 @@ def _event_families(now: float, undelivered: Iterable[Undelivered]) -> Iterator[
     for some in undelivered:
         count.add_metric((some.observer or "",), some.count)
         age.add_metric((some.observer or "",), max(0.0, now - some.oldest_at / 1000))
+    yield from (count, age)
+
+
+def _seal_families(now: float, seals: Iterable[OpenSeals]) -> Iterator[Metric]:
+    labels = ("kind", "state")
+    count = GaugeMetricFamily(
+        "prover_open_seals", "Seals that are to be made yet, by kind and state.", labels=labels
+    )
+    age = GaugeMetricFamily(
+        "prover_oldest_seal_seconds",
+        "Seconds since the oldest seal that is to be made yet was asked for.",
+        labels=labels,
+    )
+    for some in seals:
+        values = (some.kind, some.state.value)
+        count.add_metric(values, some.count)
+        age.add_metric(values, max(0.0, now - some.oldest_at / 1000))
     yield from (count, age)
 
 

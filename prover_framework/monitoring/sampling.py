@@ -14,9 +14,11 @@ from prover_framework.database.database import Database
 from prover_framework.database.engine import Row
 from prover_framework.errors import QueueError, StoreError
 from prover_framework.jobs.outbox import Outbox, Undelivered
+from prover_framework.jobs.seal_sql import OPEN_SEALS
 from prover_framework.jobs.sql import OPEN_JOBS
 from prover_framework.model.jobs import NOT_CAPABLE, JobState
 from prover_framework.model.proofs import split_job_id
+from prover_framework.model.seals import SealState
 from prover_framework.queues.base import Queue, QueueStatus
 
 # How long a sample is shown to who asks again: several scrapers cost no more than one.
@@ -44,6 +46,23 @@ class OpenJobs:
     not_capable: int
 
 
+@frozen
+class OpenSeals:
+    """Seals of a kind that are to be made yet and are in one state.
+
+    Args:
+        kind: The kind.
+        state: The state.
+        count: How many.
+        oldest_at: When the oldest was asked for, in milliseconds since the Unix epoch.
+    """
+
+    kind: str
+    state: SealState
+    count: int
+    oldest_at: int
+
+
 @frozen(kw_only=True)
 class Sample:
     """What there is at a moment.
@@ -52,6 +71,7 @@ class Sample:
         at: Unix seconds by the database's clock; None while the database does not answer.
         jobs: Jobs that have not ended.
         undelivered: Events that plugins have still to be told, or that have no number yet.
+        seals: Seals that are to be made yet.
         headers: The headers of the newest week; None where there are none.
         queues: The queues by name; None for one that does not answer.
         problems: Why database or queues do not answer, by what they are.
@@ -60,6 +80,7 @@ class Sample:
     at: float | None = None
     jobs: tuple[OpenJobs, ...] = ()
     undelivered: tuple[Undelivered, ...] = ()
+    seals: tuple[OpenSeals, ...] = ()
     headers: RecentHeaders | None = None
     queues: Mapping[str, QueueStatus | None] = field(factory=dict)
     problems: Mapping[str, str] = field(factory=dict)
@@ -120,10 +141,17 @@ class Sampler:
                 at=await self._database.now_ms() / 1000,
                 jobs=await self._open_jobs(),
                 undelivered=await self._outbox.undelivered(),
+                seals=await self._open_seals(),
                 headers=await self._headers.recent(),
             )
         except StoreError as error:
             return evolve(sample, problems={**problems, "database": str(error)})
+
+    async def _open_seals(self) -> tuple[OpenSeals, ...]:
+        return tuple(
+            OpenSeals(row["kind"], SealState(row["state"]), row["count"], row["oldest"])
+            for row in await self._database.read(OPEN_SEALS)
+        )
 
     async def _open_jobs(self) -> tuple[OpenJobs, ...]:
         by_kind: dict[tuple[str, JobState], list[Row]] = {}

@@ -84,6 +84,14 @@ class _Hooks:
         """Whether the plugin has a hook; what has not been implemented is not the plugin's code."""
         return bool(self._callers[hook].get_hookimpls())
 
+    def asks_for(self, argument: str, *hooks: str) -> bool:
+        """Whether some of the plugin's hooks take an argument; what none takes is not made."""
+        return any(
+            argument in each.argnames
+            for hook in hooks
+            for each in self._callers[hook].get_hookimpls()
+        )
+
     def _call(self, hook: str, **arguments: object) -> object:
         try:
             return self._callers[hook](**arguments)
@@ -170,14 +178,6 @@ class ProofHooks(_Hooks):
             raise self._returned("dispatch", choice, "Dispatch")
         return choice
 
-    def asks_for(self, argument: str, *hooks: str) -> bool:
-        """Whether some of the plugin's hooks take an argument; what none takes is not made."""
-        return any(
-            argument in each.argnames
-            for hook in hooks
-            for each in self._callers[hook].get_hookimpls()
-        )
-
     def compute(
         self,
         parameters: object,
@@ -242,7 +242,11 @@ class Sealer(_Hooks):
         self.seal_type = seal_type
 
     def make(
-        self, receipt: AnyReceipt, digest: bytes, inputs: Inputs | None
+        self,
+        receipt: AnyReceipt,
+        digest: bytes,
+        inputs: Inputs | None,
+        work: Work | None = None,
     ) -> dict[str, Any] | None:
         """Return a seal; see `hookspecs.make_seal`.
 
@@ -250,13 +254,20 @@ class Sealer(_Hooks):
             ProofError: The plugin refuses, and why.
             PluginError: The hook misbehaved, and how.
         """
-        seal = self._call("make_seal", receipt=receipt, digest=digest, inputs=inputs)
+        seal = self._call(
+            "make_seal", receipt=receipt, digest=digest, inputs=inputs, work=work or Work()
+        )
         if seal is not None and not isinstance(seal, dict):
             raise self._returned("make_seal", seal, "a dictionary")
         return seal
 
     def check(
-        self, receipt: AnyReceipt, digest: bytes, seal: dict[str, Any], inputs: Inputs | None
+        self,
+        receipt: AnyReceipt,
+        digest: bytes,
+        seal: dict[str, Any],
+        inputs: Inputs | None,
+        work: Work | None = None,
     ) -> Verdict:
         """Judge a seal; see `hookspecs.check_seal`.
 
@@ -264,7 +275,14 @@ class Sealer(_Hooks):
             ProofError: The plugin refuses, and why.
             PluginError: The hook misbehaved, and how.
         """
-        verdict = self._call("check_seal", receipt=receipt, digest=digest, seal=seal, inputs=inputs)
+        verdict = self._call(
+            "check_seal",
+            receipt=receipt,
+            digest=digest,
+            seal=seal,
+            inputs=inputs,
+            work=work or Work(),
+        )
         return self._verdict("check_seal", verdict)
 
 

@@ -20,8 +20,7 @@ from prover_framework.plugins.registry import Plugins
 from prover_framework.proofs.artefacts import compose_one
 from prover_framework.receipts.documents import digest
 from prover_framework.sandbox.slot import Slot
-from prover_framework.seals.base import Subject
-from prover_framework.seals.making import Sealing
+from prover_framework.seals.making import SignatureMaker
 from prover_framework.settings import Settings
 from prover_framework.text import utc_now
 
@@ -46,10 +45,10 @@ class EndedJob:
 class Composing:
     """Composes receipts of groups."""
 
-    def __init__(self, settings: Settings, plugins: Plugins, sealing: Sealing) -> None:
+    def __init__(self, settings: Settings, plugins: Plugins, signatures: SignatureMaker) -> None:
         self._settings = settings
         self._composers = sorted(plugins.composers, key=lambda c: c.candidate.name)
-        self._sealing = sealing
+        self._signatures = signatures
 
     @cached_property
     def _software(self) -> dict[str, str]:
@@ -70,6 +69,7 @@ class Composing:
 
         Raises:
             NoExactForm: It has no canonical form.
+            NotSigned: It has to be signed, and cannot.
         """
         proved = [(job.job_id, job.receipt) for job in jobs if job.receipt is not None]
         receipts = tuple(receipt for _, receipt in proved)
@@ -86,8 +86,7 @@ class Composing:
             provenance=GroupProvenance(software=self._software, made_at=utc_now()),
             receipts=receipts,
         )
-        seals = await self._sealing.seal(Subject(receipt, digest(receipt), slot))
-        return attrs.evolve(receipt, seals=seals)
+        return attrs.evolve(receipt, seals=self._signatures.seal(digest(receipt)))
 
 
 def members_of(jobs: Sequence[EndedJob]) -> tuple[Member, ...]:

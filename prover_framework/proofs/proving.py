@@ -1,4 +1,4 @@
-"""From a stored job to its result with a receipt, unsealed or sealed."""
+"""From a stored job to its result with a receipt, signed or not."""
 
 import logging
 from collections.abc import Mapping
@@ -6,9 +6,10 @@ from pathlib import Path
 
 from attrs import frozen
 
-from prover_framework.errors import NotInstalled, RequestError
+from prover_framework.errors import DataChanged, NotInstalled, RequestError
 from prover_framework.inputs.trusted import HeaderReader, Sources
 from prover_framework.jobs.requests import dependencies_of
+from prover_framework.jobs.seals import NewSeal
 from prover_framework.jobs.store import JobStore, StoredJob
 from prover_framework.model.inputs import Need
 from prover_framework.model.limits import Limits
@@ -29,8 +30,8 @@ from prover_framework.receipts.canonical import digest_of
 from prover_framework.receipts.documents import dump_content
 from prover_framework.sandbox import calls
 from prover_framework.sandbox.calls import Runner
-from prover_framework.seals.base import Subject
-from prover_framework.seals.making import sealing_of
+from prover_framework.sandbox.hooks import GivenData, type_path
+from prover_framework.seals.making import signature_maker
 from prover_framework.serialization.converter import structure
 from prover_framework.serialization.json_text import Json, dump_json, parse_json
 from prover_framework.settings import Settings
@@ -47,11 +48,13 @@ class Proof:
         result: The plugin's result, as JSON text.
         receipt: The receipt that states it, as JSON text, without its seals.
         seals: The receipt's seals.
+        later: Those that are to be made after it.
     """
 
     result: str
     receipt: str
     seals: tuple[Seal, ...]
+    later: tuple[NewSeal, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -103,7 +106,7 @@ class Proving:
         self._headers = headers
         self._jobs = jobs
         self._inputs = InputLoader(settings, plugins)
-        self._sealing = sealing_of(settings, plugins)
+        self._signatures = signature_maker(settings)
         self._own_settings = OwnSettings(settings, plugins)
         # A wrong one is told when the service starts.
         self._own_settings.require_all()
@@ -192,10 +195,7 @@ class Proving:
             StoreError: The database cannot be read.
         """
         proof_type = job.hooks.proof_type
-        sources = Sources(
-            headers=self._headers,
-            results=GroupResults(self._jobs, job.group_id, job.rests_on, proof_type.name),
-        )
+        sources = self._sources(job)
         computation = Computation(
             hooks=job.hooks,
             version=proof_type.version,
@@ -205,6 +205,44 @@ class Proving:
             settings=self._own_settings.of(job.hooks),
         )
         return Loaded(computation=computation, limits=job.limits)
+
+    def _sources(self, job: ReadJob) -> Sources:
+        name = job.hooks.proof_type.name
+        return Sources(
+            headers=self._headers,
+            results=GroupResults(self._jobs, job.group_id, job.rests_on, name),
+        )
+
+    async def data_of(
+        self, job: ReadJob, needs: Mapping[str, Need], receipt: Receipt
+    ) -> dict[str, GivenData]:
+        """Return the data that a receipt states, from its evidence or loaded anew.
+
+        Raises:
+            DataChanged: Some of it is not to be had any more.
+            ProofError, DataNotYet, ComputeError, PluginError, StoreError: As of `load`.
+        """
+        return {
+            name: await self._stated_data(job, needs.get(name), receipt, name)
+            for name in receipt.statement.inputs
+        }
+
+    async def _stated_data(
+        self, job: ReadJob, need: Need | None, receipt: Receipt, name: str
+    ) -> GivenData:
+        stated = receipt.statement.inputs[name]
+        kind = self._plugins.kind(stated.kind)
+        if name in receipt.evidence:
+            # What a feed says differs from hour to hour; what it has signed is kept.
+            shown = await self._inputs.judge(kind, stated, need, None, receipt.evidence[name])
+            if shown.of_data is not None and shown.of_data.data_sha256 == stated.data_sha256:
+                return GivenData(type_path(kind.kind.data_type), shown.data)
+        if need is not None and need.kind == stated.kind:
+            loaded = await self._inputs.load(job.hooks, need, self._sources(job))
+            # The same data, whoever's build of the kind has loaded it.
+            if loaded.stated.data_sha256 == stated.data_sha256:
+                return loaded.given
+        raise DataChanged(f"the input {name} is not to be had any more as the receipt states it")
 
     async def compute(
         self, runner: Runner, loaded: Loaded, directory: Path | None = None
@@ -233,12 +271,12 @@ class Proving:
             directory=directory,
         )
 
-    async def receipt(self, runner: Runner, loaded: Loaded, result: dict[str, Json]) -> Proof:
-        """Write the receipt of a result, sealed by all that can.
+    def receipt(self, loaded: Loaded, result: dict[str, Json]) -> Proof:
+        """Write the receipt of a result, signed if there is a key.
 
         Raises:
             NoExactForm: A value of it cannot be written.
-            OSError: This machine has no room for the process of a seal.
+            NotSigned: It has to be signed, and cannot.
         """
         computation = loaded.computation
         receipt = Receipt(
@@ -251,9 +289,13 @@ class Proving:
             },
         )
         content = dump_content(receipt)
-        subject = Subject(receipt, digest_of(content.encode()), runner, computation.given)
-        seals = await self._sealing.seal(subject)
-        return Proof(dump_json(result), content, seals)
+        digest = digest_of(content.encode())
+        return Proof(
+            dump_json(result),
+            content,
+            self._signatures.seal(digest),
+            tuple(NewSeal(kind, digest.hex()) for kind in self._plugins.sealers),
+        )
 
 
 def unfit(proof_type: str, error: RequestError) -> str:

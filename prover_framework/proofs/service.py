@@ -1,27 +1,46 @@
 """Where receipts are asked for."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import attrs
+from attrs import frozen
 
-from prover_framework.errors import ReceiptMissing, ReceiptNotYet
-from prover_framework.jobs.store import JobStore, StoredJob, StoredSeal
+from prover_framework.errors import Problem, ReceiptMissing, ReceiptNotYet, RequestError
+from prover_framework.jobs.seals import MadeSeal, StoredSeal
+from prover_framework.jobs.store import JobStore, StoredJob
+from prover_framework.jobs.views import GroupView, view
 from prover_framework.model.jobs import FINAL
-from prover_framework.model.receipts import GroupReceipt, Receipt, RestedOn, Seal
+from prover_framework.model.receipts import SIGNATURE, GroupReceipt, Receipt, RestedOn, Seal
+from prover_framework.model.seals import OF_GROUP
 from prover_framework.plugins.registry import Plugins
 from prover_framework.proofs.group_receipt import Composing, EndedJob, members_of
-from prover_framework.proofs.store import ReceiptStore
+from prover_framework.proofs.store import ReceiptStore, WantedSeals
 from prover_framework.receipts.canonical import canonical, digest_of
-from prover_framework.receipts.documents import dump_bound, fits, read_bound, read_content
+from prover_framework.receipts.documents import digest, dump_bound, fits, read_bound, read_content
 from prover_framework.sandbox.slot import Slot
 from prover_framework.seals.keys import KeyDirectory, PublicKey
-from prover_framework.seals.making import sealing_of
+from prover_framework.seals.making import signature_maker
 from prover_framework.serialization.converter import structure
 from prover_framework.serialization.json_text import parse_json
 from prover_framework.settings import Settings
 from prover_framework.text import quote
+
+R = TypeVar("R", Receipt, GroupReceipt)
+
+
+@frozen
+class RequestedSeals:
+    """What came of asking for seals.
+
+    Args:
+        queued: How many are to be made because of it; the others are made or on their way.
+        group: The group with its seals.
+    """
+
+    queued: int
+    group: GroupView
 
 
 class ReceiptService:
@@ -37,7 +56,8 @@ class ReceiptService:
         self._jobs = jobs
         self._receipts = receipts
         self._keys = KeyDirectory(settings.key_path)
-        self._composing = Composing(settings, plugins, sealing_of(settings, plugins))
+        self._plugins = plugins
+        self._composing = Composing(settings, plugins, signature_maker(settings))
         # One process composes for all who ask, one group after the other.
         self._slot = Slot(trace=plugins.trace)
         self._turn = asyncio.Lock()
@@ -70,9 +90,9 @@ class ReceiptService:
             raise ReceiptNotYet(f"{job_id} of job group {group_id} is {job.state}; wait for it")
         others = await self._rested_on(job, jobs)
         if not others:
-            (receipt,) = await self._with_seals([job])
+            (receipt,) = await self._with_seals(group_id, [job])
             return receipt
-        receipt, *rest = await self._with_seals([job, *others])
+        receipt, *rest = await self._with_seals(group_id, [job, *others])
         named = zip(others, rest, strict=True)
         carrying = attrs.evolve(
             receipt,
@@ -100,11 +120,87 @@ class ReceiptService:
             ReceiptNotYet: Some job of the group has not ended.
         """
         jobs = await self._jobs.group(group_id)
+        receipt = await self._composed(group_id, jobs)
+        return _sealed(receipt, await self._seals(group_id, jobs))
+
+    async def group_as_made(self, group_id: str) -> GroupReceipt:
+        """Return the receipt of a group as `of_group` does, without the seals made after it.
+
+        Those that it binds are without them, too.
+        """
+        jobs = await self._jobs.group(group_id)
+        receipt = await self._composed(group_id, jobs)
+        seals = attrs.evolve(await self._seals(group_id, jobs), later=())
+        return _sealed(receipt, seals)
+
+    async def ask_for_seals(
+        self, group_id: str, kind: str, job_id: str | None = None
+    ) -> RequestedSeals:
+        """Ask for seals of a kind on the receipts of a group that has ended, or on that of a job.
+
+        What is made or on its way stays so; what has failed is tried again.
+
+        Args:
+            group_id: The group.
+            kind: The kind.
+            job_id: The job; None for the receipt of the group and those of all its jobs.
+
+        Raises:
+            RequestError: There is no such kind here, or its seals are made with the receipt.
+            GroupNotFound: There is no such group.
+            ReceiptMissing: The group has no such job, or it ended without a result.
+            ReceiptNotYet: The job, or some job of the group, has not ended.
+        """
+        self._require_kind(group_id, kind)
+        if job_id is None:
+            digests = await self._digests(group_id)
+        else:
+            digests = {job_id: digest(await self.of_proof(group_id, job_id))}
+        queued = await self._jobs.seals.ask(group_id, digests, kind)
+        jobs = await self._jobs.group(group_id)
+        return RequestedSeals(queued, view(jobs, await self._jobs.seals.of_groups([group_id])))
+
+    def _require_kind(self, group_id: str, kind: str) -> None:
+        if kind in self._plugins.sealers:
+            return
+        installed = ", ".join(sorted(self._plugins.sealers)) or "none"
+        what = f"is no kind of seal that is installed here (installed: {installed})"
+        if kind == SIGNATURE:
+            what = "is made with the receipt, and cannot be asked for later"
+        raise RequestError([Problem(quote(kind), what)], group_id)
+
+    async def _digests(self, group_id: str) -> dict[str, bytes]:
+        """Return the digests of the receipts of a group by the job's id, "" for its own.
+
+        Raises:
+            GroupNotFound: There is no such group.
+            ReceiptNotYet: Some job of the group has not ended.
+        """
+        jobs = await self._jobs.group(group_id)
+        composed = await self._composed(group_id, jobs)
+        return {
+            OF_GROUP: digest(composed),
+            **{
+                job.name: digest_of(job.receipt.encode()) for job in jobs if job.receipt is not None
+            },
+        }
+
+    async def as_made(self, job: StoredJob) -> Receipt:
+        """Return the receipt of a job that has one, without the seals made after it."""
+        first = await self._receipts.seals([job.id])
+        return read_content(job.receipt or "", tuple(map(as_seal, first[job.id])))
+
+    async def _composed(self, group_id: str, jobs: Sequence[StoredJob]) -> GroupReceipt:
+        """Return the receipt of a group with the seals that it was made with.
+
+        Raises:
+            ReceiptNotYet: Some job of the group has not ended.
+        """
         if running := [job for job in jobs if job.state not in FINAL]:
             raise ReceiptNotYet(
                 f"job group {group_id} has not ended: {running[0].name} is {running[0].state}"
             )
-        ended = await self._ended(jobs)
+        ended = _ended(jobs)
         text = await self._receipts.composed(group_id)
         if text is not None:
             kept = _kept(text, ended)
@@ -113,11 +209,17 @@ class ReceiptService:
                 return kept
         async with self._turn:
             made = await self._composing.compose(self._slot, group_id, ended)
-        if await self._receipts.keep(group_id, dump_bound(made), instead_of=text):
+        wanted = self._wanted_seals(made, is_first=text is None)
+        if await self._receipts.keep(group_id, dump_bound(made), instead_of=text, wanted=wanted):
             return made
         # Somebody else was faster; there is one receipt for all who ask.
         now_kept = await self._receipts.composed(group_id)
         return made if now_kept is None else _kept(now_kept, ended)
+
+    def _wanted_seals(self, made: GroupReceipt, *, is_first: bool) -> WantedSeals | None:
+        """Return the seals that a new receipt is to have; there may be some of the one before."""
+        kinds = tuple(self._plugins.sealers)
+        return None if is_first and not kinds else WantedSeals(digest(made), kinds)
 
     async def note_end(self, group_id: str) -> bool:
         """Make the receipt of a group if all of its jobs have ended; return whether they have."""
@@ -134,25 +236,70 @@ class ReceiptService:
         """
         return self._keys.public_keys()
 
-    async def _ended(self, jobs: Sequence[StoredJob]) -> list[EndedJob]:
-        proved = [job for job in jobs if job.receipt is not None]
-        receipts = dict(
-            zip((job.id for job in proved), await self._with_seals(proved), strict=True)
-        )
-        return [
-            EndedJob(
-                job.name,
-                job.state,
-                receipts.get(job.id),
-                # What is stored is the canonical form already.
-                None if job.receipt is None else digest_of(job.receipt.encode()),
-            )
-            for job in jobs
-        ]
+    async def _seals(self, group_id: str, jobs: Sequence[StoredJob]) -> "_Seals":
+        """Return the seals of a group and its jobs that are made so far."""
+        first = await self._receipts.seals([job.id for job in jobs if job.receipt is not None])
+        by_name = {job.name: first.get(job.id, ()) for job in jobs}
+        return _Seals(by_name, await self._jobs.seals.made_of(group_id))
 
-    async def _with_seals(self, jobs: Sequence[StoredJob]) -> list[Receipt]:
-        seals = await self._receipts.seals([job.id for job in jobs])
-        return [read_content(job.receipt or "", tuple(map(_seal, seals[job.id]))) for job in jobs]
+    async def _with_seals(self, group_id: str, jobs: Sequence[StoredJob]) -> list[Receipt]:
+        seals = await self._seals(group_id, jobs)
+        receipts = [(job.name, read_content(job.receipt or "", ())) for job in jobs]
+        return [seals.on(receipt, name) for name, receipt in receipts]
+
+
+@frozen
+class _Seals:
+    """The seals of a group: those that were made with a job's receipt, and those made later."""
+
+    first: Mapping[str, Sequence[StoredSeal]]
+    later: Sequence[MadeSeal]
+
+    def on(self, receipt: R, name: str, *, late: bool = True) -> R:
+        """Return a receipt with its seals.
+
+        Args:
+            receipt: The receipt, with none but what it was stored with.
+            name: Id of its job in the group; empty for that of the group.
+            late: Whether those are wanted that were made after it.
+        """
+        seals = [*receipt.seals, *map(as_seal, self.first.get(name, ()))]
+        made = [each for each in self.later if each.job_name == name] if late else []
+        if made:
+            stands_for = digest(receipt).hex()
+            seals += [as_seal(each.seal) for each in made if each.receipt_digest == stands_for]
+        return attrs.evolve(receipt, seals=tuple(seals))
+
+
+def _ended(jobs: Sequence[StoredJob]) -> list[EndedJob]:
+    return [
+        EndedJob(
+            job.name,
+            job.state,
+            None if job.receipt is None else read_content(job.receipt, ()),
+            # What is stored is the canonical form already.
+            None if job.receipt is None else digest_of(job.receipt.encode()),
+        )
+        for job in jobs
+    ]
+
+
+def _sealed(receipt: GroupReceipt, seals: _Seals) -> GroupReceipt:
+    """Put their seals on the receipt of a group and on those in it.
+
+    What is too large together goes without the later seals of its members, whose own receipts have
+    them.
+    """
+    proved = [each.job_id for each in receipt.statement.members if each.digest is not None]
+
+    def members(*, late: bool) -> tuple[Receipt, ...]:
+        named = zip(proved, receipt.receipts, strict=True)
+        return tuple(seals.on(each, name, late=late) for name, each in named)
+
+    whole = seals.on(attrs.evolve(receipt, receipts=members(late=True)), OF_GROUP)
+    if not seals.later or fits(whole):
+        return whole
+    return attrs.evolve(whole, receipts=members(late=False))
 
 
 def stored_seals(seals: Sequence[Seal]) -> list[StoredSeal]:
@@ -160,7 +307,8 @@ def stored_seals(seals: Sequence[Seal]) -> list[StoredSeal]:
     return [StoredSeal(seal.kind, canonical(seal.document).decode()) for seal in seals]
 
 
-def _seal(stored: StoredSeal) -> Seal:
+def as_seal(stored: StoredSeal) -> Seal:
+    """Return a seal from the row that the database has."""
     return Seal(stored.kind, structure(parse_json(stored.document.encode()), dict[str, Any]))
 
 

@@ -6,10 +6,12 @@ from attrs import frozen
 
 from prover_framework.database.batching import Batcher
 from prover_framework.database.database import Database
-from prover_framework.database.engine import rows_value
+from prover_framework.database.engine import Connection, rows_value
+from prover_framework.jobs.seal_sql import QUEUE_FOR_GROUPS, RENEW
+from prover_framework.jobs.seals import StoredSeal
 from prover_framework.jobs.sql import RESTED_ON, one_of
-from prover_framework.jobs.store import StoredSeal
 from prover_framework.model.jobs import CANCELLABLE
+from prover_framework.model.seals import OF_GROUP
 
 SEALS = "SELECT job_id, kind, document FROM seal WHERE job_id = ANY(?) ORDER BY id"
 
@@ -28,10 +30,33 @@ RETURNING id
 
 
 @frozen
+class WantedSeals:
+    """The seals that are to be made on the receipt of a group.
+
+    Args:
+        digest: Digest of the receipt.
+        kinds: Their kinds.
+    """
+
+    digest: bytes
+    kinds: Sequence[str]
+
+
+@frozen
 class _Composed:
     group_id: str
     document: str
     instead_of: str | None
+    wanted: WantedSeals | None
+
+    def seal_rows(self) -> list[dict[str, object]]:
+        if self.wanted is None:
+            return []
+        digest = self.wanted.digest.hex()
+        return [
+            {"group_id": self.group_id, "job_name": OF_GROUP, "kind": kind, "digest": digest}
+            for kind in self.wanted.kinds
+        ]
 
     def row(self) -> dict[str, object]:
         return {
@@ -96,24 +121,50 @@ class ReceiptStore:
             return text
         return None
 
-    async def keep(self, group_id: str, text: str, *, instead_of: str | None = None) -> bool:
+    async def keep(
+        self,
+        group_id: str,
+        text: str,
+        *,
+        instead_of: str | None = None,
+        wanted: WantedSeals | None = None,
+    ) -> bool:
         """Store the composed receipt of a group; return whether nobody else has meanwhile.
+
+        Seals on the receipt that it takes the place of are to be made anew.
 
         Args:
             group_id: The group.
             text: Its receipt, as JSON text.
             instead_of: The receipt that it takes the place of, if any.
+            wanted: Seals that are to be made on it.
 
         Raises:
             StoreError: The database refused.
         """
-        return await self._keep(_Composed(group_id, text, instead_of))
+        return await self._keep(_Composed(group_id, text, instead_of, wanted))
 
     async def _keep_all(self, wishes: Sequence[_Composed]) -> list[bool]:
         # Of two wishes for one group the first counts, as it would if they came one by one.
         first = {wish.group_id: wish for wish in reversed(wishes)}
-        kept = await self._database.write(
-            KEEP, [rows_value([wish.row() for wish in first.values()]), list(first)]
-        )
-        ids = {row["id"] for row in kept}
+        values = [rows_value([wish.row() for wish in first.values()]), list(first)]
+        if all(wish.wanted is None for wish in wishes):
+            ids = {row["id"] for row in await self._database.write(KEEP, values)}
+        else:
+            async with self._database.transaction() as connection:
+                ids = {row["id"] for row in await connection.fetch(KEEP, values)}
+                await _queue_seals(connection, [first[group_id] for group_id in sorted(ids)])
         return [first[wish.group_id] is wish and wish.group_id in ids for wish in wishes]
+
+
+async def _queue_seals(connection: Connection, kept: Sequence[_Composed]) -> None:
+    """Queue the seals of receipts that were just stored."""
+    renewed = [
+        {"group_id": one.group_id, "digest": one.wanted.digest.hex()}
+        for one in kept
+        if one.instead_of is not None and one.wanted is not None
+    ]
+    if renewed:
+        await connection.fetch(RENEW, [rows_value(renewed), [row["group_id"] for row in renewed]])
+    if fresh := [row for one in kept for row in one.seal_rows()]:
+        await connection.fetch(QUEUE_FOR_GROUPS, [rows_value(fresh)])

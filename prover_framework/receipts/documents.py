@@ -146,10 +146,11 @@ def dump_receipt(receipt: AnyReceipt) -> bytes:
     return canonical(document_of(receipt))
 
 
-def fits(receipt: Receipt) -> bool:
+def fits(receipt: AnyReceipt) -> bool:
     """Tell whether a receipt, with those that it carries, can be read again."""
     document = document_of(receipt)
-    if len(receipt.rests_on) > MAX_MEMBERS or _has_more_values(document, MAX_VALUES):
+    carried = receipt.rests_on if isinstance(receipt, Receipt) else receipt.receipts
+    if len(carried) > MAX_MEMBERS or _has_more_values(document, MAX_VALUES):
         return False
     return len(canonical(document)) <= MAX_RECEIPT_BYTES
 

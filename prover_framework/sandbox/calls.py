@@ -61,6 +61,9 @@ A = TypeVar("A")
 # The argument of ``compute`` by which a plugin asks for `prover_framework.model.work.Work`.
 WORK = "work"
 
+# The argument of ``make_seal`` by which a plugin asks for the data of the result.
+INPUTS_ARGUMENT = "inputs"
+
 # Long enough to start an interpreter and import a plugin on a busy machine. Whoever waits for the
 # answer to a request waits no longer than this for a plugin that does not come to an end, nor
 # longer than the plugin says that it takes to compute.
@@ -251,6 +254,7 @@ async def make_seal(
     receipt: AnyReceipt,
     digest: bytes,
     inputs: Mapping[str, GivenData] | None,
+    cache: Path | None = None,
 ) -> dict[str, Any] | None:
     """Return a seal's document, None where the kind does not apply; see `hookspecs.make_seal`.
 
@@ -261,15 +265,28 @@ async def make_seal(
         receipt: The receipt.
         digest: The digest of the receipt, 32 bytes.
         inputs: What the result was computed from; None for a group's receipt.
+        cache: The plugin's own directory on this machine, if it has one.
 
     Raises:
         ProofError: The plugin refuses.
         ComputeError: The hook failed or overran its limits.
     """
-    answer = await _answer(
-        runner, MAKE_SEAL, sealer, limits, receipt=receipt, digest=digest, inputs=inputs
+    call = hook_call(
+        MAKE_SEAL,
+        sealer,
+        limits.memory_bytes,
+        receipt=receipt,
+        digest=digest,
+        inputs=inputs,
     )
-    return answer.seal
+    call = _with_cache(call, sealer, cache)
+    return (await _answer_to(runner, MAKE_SEAL, call, limits)).seal
+
+
+def _with_cache(call: HookCall, sealer: Sealer, cache: Path | None) -> HookCall:
+    """Give a call what it asks for by `Work`: others are ended at once, and have no directories."""
+    works = sealer.asks_for(WORK, call.hook)
+    return attrs.evolve(call, works=works, cache=None if cache is None else str(cache))
 
 
 async def check_seal(
@@ -281,6 +298,7 @@ async def check_seal(
     digest: bytes,
     seal: dict[str, Any],
     inputs: Mapping[str, GivenData] | None,
+    cache: Path | None = None,
 ) -> Verdict:
     """Judge a seal; see `hookspecs.check_seal`.
 
@@ -292,21 +310,22 @@ async def check_seal(
         digest: The digest of the receipt, 32 bytes.
         seal: The seal's document.
         inputs: The verifier's own data of the result; None where he has none.
+        cache: The plugin's own directory on this machine, if it has one.
 
     Raises:
         ProofError: The plugin refuses.
         ComputeError: The hook failed or overran its limits.
     """
-    return await _answer(
-        runner,
+    call = hook_call(
         CHECK_SEAL,
         sealer,
-        limits,
+        limits.memory_bytes,
         receipt=receipt,
         digest=digest,
         seal=seal,
         inputs=inputs,
     )
+    return await _answer_to(runner, CHECK_SEAL, _with_cache(call, sealer, cache), limits)
 
 
 async def load(runner: Runner, kind: KindHooks, need: dict[str, Any], settings: Json) -> LoadedForm:

@@ -161,7 +161,7 @@ def _perform(
         memory.set(limit)
         logging.getLogger().setLevel(call.log_level)
         plugin = _plugin(call, loaded, trace=trace)
-        work = Work(None if call.directory is None else Path(call.directory), telling.progress)
+        work = Work(_path(call.directory), telling.progress, _path(call.cache))
         with _ended_by_exception() if call.works else nullcontext():
             return Reply(result=HOOKS[call.hook].perform(call.arguments, plugin, work))
     except ProofError as error:
@@ -177,6 +177,10 @@ def _perform(
     except Exception as error:
         told = _error(ComputeRaised.code, f"raised {describe_error(error)}")
         return _raised(error, module, told)
+
+
+def _path(name: str | None) -> Path | None:
+    return None if name is None else Path(name)
 
 
 @contextmanager

@@ -365,6 +365,7 @@ MAKE_SEAL = Hook(
     arguments={"receipt": RECEIPT, "digest": BYTES, "inputs": OPTIONAL_INPUTS},
     call=lambda plugin, **arguments: Sealed(_sealer(plugin).make(**arguments)),
     answer=_reader(Sealed),
+    works=True,
 )
 CHECK_SEAL = Hook(
     name="check_seal",
@@ -376,6 +377,7 @@ CHECK_SEAL = Hook(
     },
     call=lambda plugin, **arguments: _sealer(plugin).check(**arguments),
     answer=_reader(Verdict),
+    works=True,
 )
 
 LOAD = Hook(

@@ -64,6 +64,7 @@ class HookCall:
         arguments: The hook's arguments by their names, in their JSON form.
         log_level: Records of the plugin below this level are not sent.
         directory: The directory for checkpoints, which need not exist yet.
+        cache: The plugin's own directory, which need not exist yet.
         works: Whether the plugin's computation asks for `prover_framework.model.work.Work`.
     """
 
@@ -75,6 +76,7 @@ class HookCall:
     arguments: dict[str, Any]
     log_level: int = logging.WARNING
     directory: str | None = None
+    cache: str | None = None
     works: bool = False
 
     def sentence(self, what: str) -> str:

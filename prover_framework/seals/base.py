@@ -1,4 +1,4 @@
-"""Seals: what stands for a receipt. They are made when it is, and checked by whoever doubts it."""
+"""Seals: what stands for a receipt. A signature is made with it, others later; all are checked."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ class Subject:
         receipt: The receipt; its own seals do not matter.
         digest: What the seal stands for.
         slot: Where a plugin's work is done.
-        inputs: What the result was computed from, by name: where it was computed just now, or the
+        inputs: What the result was computed from, by name: as the receipt states it, or the
             verifier's own.
     """
 

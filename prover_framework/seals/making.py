@@ -1,22 +1,20 @@
-"""Make the seals of new receipts.
+"""Make seals: the signature with the receipt, those of plugins after it.
 
-The Ed25519 signature is the framework's own kind of seal. All others come from plugins, and are
-made where computations run: in a process with limits, away from the keys.
+The Ed25519 signature is the framework's own kind of seal: it takes no time, and a receipt that has
+to be signed is never there without it. All others come from plugins, are made after the result, and
+where computations run: in a process with limits, away from the keys.
 """
 
-import logging
-from collections.abc import Mapping
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 
 import attrs
 
-from prover_framework.errors import NoExactForm, NotSigned, ProverError, SettingsError
-from prover_framework.model.limits import Limits
-from prover_framework.model.receipts import SIGNATURE, Seal, SignatureDocument
+from prover_framework.errors import NoExactForm, NotSigned, SettingsError
+from prover_framework.model.receipts import SIGNATURE, AnyReceipt, Seal, SignatureDocument
 from prover_framework.plugins.calls import Sealer
-from prover_framework.plugins.registry import Plugins
 from prover_framework.receipts.canonical import require_stated
-from prover_framework.receipts.documents import KIND, MAX_RECEIPT_BYTES
+from prover_framework.receipts.documents import KIND, MAX_RECEIPT_BYTES, MAX_SEALS, fits
 from prover_framework.sandbox import calls
 from prover_framework.seals.base import Subject
 from prover_framework.seals.keys import KeyDirectory, Signer
@@ -25,64 +23,10 @@ from prover_framework.settings import Settings
 # Content and a seal of the largest size fit into one receipt.
 MAX_SEAL_BYTES = MAX_RECEIPT_BYTES // 2
 
-log = logging.getLogger(__name__)
 
-
-class SealMaker(Protocol):
-    """Makes seals of one kind."""
-
-    async def make(self, subject: Subject) -> dict[str, Any] | None:
-        """Return a seal's document; None where this kind does not apply.
-
-        Raises:
-            NotSigned: It cannot be made, and a receipt without it must not be.
-            ProverError: It cannot be made, and why.
-        """
-        ...
-
-
-class Sealing:
-    """Makes seals of all kinds that are there."""
-
-    def __init__(self, makers: Mapping[str, SealMaker]) -> None:
-        self._makers = makers
-
-    async def seal(self, subject: Subject) -> tuple[Seal, ...]:
-        """Make the seals of a new receipt. A kind that fails is left out, and the log says why.
-
-        Raises:
-            NotSigned: There is a key, or must be one, and it cannot be used: a receipt that nobody
-                can tell from one of a service without keys is not made.
-        """
-        seals: list[Seal] = []
-        for kind, maker in self._makers.items():
-            try:
-                document = await maker.make(subject)
-                if document is not None:
-                    _require_form(document)
-                    seals.append(Seal(kind, document))
-            except NotSigned:
-                raise
-            except ProverError as error:
-                log.error("a receipt goes without its seal %s: %s", kind, error)
-        return tuple(seals)
-
-
-def sealing_of(settings: Settings, plugins: Plugins) -> Sealing:
-    """Return what makes the kinds of seals of an installation.
-
-    Args:
-        settings: Say where the keys are, and limits.
-        plugins: Bring further kinds.
-    """
-    makers: dict[str, SealMaker] = {
-        SIGNATURE: SignatureMaker(
-            KeyDirectory(settings.key_path), required=settings.require_signature
-        )
-    }
-    for kind, sealer in plugins.sealers.items():
-        makers[kind] = PluginSealMaker(sealer, settings.limits(sealer.seal_type.limits))
-    return Sealing(makers)
+def signature_maker(settings: Settings) -> "SignatureMaker":
+    """Return what signs the receipts of an installation."""
+    return SignatureMaker(KeyDirectory(settings.key_path), required=settings.require_signature)
 
 
 class SignatureMaker:
@@ -97,17 +41,18 @@ class SignatureMaker:
         self._keys = keys
         self._required = required
 
-    async def make(self, subject: Subject) -> dict[str, Any] | None:
-        """Sign, if there is a key.
+    def seal(self, digest: bytes) -> tuple[Seal, ...]:
+        """Sign the digest of a new receipt, if there is a key.
 
         Raises:
-            NotSigned: The key cannot be read, or has to be there and is not.
+            NotSigned: There is a key, or must be one, and it cannot be used: a receipt that nobody
+                can tell from one of a service without keys is not made.
         """
         signer = self.signer()
         if signer is None:
-            return None
-        signature = signer.key.sign(subject.digest).hex()
-        return attrs.asdict(SignatureDocument(key_id=signer.key_id, signature=signature))
+            return ()
+        signed = SignatureDocument(key_id=signer.key_id, signature=signer.key.sign(digest).hex())
+        return (Seal(SIGNATURE, attrs.asdict(signed)),)
 
     def signer(self) -> Signer | None:
         """Return the key that signs; None where there is none and none is required.
@@ -127,33 +72,58 @@ class SignatureMaker:
         return signer
 
 
-class PluginSealMaker:
-    """Has a plugin make its kind of seal, in a sandbox process."""
+async def make_by_plugin(
+    sealer: Sealer, subject: Subject, cache: Path | None = None
+) -> bytes | None:
+    """Have a plugin make its kind of seal, in a sandbox process.
 
-    def __init__(self, sealer: Sealer, limits: Limits) -> None:
-        self._sealer = sealer
-        self._limits = limits
+    Args:
+        sealer: The plugin.
+        subject: What is sealed.
+        cache: The plugin's own directory on this machine, if it has one.
 
-    async def make(self, subject: Subject) -> dict[str, Any] | None:
-        """Have the plugin make a seal."""
-        return await calls.make_seal(
-            subject.slot,
-            self._sealer,
-            self._limits,
-            receipt=subject.receipt,
-            digest=subject.digest,
-            inputs=subject.inputs,
-        )
+    Returns:
+        The seal's document in its canonical form; None where the kind does not apply.
+
+    Raises:
+        ProofError: The plugin refuses, or what it made cannot be written beside other seals.
+        ComputeError: Its hook failed or overran its limits.
+        PluginError: Its files cannot be read.
+        OSError: This machine has no room for another process.
+    """
+    document = await calls.make_seal(
+        subject.slot,
+        sealer,
+        sealer.seal_type.making,
+        receipt=subject.receipt,
+        digest=subject.digest,
+        inputs=subject.inputs,
+        cache=cache,
+    )
+    return None if document is None else _written(document)
 
 
-def _require_form(document: dict[str, Any]) -> None:
-    """Require that a seal can be written beside others, and read again.
+def _written(document: dict[str, Any]) -> bytes:
+    """Write a seal, as it can stand beside others and be read again.
 
     Raises:
         NoExactForm: It cannot.
     """
     if KIND in document:
-        raise NoExactForm(f"it has a member {KIND}, where its kind goes")
-    size = len(require_stated(document, "the seal"))
-    if size > MAX_SEAL_BYTES:
-        raise NoExactForm(f"it has {size:,} bytes, more than {MAX_SEAL_BYTES:,}")
+        raise NoExactForm(f"the seal has a member {KIND}, where its kind goes")
+    written = require_stated(document, "the seal")
+    if len(written) > MAX_SEAL_BYTES:
+        raise NoExactForm(f"the seal has {len(written):,} bytes, more than {MAX_SEAL_BYTES:,}")
+    return written
+
+
+def refusal_of(receipt: AnyReceipt) -> str | None:
+    """Say why a receipt could not be read again with all the seals that it has; None if it can."""
+    if len(receipt.seals) > MAX_SEALS:
+        return f"the receipt would have more than {MAX_SEALS} seals"
+    if not fits(receipt):
+        return (
+            f"the receipt with all of its seals would have more than {MAX_RECEIPT_BYTES:,} bytes, "
+            "or more values than any receipt"
+        )
+    return None

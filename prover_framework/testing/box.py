@@ -22,6 +22,7 @@ from prover_framework.model.jobs import FINAL
 from prover_framework.model.names import GROUP_ID_KEY
 from prover_framework.model.receipts import GroupReceipt, Receipt
 from prover_framework.model.resources import Resources
+from prover_framework.model.seals import OPEN_SEALS
 from prover_framework.model.series import HourlySeries
 from prover_framework.plugins.calls import Candidate
 from prover_framework.plugins.loading import load
@@ -94,6 +95,15 @@ class Box:
         """Check any receipt, as it was sent, with what the service has."""
         return self._call(self._verify_body(body))
 
+    def sealed(self, group_id: str) -> GroupView:
+        """Wait until no seal of a group is to be made any more; return the group.
+
+        Raises:
+            GroupNotFound: There is no such group.
+            TimeoutError: Some seal did not come to an end within `PATIENCE_SECONDS`.
+        """
+        return self._call(self._sealed(group_id))
+
     def receipt(self, group_id: str) -> GroupReceipt:
         """Return the receipt of a group, with those of its proofs."""
         return self._call(self._runtime.receipts.of_group(group_id))
@@ -117,12 +127,25 @@ class Box:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
         return group
 
+    async def _sealed(self, group_id: str) -> GroupView:
+        # That of the group, with its seals queued.
+        await self._runtime.receipts.of_group(group_id)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while _has_open_seals(group := await self._runtime.service.status(group_id)):  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        return group
+
     async def _verify(self, group_id: str) -> Report:
         receipt = await self._runtime.receipts.of_group(group_id)
         return await self._verify_body(dump_receipt(receipt))
 
     async def _verify_body(self, body: bytes) -> Report:
         return read_report(await self._runtime.verification.verify(body))
+
+
+def _has_open_seals(group: GroupView) -> bool:
+    seals = [*group.seals, *(seal for job in group.jobs for seal in job.seals)]
+    return any(seal.status in OPEN_SEALS for seal in seals)
 
 
 @contextmanager

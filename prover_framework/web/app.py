@@ -40,6 +40,7 @@ from prover_framework.text import quote
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.routes.monitoring import add_monitoring_routes, count_requests
 from prover_framework.web.routes.receipts import READ, add_receipt_routes, add_verification_route
+from prover_framework.web.routes.seals import add_seal_route
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ def make_app(
     app.add_route(_proof_types, "/api/proof-types", methods=READ)
     add_monitoring_routes(app, monitoring)
     add_receipt_routes(app, receipts)
+    add_seal_route(app)
     add_verification_route(app, verification)
     return app
 

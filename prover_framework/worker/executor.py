@@ -216,7 +216,7 @@ class Executor:
         try:
             with self._lent(job, loaded) as directory:
                 result = await self._proving.compute(slot, loaded, directory)
-            proof = await self._proving.receipt(slot, loaded, result)
+            proof = self._proving.receipt(loaded, result)
         except DataNotYet as error:
             return _data_missing(error)
         except (ProofError, ComputeError, PluginError) as error:
@@ -225,7 +225,8 @@ class Executor:
             return NotComputed(Reason.NOT_SIGNED, str(error))
         except OSError as error:
             return NotComputed(Reason.NO_PROCESS, str(error))
-        return Succeeded(proof.result, proof.receipt, tuple(stored_seals(proof.seals)))
+        seals = tuple(stored_seals(proof.seals))
+        return Succeeded(proof.result, proof.receipt, seals, proof.later)
 
     def _lent(self, job: StoredJob, loaded: Loaded) -> AbstractContextManager[Path | None]:
         """Lend the directory of a job to its computation, if that asks for one."""

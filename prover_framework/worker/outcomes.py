@@ -4,7 +4,8 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
-from prover_framework.jobs.store import Failure, StoredSeal
+from prover_framework.jobs.seals import NewSeal, StoredSeal
+from prover_framework.jobs.store import Failure
 
 
 @frozen
@@ -15,11 +16,13 @@ class Succeeded:
         result: The plugin's result, as JSON text.
         receipt: The receipt that states it, as JSON text, without its seals.
         seals: The receipt's seals.
+        later: Those that are to be made now that it is there.
     """
 
     result: str = field(repr=False)
     receipt: str = field(repr=False)
     seals: tuple[StoredSeal, ...] = field(repr=False)
+    later: tuple[NewSeal, ...] = ()
 
 
 @frozen

@@ -161,6 +161,7 @@ class Settling:
                     outcome.result,
                     outcome.receipt,
                     outcome.seals,
+                    later=outcome.later,
                     has_dependents=job.dependents > 0,
                 )
                 log.info("%s %s: succeeded", job.group_id, job.name)

@@ -17,6 +17,7 @@ from prover_framework.jobs.store import JobStore, StoredJob
 from prover_framework.logs import Trouble
 from prover_framework.metrics import Metrics
 from prover_framework.proofs.proving import Proving
+from prover_framework.proofs.sealing import Sealing
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.queues.base import Queue, Received
 from prover_framework.settings import Settings
@@ -29,6 +30,7 @@ from prover_framework.worker.intake import Claim, Intake, Room
 from prover_framework.worker.outcomes import NotComputed, Outcome, Reason, outcome_word
 from prover_framework.worker.reporting import Reporter
 from prover_framework.worker.resources import ResourcePool
+from prover_framework.worker.sealing import SealLoops
 from prover_framework.worker.settling import Settling
 from prover_framework.worker.sweeper import Sweeper
 from prover_framework.worker.timings import USUAL_TIMINGS, Timings
@@ -57,6 +59,7 @@ class Worker:
         proving: The steps of a computation.
         receipts: What makes the receipt of a group whose last job has ended.
         deliveries: What tells plugins of the ends of groups.
+        sealing: What makes the seals that are made after their receipts.
         queue_name: Name of the queue to serve.
         trace: Log each call of a plugin's hook.
         metrics: Counts what becomes of the jobs.
@@ -73,6 +76,7 @@ class Worker:
         proving: Proving,
         receipts: ReceiptService,
         deliveries: Deliveries,
+        sealing: Sealing,
         queue_name: str,
         trace: bool,
         metrics: Metrics,
@@ -146,6 +150,21 @@ class Worker:
             trouble_seconds=trouble_seconds,
         )
 
+        self._seal_loops = SealLoops(
+            sealing,
+            jobs.seals,
+            self._stopping,
+            metrics,
+            worker_name=self.name,
+            slots=settings.seal_slots,
+            lease_seconds=lease_seconds,
+            poll_seconds=settings.sweep_seconds,
+            wait_seconds=settings.data_poll_seconds,
+            timings=timings,
+            trace=trace,
+        )
+        self._sealing: asyncio.Task[None] | None = None
+
     def stop(self) -> None:
         """Take no more jobs and let `run` come to its end."""
         if self._finish_by is None:
@@ -164,6 +183,7 @@ class Worker:
             asyncio.create_task(self._heartbeat.run()),
             asyncio.create_task(self._sweeper.run()),
         ]
+        self._sealing = asyncio.create_task(self._seal_loops.run())
         try:
             await self._executor.start()
             await self._intake.run(self._begin)
@@ -268,6 +288,11 @@ class Worker:
 
     # Stopping
 
+    @property
+    def _at_work(self) -> set[asyncio.Task[None]]:
+        """What is not to be broken off while there is time: jobs, and seals that are made."""
+        return self._tasks if self._sealing is None else {*self._tasks, self._sealing}
+
     async def _let_finish(self) -> None:
         if self._tasks:
             log.info(
@@ -276,17 +301,20 @@ class Worker:
                 len(self._tasks),
                 self._stop_seconds,
             )
+        if at_work := self._at_work:
             # What the last receive took is part of it.
             left = self._stop_seconds
             if self._finish_by is not None:
                 left = max(0.0, self._finish_by - asyncio.get_running_loop().time())
-            await asyncio.wait(self._tasks, timeout=left)
+            await asyncio.wait(at_work, timeout=left)
 
     async def _release_all(self) -> None:
         """Stop all executions and let their jobs be released."""
         self._executor.stop()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=self._release_seconds)
+        if self._sealing is not None:
+            self._sealing.cancel()
+        if at_work := self._at_work:
+            _, late = await asyncio.wait(at_work, timeout=self._release_seconds)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

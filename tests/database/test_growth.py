@@ -22,19 +22,19 @@ from prover_framework.database.engine import Connection
 from prover_framework.database.postgres import PostgresConnection
 from prover_framework.database.sqlite import SqliteConnection
 from prover_framework.jobs.outbox import UNDELIVERED, Outbox
+from prover_framework.jobs.seals import NewSeal, SealJobStore, StoredSeal
 from prover_framework.jobs.store import (
     Failure,
     JobStore,
     Lease,
     NewGroup,
     NewJob,
-    StoredSeal,
     Taken,
 )
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.model.series import TimeRange
 from prover_framework.monitoring.sampling import Sampler
-from prover_framework.proofs.store import ReceiptStore
+from prover_framework.proofs.store import ReceiptStore, WantedSeals
 from prover_framework.queues.base import Outgoing
 from prover_framework.queues.table.queue import EmbeddedQueue
 
@@ -97,6 +97,7 @@ async def everything(database: Database) -> None:
 async def _serve(database: Database) -> None:
     jobs, receipts = JobStore(database, RetryPolicy()), ReceiptStore(database)
     await jobs.submit(_group("listed", 3))
+    await jobs.submit(_group("sealed", 1))
     await jobs.group("listed")
     await jobs.groups(limit=20)
     for state in JobState:
@@ -106,7 +107,12 @@ async def _serve(database: Database) -> None:
     await jobs.enqueue("of another", NewJob("another", "type0", "{}", "default"))
     await receipts.has_ended("listed")
     await receipts.composed("listed")
-    await receipts.keep("listed", "{}")
+    await receipts.keep("listed", "{}", wanted=WantedSeals(b"1", ["wax"]))
+    renewed = WantedSeals(b"2", ["wax"])
+    await receipts.keep("listed", "{ }", instead_of="{}", wanted=renewed)
+    await jobs.seals.of_groups(["listed"])
+    await jobs.seals.made_of("listed")
+    await jobs.seals.ask("listed", {"": b"2"}, "ink")
     await receipts.seals(["listed-0"])
     sampler = Sampler(database, HeaderStore(database), EmbeddedQueue(database), ["default"])
     await sampler.sample()
@@ -126,7 +132,9 @@ async def _work(database: Database) -> None:
     leases = [await _take(jobs, f"worked-{n}") for n in range(6)]
     await jobs.extend(leases, lease_seconds=60)
     why = Failure("code", "why")
-    await jobs.succeed(leases[0], "1", "{}", [StoredSeal("kind", "{}")])
+    later = [NewSeal("wax", "1")]
+    await jobs.succeed(leases[0], "1", "{}", [StoredSeal("kind", "{}")], later=later)
+    await _make_seals(jobs.seals)
     await jobs.succeed(leases[1], "1")
     await jobs.fail(leases[2], why)
     await jobs.retry(leases[3], why, jitter=0.0)
@@ -155,6 +163,24 @@ async def _tell(database: Database) -> None:
     delivery = await outbox.take("one", lease_seconds=60)
     assert delivery is not None
     await outbox.done(delivery)
+
+
+async def _make_seals(seals: SealJobStore) -> None:
+    for end in ("made", "failed", "released", "retried", "lost"):
+        lease = await seals.take("wax", worker="w", lease_seconds=60)
+        assert lease is not None
+        await seals.extend(lease, lease_seconds=0 if end == "lost" else 60)
+        match end:
+            case "made":
+                await seals.made(lease, "{}", lambda _: None)
+                await seals.ask("sealed", {str(n): b"1" for n in range(4)}, "wax")
+            case "failed":
+                await seals.fail(lease, "code", "why")
+            case "released":
+                await seals.release(lease, "code", "why")
+            case "retried":
+                await seals.retry(lease, "code", "why", jitter=0.0)
+    await seals.take("wax", worker="w", lease_seconds=60)
 
 
 async def _follow_the_chain(database: Database) -> None:

@@ -50,8 +50,8 @@ PROMISED: dict[int, dict[str, set[str]]] = {
         "compose": {"group"},
         "input_kind": set(),
         "seal_type": set(),
-        "make_seal": {"receipt", "digest", "inputs"},
-        "check_seal": {"receipt", "digest", "seal", "inputs"},
+        "make_seal": {"receipt", "digest", "inputs", "work"},
+        "check_seal": {"receipt", "digest", "seal", "inputs", "work"},
         "job_changed": {"change"},
         "group_ended": {"group"},
     }
@@ -186,6 +186,7 @@ def test_the_examples_are_one_plugin_that_works(
         assert job.error is None
         assert isinstance(job.result, dict)
         assert job.result["fee_quantile"] == 8.0
+        box.sealed("box-0")
         report = box.verify("box-0")
         assert report.accepted, report.checks
         receipt = dump_receipt(box.receipt("box-0"))

@@ -9,13 +9,13 @@ from waiting import answer_that
 
 from prover_framework.database.database import Database
 from prover_framework.errors import StoreError
+from prover_framework.jobs.seals import StoredSeal
 from prover_framework.jobs.store import (
     Failure,
     JobStore,
     Lease,
     NewGroup,
     NewJob,
-    StoredSeal,
     Taken,
 )
 from prover_framework.model.jobs import RetryPolicy

@@ -95,12 +95,13 @@ async def test_events_are_read_in_the_order_of_their_numbers(bench: Bench) -> No
 
 
 async def test_a_seal_is_an_event_that_no_observer_is_told(bench: Bench) -> None:
+    await bench.publish("g")
     await bench.outbox.register(["one"])
     async with bench.database.transaction() as connection:
-        await note_seal(connection, group_id="g", job_id="g-0", seal_kind="stamp")
-        await note_seal(connection, group_id="g", job_id=None, seal_kind="stamp")
+        await note_seal(connection, group_id="g", job_name="type", seal_kind="stamp")
+        await note_seal(connection, group_id="g", job_name="", seal_kind="stamp")
     await bench.outbox.publish()
-    events = await bench.outbox.events_after(0, 10)
+    events = await bench.outbox.events_after(1, 10)
     assert [(event.kind, event.job_id, event.seal_kind) for event in events] == [
         ("seal_made", "g-0", "stamp"),
         ("seal_made", None, "stamp"),
@@ -112,7 +113,7 @@ async def test_many_events_are_published_in_parts(bench: Bench) -> None:
     await bench.outbox.register(["one"])
     async with bench.database.transaction() as connection:
         for _ in range(PUBLISH_LIMIT + 1):
-            await note_seal(connection, group_id="g", job_id=None, seal_kind="stamp")
+            await note_seal(connection, group_id="g", job_name="", seal_kind="stamp")
     assert [await bench.outbox.publish() for _ in range(3)] == [PUBLISH_LIMIT, 1, 0]
     numbers = [event.number for event in await bench.outbox.events_after(0, 1000)]
     assert numbers == list(range(1, PUBLISH_LIMIT + 2))

@@ -8,13 +8,13 @@ import pytest
 
 from prover_framework.database.database import Database
 from prover_framework.errors import LeaseLost
+from prover_framework.jobs.seals import StoredSeal
 from prover_framework.jobs.store import (
     Failure,
     JobStore,
     Lease,
     NewGroup,
     NewJob,
-    StoredSeal,
     Taken,
 )
 from prover_framework.model.jobs import RetryPolicy

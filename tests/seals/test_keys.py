@@ -1,6 +1,5 @@
 """Keys sign, are replaced, and are shown to nobody; what is not sound is not used."""
 
-import asyncio
 import json
 import logging
 import os
@@ -12,11 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
-from receipt_samples import receipt
 
 from prover_framework.errors import NotSigned, SettingsError
-from prover_framework.sandbox.slot import Slot
-from prover_framework.seals.base import Subject
 from prover_framework.seals.ed25519 import (
     FIELD,
     LOW_ORDER_Y,
@@ -26,7 +22,7 @@ from prover_framework.seals.ed25519 import (
     key_id,
 )
 from prover_framework.seals.keys import KeyDirectory, PublicKey, pinned_key
-from prover_framework.seals.making import Sealing, SignatureMaker
+from prover_framework.seals.making import SignatureMaker
 
 DIGEST = bytes(range(32))
 
@@ -212,18 +208,17 @@ def test_a_retired_key_says_so_and_whether_the_receipt_is_older(keys: KeyDirecto
         assert pinned_key(usable).retirement(early) == ""
 
 
-async def test_the_newest_key_makes_the_seal(keys: KeyDirectory) -> None:
-    subject = Subject(receipt(), DIGEST, Slot())
+def test_the_newest_key_makes_the_seal(keys: KeyDirectory) -> None:
     maker = SignatureMaker(keys)
-    assert await maker.make(subject) is None
+    assert maker.seal(DIGEST) == ()
     keys.create()
     public = keys.rotate()
-    seal = await maker.make(subject)
-    assert seal is not None
-    assert seal["key_id"] == public.id
+    (seal,) = maker.seal(DIGEST)
+    assert seal.kind == "ed25519"
+    assert seal.document["key_id"] == public.id
     key = bytes.fromhex(public.public_key)
     assert key_id(key) == public.id
-    assert is_signed(key, DIGEST, bytes.fromhex(seal["signature"]))
+    assert is_signed(key, DIGEST, bytes.fromhex(seal.document["signature"]))
 
 
 def test_the_private_key_is_in_no_log_and_no_message(
@@ -380,10 +375,8 @@ def test_a_key_file_that_can_not_be_read_is_not_absent(keys: KeyDirectory) -> No
 def test_a_receipt_goes_without_a_signature_only_where_there_is_no_key(
     keys: KeyDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    subject = Subject(receipt(), DIGEST, Slot())
-
     def seals(maker: SignatureMaker) -> int:
-        return len(asyncio.run(Sealing({"ed25519": maker}).seal(subject)))
+        return len(maker.seal(DIGEST))
 
     assert seals(SignatureMaker(keys)) == 0
     with pytest.raises(NotSigned, match=r"have to be signed \(PROVER_REQUIRE_SIGNATURE\)"):

@@ -96,6 +96,7 @@ def checked(plugin: ModuleType) -> tuple[dict[str, list[str]], list[Check], bool
             {"job_group_id": "g", "blocks": {"start_timestamp": 0, "end_timestamp": 7200}}
         )
         assert group.status == "succeeded", group
+        box.sealed("g")
         report = box.verify("g")
         seals = seals_of(dump_receipt(box.receipt("g")))
     rows = [c for c in report.checks if c.check is CheckName.SEAL and c.detail != "ed25519"]
@@ -219,6 +220,7 @@ def seal_type():
 """
     with service_in_a_box(module(SOUND + registered), series=series_of([(5, 2), (7, 3)])) as box:
         box.submit({"job_group_id": "g", "blocks": {"start_timestamp": 0, "end_timestamp": 7200}})
+        box.sealed("g")
         report = box.verify("g")
     assert said in report.strength
     assert "sealed over" not in report.strength, "the plugin's own words are in the table alone"
@@ -251,6 +253,7 @@ def test_a_seal_over_other_hours_with_the_same_sum_is_refused_by_one_who_has_the
     plugin = module(OF_OTHER_HOURS)
     with service_in_a_box(plugin, series=series_of([(5, 2), (7, 3)])) as box:
         box.submit({"job_group_id": "g", "blocks": {"start_timestamp": 0, "end_timestamp": 7200}})
+        box.sealed("g")
         document = dump_receipt(box.receipt("g"))
         assert wax(box.verify("g")) == (Outcome.FAILED, "the commitment to the hours was compared")
     with service_in_a_box(plugin) as without_hours:

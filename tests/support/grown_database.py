@@ -18,6 +18,7 @@ TABLES = (
     "job",
     "event",
     "delivery",
+    "seal_job",
     "block_header",
     "raw_header",
     "hourly_base_fee",
@@ -57,6 +58,15 @@ INSERT INTO delivery (number, observer, group_id, created_at, tries, due_at) {UP
 SELECT i, 'out of order', {GROUP_ID.format(group="i")}, {BEGAN_MS}, 1, {FAR_MS} FROM n
 """
 
+# Made long ago, one on each result.
+SEALS = f"""
+INSERT INTO seal_job (group_id, job_name, kind, receipt_digest, state, attempts, failures,
+    worker, document, created_at, started_at, finished_at)
+SELECT group_id, name, 'wax', 'digest', 'made', 1, 0, 'worker', '{{}}', {BEGAN_MS}, {BEGAN_MS},
+    {BEGAN_MS}
+FROM job WHERE state = 'succeeded'
+"""
+
 HEADERS = f"""
 INSERT INTO block_header (number, timestamp, base_fee_wei, block_hash, parent_hash, verified)
 {UP_TO}
@@ -77,6 +87,7 @@ async def grow(
         await database.write(JOBS.format(count=jobs))
         for statement in (EVENTS, DELIVERIES):
             await database.write(statement.format(count=-(-jobs // JOBS_A_GROUP)))
+        await database.write(SEALS)
     if headers:
         async with database.transaction() as connection:
             await Chain.create(
