@@ -1,5 +1,6 @@
 """``prover receipt``, ``prover verify`` and ``prover key``: evidence, and what it is worth."""
 
+import asyncio
 import os
 import re
 from contextlib import AsyncExitStack
@@ -31,6 +32,9 @@ from prover_framework.verification.sources import (
     verify_with,
 )
 from prover_framework.verification.verifier import Verifier
+
+# Seals take seconds or hours: more often than this nobody wants to know.
+LOOK_AGAIN_SECONDS = 0.2
 
 STYLES = {
     Outcome.PASSED: "green",
@@ -77,8 +81,9 @@ def receipt(group_id: str, proof_type: str | None, output: Path | None) -> None:
     "job_id",
     help="Seal the receipt of this job alone. Default: that of the group and those of its jobs.",
 )
+@click.option("--wait", is_flag=True, help="Wait until no seal of the group is still to be made.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def seal(group_id: str, kind: str, job_id: str | None, *, as_json: bool) -> None:
+def seal(group_id: str, kind: str, job_id: str | None, *, wait: bool, as_json: bool) -> None:
     """Ask for seals on the receipts of the group GROUP_ID, which a worker makes then.
 
     What is made or on its way stays so, and what has failed is tried again. "prover status" shows
@@ -86,7 +91,11 @@ def seal(group_id: str, kind: str, job_id: str | None, *, as_json: bool) -> None
     """
 
     async def ask(runtime: Runtime) -> RequestedSeals:
-        return await runtime.receipts.ask_for_seals(group_id, kind, job_id)
+        asked = await runtime.receipts.ask_for_seals(group_id, kind, job_id)
+        while wait and asked.group.has_open_seals:
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            asked = attrs.evolve(asked, group=await runtime.service.status(group_id))
+        return asked
 
     asked = with_runtime(load_plugins(settings()), ask)
     if as_json:

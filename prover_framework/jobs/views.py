@@ -9,7 +9,7 @@ from prover_framework.jobs.attempts import Attempt
 from prover_framework.jobs.seals import StoredSealJob
 from prover_framework.jobs.store import StoredJob
 from prover_framework.model.jobs import JobState, group_state
-from prover_framework.model.seals import OF_GROUP, SealState
+from prover_framework.model.seals import OF_GROUP, OPEN_SEALS, SealState
 from prover_framework.receipts.evidence import EVIDENCE, evidence_of
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json, parse_json
@@ -64,6 +64,12 @@ class GroupView:
     status: JobState
     jobs: tuple[JobView, ...]
     seals: tuple[SealView, ...] = ()
+
+    @property
+    def has_open_seals(self) -> bool:
+        """Whether some seal of the group or its jobs is still to be made."""
+        seals = [*self.seals, *(seal for job in self.jobs for seal in job.seals)]
+        return any(seal.status in OPEN_SEALS for seal in seals)
 
 
 @frozen(kw_only=True)

@@ -22,7 +22,6 @@ from prover_framework.model.jobs import FINAL
 from prover_framework.model.names import GROUP_ID_KEY
 from prover_framework.model.receipts import GroupReceipt, Receipt
 from prover_framework.model.resources import Resources
-from prover_framework.model.seals import OPEN_SEALS
 from prover_framework.model.series import HourlySeries
 from prover_framework.plugins.calls import Candidate
 from prover_framework.plugins.loading import load
@@ -131,7 +130,7 @@ class Box:
         # That of the group, with its seals queued.
         await self._runtime.receipts.of_group(group_id)
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while _has_open_seals(group := await self._runtime.service.status(group_id)):  # noqa: ASYNC110
+            while (group := await self._runtime.service.status(group_id)).has_open_seals:  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
         return group
 
@@ -141,11 +140,6 @@ class Box:
 
     async def _verify_body(self, body: bytes) -> Report:
         return read_report(await self._runtime.verification.verify(body))
-
-
-def _has_open_seals(group: GroupView) -> bool:
-    seals = [*group.seals, *(seal for job in group.jobs for seal in job.seals)]
-    return any(seal.status in OPEN_SEALS for seal in seals)
 
 
 @contextmanager
