@@ -13,6 +13,7 @@ from prover_framework.hookspecs import hookimpl
 from prover_framework.inputs.block_headers import BlockFacts, block_headers
 from prover_framework.inputs.hourly_base_fee import SeriesFacts, hourly_base_fees
 from prover_framework.inputs.results import JobResult, ResultFacts, result_of
+from prover_framework.model.attachments import StatedAttachment
 from prover_framework.model.blocks import BlockColumns
 from prover_framework.model.felt import MAX_FELT, felt_from_float, felt_hex, float_from_felt
 from prover_framework.model.inputs import Chain, Checked, InputKind, Inputs, LoadedData, Need
@@ -84,6 +85,7 @@ __all__ = [
     "SeriesFacts",
     "SeriesIncomplete",
     "SeriesKind",
+    "StatedAttachment",
     "StatedInput",
     "Statement",
     "TimeRange",

@@ -13,6 +13,7 @@ from prover_framework.database.database import Database
 from prover_framework.database.engine import Bounds, Clock
 from prover_framework.database.opening import open_database
 from prover_framework.errors import SettingsError
+from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.events import Observers
 from prover_framework.jobs.outbox import Outbox
 from prover_framework.jobs.service import ProvingService
@@ -76,6 +77,7 @@ def load_plugins(settings: Settings) -> Plugins:
         strict=settings.plugins_strict,
         trace=settings.plugin_trace,
         import_check=find_deadly,
+        attachment_bytes=settings.attachments_mb * 2**20,
     ).requiring(settings.required)
     if missing := sorted({*(settings.required or ())} - {*plugins.hooks}):
         # A worker need not have what others compute.
@@ -164,6 +166,7 @@ def make_worker(
             timings=timings,
         ),
         sealing=Sealing(runtime.settings, runtime.plugins, runtime.jobs, runtime.receipts, proving),
+        attachments=AttachmentStore(runtime.database),
         queue_name=queue_name,
         trace=runtime.plugins.trace,
         metrics=runtime.monitoring.metrics,

@@ -53,6 +53,7 @@
             ├── ComputeTimeout
             ├── ComputeOutOfMemory
             ├── ComputeCrashed
+            ├── AttachmentMissing   a verifier lacks what his plugin wants to read
             └── ResultInvalid       not retried: the same plugin returns the same again
 
 ``code`` is stable and meant for programs; the message is written for the person who reads it.
@@ -518,6 +519,12 @@ class ComputeCrashed(ComputeError):
     """The compute process died."""
 
     code = "compute_crashed"
+
+
+class AttachmentMissing(ComputeError):
+    """What a plugin wants to read to judge a result is not among what the verifier was given."""
+
+    code = "attachment_missing"
 
 
 class ResultInvalid(ComputeError):

@@ -335,6 +335,14 @@ class Settings:
         None,
         optional([ge(64), le(MAX_MEMORY_MB)]),
     )
+    attachments_mb: int = _setting(
+        "PROVER_ATTACHMENTS_MB",
+        "How many MiB the attachments of one result may have together. A plugin whose proof type "
+        "asks for more is not used.",
+        _integer,
+        256,
+        [ge(0), le(MAX_MEMORY_MB)],
+    )
     rpc_url: str | None = _setting(
         "PROVER_RPC_URL",
         "JSON-RPC endpoint of an Ethereum node that headers are fetched from.",
@@ -516,7 +524,8 @@ class Settings:
     def limits(self, own: Limits) -> Limits:
         """Return what one computation may use: what is set here, or what the plugin asks for."""
         memory = self.compute_memory_mb
-        return Limits(
+        return attrs.evolve(
+            own,
             seconds=self.compute_seconds or own.seconds,
             memory_bytes=own.memory_bytes if memory is None else memory * 2**20,
         )

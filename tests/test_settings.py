@@ -53,6 +53,7 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
     "PROVER_STOP_SECONDS": ("0", 0.0, "-0.1", "must be >= 0"),
     "PROVER_COMPUTE_SECONDS": ("60", 60.0, "0", "must be > 0"),
     "PROVER_COMPUTE_MEMORY_MB": ("512", 512, "63", "must be >= 64"),
+    "PROVER_ATTACHMENTS_MB": ("1000", 1000, "-1", "must be >= 0"),
     "PROVER_RPC_URL": (
         "https://node/v3/key",
         "https://node/v3/key",

@@ -330,6 +330,9 @@ def _table(group: GroupView) -> Group:
         if said := other_version(job):
             notes.append(Text(f"{job.job_id}: {said}", "yellow"))
         notes.extend(_seal_note(job.job_id, seal) for seal in job.seals)
+        for one in job.attachments:
+            about = f"{one.media_type}, {one.size:,} bytes, SHA-256 {one.sha256}"
+            notes.append(Text(f"{job.job_id}: attached {one.name}: {about}", "dim"))
         if isinstance(job, VerboseJobView):
             notes.extend(Text(line, "dim") for line in _history(job))
     notes.extend(_seal_note("(group)", seal) for seal in group.seals)

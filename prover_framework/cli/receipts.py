@@ -12,10 +12,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from prover_framework.app import Runtime, load_plugins, open_runtime
+from prover_framework.cli.attachments import attached_in, export, files_of
 from prover_framework.cli.common import NO_PLUGINS, console, run, settings, with_runtime
 from prover_framework.model.findings import Outcome
 from prover_framework.model.names import MAX_INT64
-from prover_framework.model.receipts import BLOCK_HASH
+from prover_framework.model.receipts import BLOCK_HASH, AnyReceipt
 from prover_framework.proofs.service import RequestedSeals
 from prover_framework.receipts.documents import MAX_RECEIPT_BYTES, dump_receipt
 from prover_framework.seals.keys import KeyDirectory, PublicKey, pinned_key
@@ -52,7 +53,15 @@ STYLES = {
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write it to this file instead of standard output.",
 )
-def receipt(group_id: str, proof_type: str | None, output: Path | None) -> None:
+@click.option(
+    "--attachments",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write what is attached to the results into this directory: DIR/JOB_ID/NAME.",
+)
+def receipt(
+    group_id: str, proof_type: str | None, output: Path | None, attachments: Path | None
+) -> None:
     """Write the receipt of the group GROUP_ID, or of its proof PROOF_TYPE alone.
 
     The receipt of a group holds those of its proofs. It is there once all jobs have ended.
@@ -61,8 +70,12 @@ def receipt(group_id: str, proof_type: str | None, output: Path | None) -> None:
     async def read(runtime: Runtime) -> bytes:
         receipt_service = runtime.receipts
         if proof_type is not None:
-            return dump_receipt(await receipt_service.of_proof(group_id, proof_type))
-        return dump_receipt(await receipt_service.of_group(group_id))
+            found: AnyReceipt = await receipt_service.of_proof(group_id, proof_type)
+        else:
+            found = await receipt_service.of_group(group_id)
+        if attachments is not None:
+            await export(receipt_service, group_id, attached_in(found, proof_type), attachments)
+        return dump_receipt(found)
 
     # The receipt of a group may be made now, to which plugins add; that of a proof is there.
     plugins = load_plugins(settings()) if proof_type is None else NO_PLUGINS
@@ -170,6 +183,14 @@ def seal(group_id: str, kind: str, job_id: str | None, *, wait: bool, as_json: b
     help="Ask for this check alone to pass. May be repeated. Default: all that can be made with "
     "what is given.",
 )
+@click.option(
+    "--attachment",
+    "attachments",
+    multiple=True,
+    metavar="NAME=FILE",
+    help='A file of what is attached to a result, as "prover receipt --attachments" wrote it; '
+    "JOB_ID/NAME where several results have one of this name. May be repeated.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def verify(
     target: str,
@@ -182,6 +203,7 @@ def verify(
     expect_proofs: str | None,
     require_seals: tuple[str, ...],
     only: tuple[str, ...],
+    attachments: tuple[str, ...],
     *,
     as_json: bool,
 ) -> None:
@@ -205,6 +227,7 @@ def verify(
     asked = frozenset(map(CheckName, only)) or None
     trusted = trusted_hash.lower() if trusted_hash else chosen.trusted_hash
 
+    files = files_of(attachments)
     body = _read_file(target)
 
     async def check() -> Report:
@@ -225,6 +248,7 @@ def verify(
                 pinned=pinned,
                 trusted_hash=trusted,
                 processes=os.cpu_count() or 1,
+                attachments=files,
                 expected=Expected(expect_group, names_in(expect_proofs or ""), require_seals),
             )
             return await verify_with(source, verifier, found, asked)

@@ -215,6 +215,43 @@ class Delivery(Model):
         indexes = (Index(fields=("observer", "due_at", "id"), name="delivery_due"),)
 
 
+class Attachment(Model):
+    """A file that is attached to the result of a job, or a draft of one until that is stored."""
+
+    id = fields.CharField(32, primary_key=True)
+    job: fields.ForeignKeyRelation[Job] = fields.ForeignKeyField(
+        "prover.Job", related_name="attachments", on_delete=fields.OnDelete.CASCADE
+    )
+    job_id: str
+    name = fields.CharField(64)
+    # Token of the lease under which it is being stored. The transaction that stores the result
+    # clears it, and nobody reads an attachment before that.
+    draft_of = fields.CharField(32, null=True)
+
+    class Meta:
+        table = "attachment"
+        indexes = (
+            Index(fields=("job_id", "name"), name="attachment_job"),
+            PresentIndex(fields=("draft_of",), name="attachment_draft"),
+        )
+
+
+class AttachmentChunk(Model):
+    """A part of an attachment."""
+
+    id = fields.BigIntField(primary_key=True)
+    attachment: fields.ForeignKeyRelation[Attachment] = fields.ForeignKeyField(
+        "prover.Attachment", related_name="chunks", on_delete=fields.OnDelete.CASCADE
+    )
+    attachment_id: str
+    number = fields.IntField()
+    data = fields.BinaryField()
+
+    class Meta:
+        table = "attachment_chunk"
+        unique_together = (("attachment", "number"),)
+
+
 class QueueMessage(Model):
     """A message of the embedded queue."""
 

@@ -12,7 +12,8 @@ from prover_framework.model.inputs import Chain, InputKind, LoadedData, Need
 from prover_framework.model.names import JOB_ID
 from prover_framework.model.receipts import HEX_32_BYTES, Statement
 from prover_framework.receipts.canonical import canonical
-from prover_framework.serialization.converter import unstructure, unstructure_object
+from prover_framework.receipts.documents import statement_form
+from prover_framework.serialization.converter import unstructure_object
 from prover_framework.serialization.json_text import Json
 
 NAME = "results"
@@ -77,7 +78,7 @@ def result_of(job_id: str) -> Need:
 
 def statement_digest(statement: Statement) -> str:
     """Return the SHA-256 of the canonical JSON of a statement, in hex."""
-    return sha256(canonical(unstructure(statement))).hexdigest()
+    return sha256(canonical(statement_form(statement))).hexdigest()
 
 
 class Results(TrustedKind[ResultWanted, JobResult, ResultFacts]):
@@ -107,7 +108,7 @@ class Results(TrustedKind[ResultWanted, JobResult, ResultFacts]):
 
     def canonical(self, data: JobResult) -> bytes:
         """Return the canonical JSON of the statement."""
-        return canonical(unstructure(data.statement))
+        return canonical(statement_form(data.statement))
 
     def chain(self, data: JobResult) -> Chain | None:
         """Say whether the result rests on a simulated chain."""

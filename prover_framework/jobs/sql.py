@@ -165,6 +165,9 @@ SELECT made.job_id, made.kind, made.document
 FROM ROWS(?) AS made(job_id TEXT, kind TEXT, document TEXT)
 """
 
+# Drafts of attachments are those of results that are stored in the same transaction.
+PUBLISH = "UPDATE attachment SET draft_of = NULL WHERE id = ANY(?) RETURNING id"
+
 HELD = "state = 'running' AND lease_token = ?"
 
 LOCK_HELD = f"SELECT {COLUMNS} FROM job WHERE id = ? AND {HELD} FOR UPDATE"

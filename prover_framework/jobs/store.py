@@ -51,6 +51,7 @@ from prover_framework.jobs.sql import (
     NEWEST_IN_STATE,
     NOTE_ENDS,
     NOTE_PROGRESS,
+    PUBLISH,
     PUT,
     REDRIVE,
     RELEASE,
@@ -264,6 +265,7 @@ class _Success:
     seals: Sequence[StoredSeal]
     later: Sequence[NewSeal]
     has_dependents: bool
+    attachments: Sequence[str]
 
     def row(self) -> dict[str, object]:
         return {
@@ -567,8 +569,9 @@ class JobStore:
         *,
         later: Sequence[NewSeal] = (),
         has_dependents: bool = False,
+        attachments: Sequence[str] = (),
     ) -> None:
-        """Store the result, its receipt and the seals of that, all together or nothing.
+        """Store the result, its receipt, the seals of that and attachments, or nothing of it.
 
         Args:
             lease: The lease the computation ran under.
@@ -577,11 +580,13 @@ class JobStore:
             seals: Its seals, at most one of each kind.
             later: Seals that are to be made now that it is there, likewise.
             has_dependents: Whether jobs of the group rest on it; those that wait for it are woken.
+            attachments: The drafts of what is attached to it, see
+                `prover_framework.jobs.attachments.AttachmentStore.begin`.
 
         Raises:
             LeaseLost: The lease was no longer held; nothing was stored.
         """
-        success = _Success(lease, result, receipt, seals, later, has_dependents)
+        success = _Success(lease, result, receipt, seals, later, has_dependents, attachments)
         if not await self._succeed(success):
             raise _lost(lease)
 
@@ -603,6 +608,7 @@ class JobStore:
                 await connection.fetch(INSERT_SEALS, [rows_value(seals)])
             if later := [row for one in won for row in one.later_rows()]:
                 await connection.fetch(QUEUE_FOR_JOBS, [rows_value(later)])
+            await _publish(connection, [id_ for one in won for id_ in one.attachments])
             await changes.note(before)
             await self._tell_dependents(connection, changes, woken)
             return done
@@ -863,6 +869,12 @@ class JobStore:
             await changes.note_ends()
         if self._on_change is not None and changes.made:
             self._on_change(changes.made)
+
+
+async def _publish(connection: Connection, draft_ids: Sequence[str]) -> None:
+    """Make attachments of drafts: nobody removes them while the leases of their jobs are held."""
+    if draft_ids and len(await connection.fetch(PUBLISH, [list(draft_ids)])) < len(draft_ids):
+        raise RuntimeError("a draft of an attachment is gone, and the lease of its job was held")
 
 
 def _states(rows: Sequence[Row]) -> dict[str, JobState]:

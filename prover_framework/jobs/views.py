@@ -1,6 +1,7 @@
 """Groups and jobs as they are shown to people and programs."""
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 import attrs
 from attrs import frozen
@@ -10,7 +11,7 @@ from prover_framework.jobs.seals import StoredSealJob
 from prover_framework.jobs.store import StoredJob
 from prover_framework.model.jobs import JobState, group_state
 from prover_framework.model.seals import OF_GROUP, OPEN_SEALS, SealState
-from prover_framework.receipts.evidence import EVIDENCE, evidence_of
+from prover_framework.receipts.evidence import EVIDENCE, attachments_of, evidence_of
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json, parse_json
 from prover_framework.text import iso_utc
@@ -38,6 +39,17 @@ class SealView:
 
 
 @frozen(kw_only=True)
+class AttachmentView:
+    """A file that is attached to a result, and the address that it is handed out at."""
+
+    name: str
+    media_type: str
+    size: int
+    sha256: str
+    url: str
+
+
+@frozen(kw_only=True)
 class JobView:
     """A job as it is shown to people and programs; times in ISO 8601, UTC."""
 
@@ -54,6 +66,7 @@ class JobView:
     error: dict[str, str] | None
     result: Json
     seals: tuple[SealView, ...] = ()
+    attachments: tuple[AttachmentView, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -194,6 +207,23 @@ def _job_view(job: StoredJob, seals: tuple[SealView, ...]) -> JobView:
         error=_error(job),
         result=_shown_result(job),
         seals=seals,
+        attachments=_attachments(job),
+    )
+
+
+def _attachments(job: StoredJob) -> tuple[AttachmentView, ...]:
+    if job.receipt is None:
+        return ()
+    place = f"/api/job/{quote(job.group_id)}/attachment/{quote(job.name)}"
+    return tuple(
+        AttachmentView(
+            name=name,
+            media_type=stated.media_type,
+            size=stated.size,
+            sha256=stated.sha256,
+            url=f"{place}/{name}",
+        )
+        for name, stated in attachments_of(job.receipt).items()
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias, TypeVar
 from attrs import Attribute, field, frozen
 from attrs.validators import matches_re, optional
 
+from prover_framework.model.attachments import StatedAttachment, attachment_names
 from prover_framework.model.inputs import input_names
 from prover_framework.model.jobs import JobState, group_state
 from prover_framework.model.names import GROUP_ID, JOB_ID, KIND_NAME, PROOF_TYPE_NAME
@@ -101,6 +102,8 @@ class Statement:
             nothing is drawn.
         result: The plugin's result, in its JSON form; a member named like the proof type is the
             number.
+        attachments: The files that are attached to the result, by name. The JSON form has no such
+            member where there are none.
     """
 
     proof_type: str = field(validator=matches_re(PROOF_TYPE_NAME))
@@ -114,6 +117,7 @@ class Statement:
     seed_derivation: str
     generator: str | None
     result: dict[str, Any]
+    attachments: dict[str, StatedAttachment] = field(factory=dict, validator=attachment_names)
 
     @property
     def simulated(self) -> bool:

@@ -84,6 +84,7 @@ def load(
     strict: bool = False,
     trace: bool = False,
     import_check: Callable[[Sequence[str]], Mapping[str, str]] | None = None,
+    attachment_bytes: int | None = None,
 ) -> Plugins:
     """Load plugins one by one; one that cannot be used is listed with the reason.
 
@@ -95,6 +96,8 @@ def load(
         trace: Log each call of a hook, here and in the processes that plugins run in.
         import_check: Imports modules where they can do no harm and returns the ones that may not be
             imported here, with reasons (`prover_framework.sandbox.import_check.find_deadly`).
+        attachment_bytes: How many bytes the attachments of one result may have together; a plugin
+            that asks for more cannot be used. As many as it likes when None.
 
     Raises:
         PluginError: ``strict`` is set and a plugin cannot be used; or ``allow`` or ``deny`` names
@@ -127,6 +130,8 @@ def load(
             for candidate in candidates
         ]
     )
+    if attachment_bytes is not None:
+        loaded = [_refuse_large(plugin, attachment_bytes) for plugin in loaded]
     failures = [plugin for plugin in loaded if plugin.failure]
     if strict and failures:
         raise PluginError(
@@ -278,6 +283,8 @@ def _registered_one(candidate: Candidate, callers: Mapping[str, pluggy.HookCalle
             failure = f"its classes cannot be used: {failed}"
     if "seal_type" in hooks:
         failure = failure or _unfit_seal(seal_type, hooks)
+    if not failure and proof_type is not None:
+        failure = _unfit_limits(proof_type, callers["compute"])
     if "input_kind" in hooks and not failure:
         try:
             failure = _survive(lambda: _unfit_kind(input_kind))
@@ -389,6 +396,13 @@ def _unfit(proof_type: object, hooks: Collection[str]) -> str | None:
     return None
 
 
+def _unfit_limits(proof_type: ProofType[Any, Any], compute: pluggy.HookCaller) -> str | None:
+    takes_work = "work" in compute.get_hookimpls()[0].argnames
+    if proof_type.limits.attachments and not takes_work:
+        return "its Limits allow attachments, and its hook compute does not take work"
+    return None
+
+
 def _unfit_settings(cls: object) -> str | None:
     if cls is None:
         return None
@@ -460,6 +474,22 @@ def _other_version(module: ModuleType) -> str | None:
     return (
         f"it is written for API version {stated} and this is version {API_VERSION}: install "
         f"a version of the plugin that fits, or {other}"
+    )
+
+
+def _refuse_large(plugin: Plugin, attachment_bytes: int) -> Plugin:
+    """Refuse a plugin whose results may have more attached than is stored here."""
+    if plugin.proof_type is None or plugin.failure:
+        return plugin
+    limits = plugin.proof_type.limits
+    if not limits.attachments or limits.attachments_bytes <= attachment_bytes:
+        return plugin
+    return attrs.evolve(
+        plugin,
+        failure=(
+            f"its results may have attachments of {limits.attachments_bytes:,} bytes, and this "
+            f"service stores {attachment_bytes:,} of one result at the most (PROVER_ATTACHMENTS_MB)"
+        ),
     )
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from attrs import frozen
 
@@ -11,6 +12,7 @@ from prover_framework.inputs.trusted import HeaderReader, Sources
 from prover_framework.jobs.requests import dependencies_of
 from prover_framework.jobs.seals import NewSeal
 from prover_framework.jobs.store import JobStore, StoredJob
+from prover_framework.model.attachments import AttachmentPlace, StatedAttachment
 from prover_framework.model.inputs import Need
 from prover_framework.model.limits import Limits
 from prover_framework.model.proofs import JobRequest
@@ -38,6 +40,8 @@ from prover_framework.settings import Settings
 from prover_framework.text import utc_now
 
 log = logging.getLogger(__name__)
+
+NOTHING_ATTACHED: Mapping[str, StatedAttachment] = MappingProxyType({})
 
 
 @frozen
@@ -89,6 +93,11 @@ class Loaded:
     def is_long(self) -> bool:
         """Whether the plugin says that it computes for long: it asks for `Work`."""
         return calls.is_long(self.computation.hooks)
+
+    @property
+    def attaches(self) -> bool:
+        """Whether files may be attached to its result."""
+        return calls.attaches(self.computation.hooks, self.limits)
 
 
 class Proving:
@@ -245,7 +254,11 @@ class Proving:
         raise DataChanged(f"the input {name} is not to be had any more as the receipt states it")
 
     async def compute(
-        self, runner: Runner, loaded: Loaded, directory: Path | None = None
+        self,
+        runner: Runner,
+        loaded: Loaded,
+        directory: Path | None = None,
+        place: AttachmentPlace | None = None,
     ) -> dict[str, Json]:
         """Have the plugin compute; return the JSON form of its result.
 
@@ -253,6 +266,7 @@ class Proving:
             runner: Where.
             loaded: What it takes.
             directory: Where attempts at this job keep checkpoints on this machine, if anywhere.
+            place: Where it puts attachments; None where it may make none.
 
         Raises:
             ProofError: The plugin refused, for good.
@@ -269,10 +283,21 @@ class Proving:
             seed=computation.seed,
             settings=computation.settings,
             directory=directory,
+            place=place,
         )
 
-    def receipt(self, loaded: Loaded, result: dict[str, Json]) -> Proof:
+    def receipt(
+        self,
+        loaded: Loaded,
+        result: dict[str, Json],
+        attachments: Mapping[str, StatedAttachment] = NOTHING_ATTACHED,
+    ) -> Proof:
         """Write the receipt of a result, signed if there is a key.
+
+        Args:
+            loaded: What the result was computed from.
+            result: Its JSON form.
+            attachments: What is attached to it, by name.
 
         Raises:
             NoExactForm: A value of it cannot be written.
@@ -280,7 +305,7 @@ class Proving:
         """
         computation = loaded.computation
         receipt = Receipt(
-            statement=statement_of(computation, result),
+            statement=statement_of(computation, result, attachments),
             provenance=_provenance(computation),
             evidence={
                 name: each.evidence
@@ -305,8 +330,12 @@ def unfit(proof_type: str, error: RequestError) -> str:
     )
 
 
-def statement_of(computation: Computation, result: dict[str, Json]) -> Statement:
-    """Return what is claimed by a computation and its result."""
+def statement_of(
+    computation: Computation,
+    result: dict[str, Json],
+    attachments: Mapping[str, StatedAttachment] = NOTHING_ATTACHED,
+) -> Statement:
+    """Return what is claimed by a computation and its result, with what is attached to it."""
     proof_type = computation.hooks.proof_type
     return Statement(
         proof_type=proof_type.name,
@@ -320,6 +349,7 @@ def statement_of(computation: Computation, result: dict[str, Json]) -> Statement
         seed_derivation=SEED_DERIVATION,
         generator=proof_type.generator,
         result=result,
+        attachments=dict(attachments),
     )
 
 

@@ -1,7 +1,7 @@
 """Where receipts are asked for."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -11,6 +11,7 @@ from prover_framework.errors import Problem, ReceiptMissing, ReceiptNotYet, Requ
 from prover_framework.jobs.seals import MadeSeal, StoredSeal
 from prover_framework.jobs.store import JobStore, StoredJob
 from prover_framework.jobs.views import GroupView, view
+from prover_framework.model.attachments import StatedAttachment
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.receipts import SIGNATURE, GroupReceipt, Receipt, RestedOn, Seal
 from prover_framework.model.seals import OF_GROUP
@@ -41,6 +42,21 @@ class RequestedSeals:
 
     queued: int
     group: GroupView
+
+
+@frozen(kw_only=True)
+class OpenAttachment:
+    """What is attached to a result, ready to be read once.
+
+    Args:
+        name: Its name.
+        stated: What the job's receipt states of it.
+        chunks: Its bytes, read as they are asked for.
+    """
+
+    name: str
+    stated: StatedAttachment
+    chunks: AsyncIterator[bytes]
 
 
 class ReceiptService:
@@ -80,14 +96,7 @@ class ReceiptService:
             ReceiptNotYet: The job has not ended.
         """
         jobs = await self._jobs.group(group_id)
-        job = next((job for job in jobs if job.name == job_id), None)
-        if job is None:
-            there = ", ".join(job.name for job in jobs)
-            raise ReceiptMissing(f"job group {group_id} has no {quote(job_id)} (it has: {there})")
-        if job.receipt is None:
-            if job.state in FINAL:
-                raise ReceiptMissing(f"{job_id} of job group {group_id} is {job.state}")
-            raise ReceiptNotYet(f"{job_id} of job group {group_id} is {job.state}; wait for it")
+        job = _proved(jobs, job_id)
         others = await self._rested_on(job, jobs)
         if not others:
             (receipt,) = await self._with_seals(group_id, [job])
@@ -100,6 +109,25 @@ class ReceiptService:
         )
         # What is too large together is handed out alone; the others are there to be asked for.
         return carrying if fits(carrying) else receipt
+
+    async def attachment(self, group_id: str, job_id: str, name: str) -> OpenAttachment:
+        """Open an attachment of a job; see `of_proof`.
+
+        Raises:
+            GroupNotFound: There is no such group.
+            ReceiptMissing: The group has no such job, it ended without a result, or nothing of this
+                name is attached to that.
+            ReceiptNotYet: The job has not ended.
+            StoreError: The database cannot be read.
+        """
+        job = _proved(await self._jobs.group(group_id), job_id)
+        stated = read_content(job.receipt or "", ()).statement.attachments
+        found = await self._receipts.attachments.find(job.id, name) if name in stated else None
+        if found is None:
+            whose, there = f"{job_id} of job group {group_id}", ", ".join(stated) or "none"
+            raise ReceiptMissing(f"{whose} has no attachment {quote(name)} (it has: {there})")
+        chunks = self._receipts.attachments.chunks(found)
+        return OpenAttachment(name=name, stated=stated[name], chunks=chunks)
 
     async def _rested_on(self, job: StoredJob, jobs: Sequence[StoredJob]) -> list[StoredJob]:
         """Return the jobs of its group that a job rests on, and those that these rest on."""
@@ -300,6 +328,25 @@ def _sealed(receipt: GroupReceipt, seals: _Seals) -> GroupReceipt:
     if not seals.later or fits(whole):
         return whole
     return attrs.evolve(whole, receipts=members(late=False))
+
+
+def _proved(jobs: Sequence[StoredJob], job_id: str) -> StoredJob:
+    """Return the job of a group that has this id and a receipt.
+
+    Raises:
+        ReceiptMissing: There is none, or it ended without a result.
+        ReceiptNotYet: It has not ended.
+    """
+    group_id = jobs[0].group_id
+    job = next((job for job in jobs if job.name == job_id), None)
+    if job is None:
+        there = ", ".join(job.name for job in jobs)
+        raise ReceiptMissing(f"job group {group_id} has no {quote(job_id)} (it has: {there})")
+    if job.receipt is None:
+        if job.state in FINAL:
+            raise ReceiptMissing(f"{job_id} of job group {group_id} is {job.state}")
+        raise ReceiptNotYet(f"{job_id} of job group {group_id} is {job.state}; wait for it")
+    return job
 
 
 def stored_seals(seals: Sequence[Seal]) -> list[StoredSeal]:

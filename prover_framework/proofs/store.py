@@ -7,6 +7,7 @@ from attrs import frozen
 from prover_framework.database.batching import Batcher
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Connection, rows_value
+from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.seal_sql import QUEUE_FOR_GROUPS, RENEW
 from prover_framework.jobs.seals import StoredSeal
 from prover_framework.jobs.sql import RESTED_ON, one_of
@@ -70,6 +71,7 @@ class ReceiptStore:
     """Reads seals and composed receipts, and keeps one composed receipt for each group."""
 
     def __init__(self, database: Database) -> None:
+        self.attachments = AttachmentStore(database)
         self._database = database
         self._keep: Batcher[_Composed, bool] = Batcher(self._keep_all)
         self._has_ended: Batcher[str, bool] = Batcher(self._have_ended)

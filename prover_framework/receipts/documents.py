@@ -21,7 +21,7 @@ from prover_framework.model.receipts import (
     Statement,
 )
 from prover_framework.receipts.canonical import MAX_EXACT_INTEGER, canonical, digest_of
-from prover_framework.serialization.converter import structure, unstructure
+from prover_framework.serialization.converter import structure, unstructure, unstructure_object
 from prover_framework.serialization.json_text import Json, parse_json
 from prover_framework.serialization.objections import capped
 from prover_framework.text import Place, describe, place_text, quote
@@ -31,6 +31,7 @@ COMPOSED_FORMAT = "prover-framework/composed-receipt/2"
 
 FORMAT = "format"
 KIND = "kind"
+ATTACHMENTS = "attachments"
 
 # A receipt of a number has some 3 KB. A proof as a seal may have hundreds; ten times as much is no
 # receipt but an attempt to keep somebody busy.
@@ -102,11 +103,23 @@ class GroupDocument:
     seals: tuple[dict[str, Any], ...]
 
 
+def statement_form(statement: Statement) -> dict[str, Json]:
+    """Return the JSON form of a statement, which names attachments only where there are some."""
+    form = unstructure_object(statement)
+    if not statement.attachments:
+        del form[ATTACHMENTS]
+    return form
+
+
 def content_of(receipt: AnyReceipt) -> dict[str, Json]:
     """Return what seals stand for: all members but ``seals`` and other receipts."""
     content: dict[str, Json] = {
         FORMAT: RECEIPT_FORMAT if isinstance(receipt, Receipt) else COMPOSED_FORMAT,
-        "statement": unstructure(receipt.statement),
+        "statement": (
+            statement_form(receipt.statement)
+            if isinstance(receipt, Receipt)
+            else unstructure(receipt.statement)
+        ),
         "provenance": unstructure(receipt.provenance),
     }
     if isinstance(receipt, Receipt):
@@ -232,6 +245,7 @@ def receipt_from(document: Json) -> AnyReceipt:
     if not isinstance(document, dict):
         raise ReceiptError(f"a receipt is an object, and this is {describe(document)}")
     _require_counts(document)
+    _require_no_empty_attachments(document)
     if document.get(FORMAT) == RECEIPT_FORMAT:
         return _with_others(_structured(document, ReceiptDocument))
     if document.get(FORMAT) == COMPOSED_FORMAT:
@@ -272,6 +286,27 @@ def _require_counts(document: dict[str, Json]) -> None:
         carried = other.get("receipt") if isinstance(other, dict) else None
         if isinstance(carried, dict):
             _require_at_most(carried.get("seals"), MAX_SEALS, f"rests_on[{index}].receipt.seals")
+
+
+def _require_no_empty_attachments(document: dict[str, Json]) -> None:
+    """Refuse a second way to state that there are none.
+
+    Raises:
+        ReceiptError: A statement has an empty member for them.
+    """
+    inner: list[tuple[str, Json]] = [("", document)]
+    members, others = document.get("receipts"), document.get("rests_on")
+    if isinstance(members, list):
+        inner.extend((f"receipts[{place}].", each) for place, each in enumerate(members))
+    for place, other in enumerate(others if isinstance(others, list) else ()):
+        if isinstance(other, dict):
+            inner.append((f"rests_on[{place}].receipt.", other.get("receipt")))
+    for where, receipt in inner:
+        statement = receipt.get("statement") if isinstance(receipt, dict) else None
+        if isinstance(statement, dict) and statement.get(ATTACHMENTS) == {}:
+            raise ReceiptError(
+                f"{where}statement.{ATTACHMENTS}: is empty; where there are none it is left out"
+            )
 
 
 def _require_at_most(elements: Json, most: int, place: str) -> None:

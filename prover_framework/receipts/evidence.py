@@ -5,6 +5,8 @@ from typing import Any
 
 from attrs import frozen
 
+from prover_framework.model.attachments import StatedAttachment
+
 EVIDENCE = "evidence"
 
 
@@ -42,6 +44,15 @@ class Evidence:
     simulated: bool
     inputs: dict[str, InputEvidence]
     seed: str
+
+
+def attachments_of(content: str) -> dict[str, StatedAttachment]:
+    """Return what a stored receipt states of what is attached to its result, by name."""
+    # Most have none, and to read a receipt takes longer than to search it.
+    if '"attachments"' not in content:
+        return {}
+    stated = json.loads(content)["statement"].get("attachments", {})
+    return {name: StatedAttachment(**each) for name, each in stated.items()}
 
 
 def evidence_of(content: str) -> Evidence:

@@ -21,6 +21,7 @@ from prover_framework.errors import (
     RequestError,
     ResultInvalid,
 )
+from prover_framework.model.attachments import AttachmentPlace
 from prover_framework.model.inputs import Need
 from prover_framework.model.limits import Limits
 from prover_framework.model.proofs import Dispatch, JobRequest
@@ -155,6 +156,7 @@ async def compute(
     seed: bytes,
     settings: dict[str, Json] | None = None,
     directory: Path | None = None,
+    place: AttachmentPlace | None = None,
 ) -> dict[str, Json]:
     """Compute a result; return its JSON form. See `hookspecs.compute`.
 
@@ -168,6 +170,8 @@ async def compute(
         settings: JSON form of the proof type's own settings; None for their defaults.
         directory: Where attempts at the job keep checkpoints, if anywhere. What is kept there is
             kept for the same arguments and files of the plugin only.
+        place: Where attachments are put, for `prover_framework.sandbox.attachments.take_in`; None
+            where none may be made.
 
     Raises:
         ProofError: The plugin refuses the job.
@@ -184,13 +188,18 @@ async def compute(
     )
     if is_long(hooks):
         kept = None if directory is None else str(directory / _kept_for(call))
-        call = attrs.evolve(call, works=True, directory=kept)
+        call = attrs.evolve(call, works=True, directory=kept, place=place)
     return await _answer_to(runner, COMPUTE, call, limits)
 
 
 def is_long(hooks: ProofHooks) -> bool:
     """Tell whether a plugin's computation asks for `Work`: others have no use for a directory."""
     return hooks.asks_for(WORK, COMPUTE.name)
+
+
+def attaches(hooks: ProofHooks, limits: Limits) -> bool:
+    """Tell whether a plugin's computation may attach files to its result."""
+    return limits.attachments > 0 and is_long(hooks)
 
 
 async def verify(
@@ -203,6 +212,7 @@ async def verify(
     seed: bytes,
     claimed: dict[str, Json],
     settings: dict[str, Json] | None = None,
+    place: AttachmentPlace | None = None,
 ) -> Verdict:
     """Judge a claimed result; see `hookspecs.verify`.
 
@@ -215,9 +225,11 @@ async def verify(
         seed: The derived seed.
         claimed: JSON form of the result; one that cannot be read is not accepted.
         settings: JSON form of the proof type's own settings; None for their defaults.
+        place: Where attachments are put that are computed again, and the claimed ones found.
 
     Raises:
         ProofError: The plugin refuses.
+        AttachmentMissing: The plugin wants to read a claimed attachment that is not there.
         ComputeError: The check failed or overran its limits.
     """
     call = hook_call(
@@ -230,7 +242,8 @@ async def verify(
         claimed=claimed,
         settings=settings,
     )
-    call = attrs.evolve(call, works=hooks.asks_for(WORK, COMPUTE.name, VERIFY.name))
+    works = hooks.asks_for(WORK, COMPUTE.name, VERIFY.name)
+    call = attrs.evolve(call, works=works, place=place)
     return await _answer_to(runner, VERIFY, call, limits)
 
 

@@ -5,6 +5,7 @@ plugin that prints disturbs nothing. What a call has started ends with the call.
 """
 
 import logging
+import os
 import re
 import signal
 import socket
@@ -21,6 +22,7 @@ from attrs import frozen
 from prover_framework.errors import (
     ERROR_CODE,
     RESERVED_CODES,
+    AttachmentMissing,
     ComputeOutOfMemory,
     ComputeRaised,
     DataNotYet,
@@ -32,6 +34,7 @@ from prover_framework.errors import (
     TryLater,
 )
 from prover_framework.logs import LOG_FORMAT, TRACE_LOGGER
+from prover_framework.model.attachments import AttachmentPlace
 from prover_framework.model.work import Work
 from prover_framework.plugins.calls import Candidate
 from prover_framework.plugins.loading import load
@@ -68,6 +71,11 @@ CODE_RULE = (
     "a code of lower-case words of letters, digits and '_' with dots between, 63 characters at most"
 )
 
+
+# Where whoever calls has no use for attachments none may be made, and no directory is there.
+NO_PLACE = AttachmentPlace(
+    directory=os.devnull, attachments=0, attachment_bytes=0, attachments_bytes=0
+)
 
 # The hooks that may put a job off.
 MAY_WAIT = frozenset({DATA_NEEDS.name, LOAD.name, COMPUTE.name})
@@ -161,9 +169,11 @@ def _perform(
         memory.set(limit)
         logging.getLogger().setLevel(call.log_level)
         plugin = _plugin(call, loaded, trace=trace)
-        work = Work(_path(call.directory), telling.progress, _path(call.cache))
+        work = _work(call, telling)
         with _ended_by_exception() if call.works else nullcontext():
-            return Reply(result=HOOKS[call.hook].perform(call.arguments, plugin, work))
+            result = HOOKS[call.hook].perform(call.arguments, plugin, work)
+            work.close()
+            return Reply(result=result)
     except ProofError as error:
         return _raised(error, module, _refusal(error))
     except DataNotYet as error:
@@ -172,11 +182,15 @@ def _perform(
         return _raised(error, module, _error(ResultInvalid.code, error.how))
     except MemoryError:
         return _error(ComputeOutOfMemory.code, f"needed more memory than {limit_text(limit)}")
-    except (ResultInvalid, PluginError) as error:
+    except (ResultInvalid, AttachmentMissing, PluginError) as error:
         return _raised(error, module, _error(error.code, str(error)))
     except Exception as error:
         told = _error(ComputeRaised.code, f"raised {describe_error(error)}")
         return _raised(error, module, told)
+
+
+def _work(call: HookCall, telling: Telling) -> Work:
+    return Work(_path(call.directory), telling.progress, _path(call.cache), call.place or NO_PLACE)
 
 
 def _path(name: str | None) -> Path | None:

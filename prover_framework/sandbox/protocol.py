@@ -17,6 +17,7 @@ from attrs import field, frozen
 from attrs.validators import matches_re, optional
 
 from prover_framework.errors import ERROR_CODE, Problem, RequestError
+from prover_framework.model.attachments import AttachmentPlace
 from prover_framework.model.work import Progress
 from prover_framework.serialization.converter import structure, unstructure_object
 from prover_framework.serialization.json_text import dump_json, parse_json
@@ -66,6 +67,7 @@ class HookCall:
         directory: The directory for checkpoints, which need not exist yet.
         cache: The plugin's own directory, which need not exist yet.
         works: Whether the plugin's computation asks for `prover_framework.model.work.Work`.
+        place: Where it puts attachments; None where it may attach nothing.
     """
 
     plugin: str
@@ -78,6 +80,7 @@ class HookCall:
     directory: str | None = None
     cache: str | None = None
     works: bool = False
+    place: AttachmentPlace | None = None
 
     def sentence(self, what: str) -> str:
         """Say of the hook what it did."""

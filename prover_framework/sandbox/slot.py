@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import attrs
 
 from prover_framework.errors import (
+    AttachmentMissing,
     ComputeCrashed,
     ComputeError,
     ComputeOutOfMemory,
@@ -62,7 +63,7 @@ NOBODY = Nobody()
 CHILD = "prover_framework.sandbox.child"
 
 _RAISED: dict[str, type[ComputeError]] = {
-    cls.code: cls for cls in (ComputeRaised, ComputeOutOfMemory, ResultInvalid)
+    cls.code: cls for cls in (ComputeRaised, ComputeOutOfMemory, AttachmentMissing, ResultInvalid)
 }
 
 

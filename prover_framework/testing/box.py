@@ -33,6 +33,8 @@ from prover_framework.settings import Settings
 from prover_framework.testing.series import TEST_CHAIN_ID, headers_of
 from prover_framework.verification.checks import Report
 from prover_framework.verification.service import read_report
+from prover_framework.verification.sources import open_source, verify_with
+from prover_framework.verification.verifier import Verifier
 from prover_framework.web.server import serve
 
 T = TypeVar("T")
@@ -103,6 +105,23 @@ class Box:
         """
         return self._call(self._sealed(group_id))
 
+    def verify_with(self, body: bytes, attachments: Mapping[str, Path]) -> Report:
+        """Check any receipt as ``prover verify`` does that is given files of its attachments.
+
+        Args:
+            body: The receipt, as it was sent.
+            attachments: The files by the names of attachments, or ``JOB_ID/NAME``.
+        """
+        return self._call(self._verify_with(body, attachments))
+
+    def attachment(self, group_id: str, job_id: str, name: str) -> bytes:
+        """Return what is attached to the result of a job, under a name.
+
+        Raises:
+            ReceiptMissing: There is no such attachment.
+        """
+        return self._call(self._attachment(group_id, job_id, name))
+
     def receipt(self, group_id: str) -> GroupReceipt:
         """Return the receipt of a group, with those of its proofs."""
         return self._call(self._runtime.receipts.of_group(group_id))
@@ -137,6 +156,18 @@ class Box:
     async def _verify(self, group_id: str) -> Report:
         receipt = await self._runtime.receipts.of_group(group_id)
         return await self._verify_body(dump_receipt(receipt))
+
+    async def _verify_with(self, body: bytes, attachments: Mapping[str, Path]) -> Report:
+        settings, plugins = self._runtime.settings, self._runtime.plugins
+        verifier = Verifier(
+            settings=settings, plugins=plugins, headers=None, attachments=attachments
+        )
+        async with open_source(settings, "this service's database") as source:
+            return await verify_with(source, verifier, body)
+
+    async def _attachment(self, group_id: str, job_id: str, name: str) -> bytes:
+        found = await self._runtime.receipts.attachment(group_id, job_id, name)
+        return b"".join([chunk async for chunk in found.chunks])
 
     async def _verify_body(self, body: bytes) -> Report:
         return read_report(await self._runtime.verification.verify(body))

@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
 from types import TracebackType
 from typing import Any, Self
 
+from prover_framework.model.attachments import AttachmentPlace
+from prover_framework.model.limits import Limits
 from prover_framework.model.receipts import Artefact, GroupReceipts
 from prover_framework.model.verdict import Verdict
 from prover_framework.plugins.calls import Composer, KindHooks, ProofHooks, Sealer
@@ -13,6 +17,7 @@ from prover_framework.proofs.artefacts import COMPOSE_LIMITS
 from prover_framework.proofs.computation import Computation
 from prover_framework.proofs.parameters import parameters_beside_range, range_of
 from prover_framework.sandbox import calls
+from prover_framework.sandbox.attachments import Attached, take_in
 from prover_framework.sandbox.hooks import GivenData, type_path
 from prover_framework.sandbox.slot import Slot
 from prover_framework.serialization.converter import unstructure
@@ -48,13 +53,18 @@ def computation_of(
 class ComputeProcess:
     """Computes and judges in a process like a worker's, under the proof type's own limits.
 
-    Use it as a context manager; its process ends with the body.
+    Use it as a context manager; its process ends with the body, and what was attached is removed.
 
     Args:
         kinds: The kinds of data that there are, by name; the framework's own when None.
+
+    Attributes:
+        attached: What the last computation has attached to its result, by name.
     """
 
     def __init__(self, kinds: Mapping[str, KindHooks] | None = None) -> None:
+        self.attached: Mapping[str, Attached] = {}
+        self._places = TemporaryDirectory(prefix="prover-attachments-", ignore_cleanup_errors=True)
         self._kinds = kinds
         self._runner = asyncio.Runner()
         self._slot = Slot()
@@ -72,18 +82,22 @@ class ComputeProcess:
             self._runner.run(self._slot.kill())
         finally:
             self._runner.close()
+            self._places.cleanup()
 
     def compute(
         self, proof: ProofHooks, parameters: object, data: Mapping[str, Any]
     ) -> dict[str, Json]:
         """Compute a result from the data of each input, by name; return its JSON form.
 
+        What is attached to it is in `attached` afterwards.
+
         Raises:
             ProofError: The plugin refused.
             ComputeError: The computation failed or overran its limits.
         """
         computation = computation_of(proof, parameters, data, self._kinds)
-        return self._runner.run(
+        place = self._place(proof.proof_type.limits)
+        result = self._runner.run(
             calls.compute(
                 self._slot,
                 proof,
@@ -91,8 +105,13 @@ class ComputeProcess:
                 parameters=computation.form,
                 inputs=computation.given,
                 seed=computation.seed,
+                place=place,
             )
         )
+        if calls.attaches(proof, proof.proof_type.limits):
+            taken = self._runner.run(take_in(place, proof.candidate.name))
+            self.attached = {each.name: each for each in taken.attached}
+        return result
 
     def verify(
         self,
@@ -100,8 +119,16 @@ class ComputeProcess:
         parameters: object,
         data: Mapping[str, Any],
         claimed: dict[str, Json],
+        attachments: Mapping[str, Path] | None = None,
     ) -> Verdict:
         """Judge a result that is given in its JSON form.
+
+        Args:
+            proof: The hooks of the proof type.
+            parameters: An instance of its parameter class.
+            data: The data of each input, by its name.
+            claimed: The result.
+            attachments: The files of what is attached to it that there are, by name.
 
         Raises:
             ProofError: The plugin refused.
@@ -117,6 +144,7 @@ class ComputeProcess:
                 inputs=computation.given,
                 seed=computation.seed,
                 claimed=claimed,
+                place=self._place(proof.proof_type.limits, attachments),
             )
         )
 
@@ -165,6 +193,9 @@ class ComputeProcess:
             ComputeError: It failed or overran its limits.
         """
         return self._runner.run(calls.compose(self._slot, composer, COMPOSE_LIMITS, group))
+
+    def _place(self, limits: Limits, claimed: Mapping[str, Path] | None = None) -> AttachmentPlace:
+        return limits.attachment_place(Path(mkdtemp(dir=self._places.name)), claimed)
 
 
 def given(data: Mapping[str, Any] | None) -> dict[str, GivenData] | None:

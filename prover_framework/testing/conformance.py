@@ -1,8 +1,11 @@
 """What every proof type has to do, as tests that it runs against itself."""
 
+import asyncio
 import json
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 from typing import Any, cast
 
@@ -21,20 +24,24 @@ from prover_framework.errors import (
     RequestError,
 )
 from prover_framework.jobs.requests import dump_parameters
+from prover_framework.jobs.views import JobView
+from prover_framework.model.attachments import AttachmentPlace
 from prover_framework.model.findings import Outcome
 from prover_framework.model.inputs import Need
 from prover_framework.model.jobs import JobState
 from prover_framework.model.proofs import JobRequest, RangeParameters
 from prover_framework.model.series import HOUR_SECONDS, HourlySeries
 from prover_framework.plugins.calls import KindHooks, ProofHooks
+from prover_framework.receipts.documents import dump_receipt
 from prover_framework.receipts.evidence import EVIDENCE
-from prover_framework.sandbox.calls import hook_call
+from prover_framework.sandbox.attachments import Attached, take_in
+from prover_framework.sandbox.calls import attaches, hook_call
 from prover_framework.sandbox.hooks import COMPUTE
 from prover_framework.sandbox.protocol import HookCall
-from prover_framework.serialization.converter import structure, unstructure_object
+from prover_framework.serialization.converter import structure, unstructure, unstructure_object
 from prover_framework.serialization.json_schema import schema_of
 from prover_framework.serialization.json_text import Json, parse_json
-from prover_framework.testing.box import SETTINGS, service_in_a_box
+from prover_framework.testing.box import SETTINGS, Box, service_in_a_box
 from prover_framework.testing.checks import (
     WatchedConformance,
     alterations,
@@ -46,6 +53,8 @@ from prover_framework.testing.checks import (
 from prover_framework.testing.compute import ComputeProcess, computation_of
 from prover_framework.testing.data import headers_for, hours_wanted, simulated_data
 from prover_framework.testing.series import series_of
+from prover_framework.testing.watched import AGAIN
+from prover_framework.verification.checks import Report
 
 # One line of a table, and of an error that begins with it.
 MAX_TITLE_LENGTH = 60
@@ -64,11 +73,23 @@ class Made:
         parameters: The sample.
         data: What it was made of, by the names of its inputs.
         form: Its JSON form.
+        attached: What is attached to it, by name.
     """
 
     parameters: Any
     data: Mapping[str, Any]
     form: dict[str, Json] = field(repr=False)
+    attached: Mapping[str, Attached] = field(factory=dict, repr=False)
+
+    @property
+    def stated(self) -> Json:
+        """What a statement says of what is attached."""
+        return {name: unstructure(each.stated) for name, each in sorted(self.attached.items())}
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that are attached, by name."""
+        return {name: each.path for name, each in self.attached.items()}
 
 
 class ProofTypeConformance(WatchedConformance):
@@ -157,7 +178,8 @@ class ProofTypeConformance(WatchedConformance):
         The process has checked that it is of the declared class and survives the way to JSON.
         """
         data = cls.all_data(_needs(proof, sample))
-        return Made(sample, data, _compute(process, proof, sample, data))
+        form = _compute(process, proof, sample, data)
+        return Made(sample, data, form, process.attached)
 
     # Registration
 
@@ -267,16 +289,29 @@ class ProofTypeConformance(WatchedConformance):
     def test_it_computes_the_same_digits_again(
         self, made: Made, proof: ProofHooks, process: ComputeProcess
     ) -> None:
-        """The same arguments give the same digits, a second time in the same process."""
+        """The same arguments give the same digits, a second time in the same process.
+
+        What is attached has the same bytes.
+        """
         again = _compute(process, proof, made.parameters, made.data)
-        _require_same(made.form, again, "a second time in the same process")
+        when = "a second time in the same process"
+        _require_same(made.form, again, when)
+        second = Made(made.parameters, made.data, again, process.attached)
+        _require_same(made.stated, second.stated, when, "what is attached")
 
     def test_it_computes_from_its_arguments_alone(self, made: Made, proof: ProofHooks) -> None:
         """Another process gives the same digits, and no hook touches a file or a socket."""
         # It computes, and to verify it computes again.
         seconds = 2 * proof.proof_type.limits.seconds
-        result = self.watch(_compute_call(proof, made, self._kinds()), seconds=seconds)
-        _require_same(made.form, result, "in another process, directory and time zone")
+        with TemporaryDirectory(prefix="prover-attached-") as directory:
+            place = _watched_place(proof, Path(directory))
+            call = attrs.evolve(_compute_call(proof, made, self._kinds()), place=place)
+            result = self.watch(call, seconds=seconds)
+            attached = asyncio.run(take_in(place, proof.candidate.name)).attached
+        again = attrs.evolve(made, attached={each.name: each for each in attached})
+        when = "in another process, directory and time zone"
+        _require_same(made.form, result, when)
+        _require_same(made.stated, again.stated, when, "what is attached")
 
     def test_odd_hours_give_a_result_or_a_refusal(
         self, proof: ProofHooks, process: ComputeProcess
@@ -324,7 +359,7 @@ class ProofTypeConformance(WatchedConformance):
         self, made: Made, proof: ProofHooks, process: ComputeProcess
     ) -> None:
         """Who checks a true result is told that it is true."""
-        verdict = process.verify(proof, made.parameters, made.data, made.form)
+        verdict = process.verify(proof, made.parameters, made.data, made.form, made.files)
         if not verdict.accepted:
             fail(f"its hook verify refuses its own result: {verdict.reason}")
 
@@ -335,7 +370,11 @@ class ProofTypeConformance(WatchedConformance):
         for place, altered in alterations(made.form):
             try:
                 verdict = process.verify(
-                    proof, made.parameters, made.data, cast(dict[str, Json], altered)
+                    proof,
+                    made.parameters,
+                    made.data,
+                    cast(dict[str, Json], altered),
+                    made.files,
                 )
             except ProverError as error:
                 fail(f"with {place} altered its hook verify raises, not returns: {error}")
@@ -357,10 +396,27 @@ class ProofTypeConformance(WatchedConformance):
             (job,) = group.jobs
             if job.status is not JobState.SUCCEEDED:
                 fail(f"the job is {job.status}: {job.error}")
-            report = box.verify(group.job_group_id)
+            report = _verified(box, job, group.job_group_id)
         if not report.accepted:
-            (why, *_) = (c.reason for c in report.checks if c.outcome is not Outcome.PASSED)
+            (why, *_) = (
+                check.reason
+                for check in report.checks
+                if check.outcome is Outcome.FAILED
+                or (check.asked and check.outcome is not Outcome.PASSED)
+            )
             fail(f"the service refuses its own receipt: {why}")
+
+
+def _verified(box: Box, job: JobView, group_id: str) -> Report:
+    """Have a service check its receipt of a group with one job, with all that is attached."""
+    if not job.attachments:
+        return box.verify(group_id)
+    body = dump_receipt(box.receipt(group_id))
+    with TemporaryDirectory(prefix="prover-attachments-") as directory:
+        files = {each.name: Path(directory) / each.name for each in job.attachments}
+        for name, path in files.items():
+            path.write_bytes(box.attachment(group_id, job.job_id, name))
+        return box.verify_with(body, files)
 
 
 def _needs(proof: ProofHooks, parameters: Any) -> dict[str, Need]:
@@ -381,6 +437,14 @@ def _compute(
             f"{parameters!r} has no result ({error.code}: {error}); the declared limits are "
             f"{limits.seconds:g} s and {limits.memory_bytes / 2**20:,.0f} MiB"
         )
+
+
+def _watched_place(proof: ProofHooks, directory: Path) -> AttachmentPlace | None:
+    limits = proof.proof_type.limits
+    if not attaches(proof, limits):
+        return None
+    (directory / AGAIN).mkdir()
+    return limits.attachment_place(directory)
 
 
 def _compute_call(proof: ProofHooks, made: Made, kinds: Mapping[str, KindHooks]) -> HookCall:
@@ -424,7 +488,7 @@ def _require_picklable(value: object) -> None:
         fail(f"{value!r} is {again!r} after it was pickled")
 
 
-def _require_same(first: Json, second: Json, when: str) -> None:
+def _require_same(first: Json, second: Json, when: str, what: str = "the result") -> None:
     one, other = (json.dumps(form, sort_keys=True, indent=1) for form in (first, second))
     if one != other:
         line = next(
@@ -432,7 +496,7 @@ def _require_same(first: Json, second: Json, when: str) -> None:
              if pair[0] != pair[1]),
             (one, other),
         )  # fmt: skip
-        fail(f"the result is another one {when}: {line[0].strip()} became {line[1].strip()}")
+        fail(f"{what} is another one {when}: {line[0].strip()} became {line[1].strip()}")
 
 
 def _odd_series(hours: int) -> Iterator[tuple[str, HourlySeries]]:

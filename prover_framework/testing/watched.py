@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import attrs
 from attrs import Factory, define, frozen
 
 from prover_framework.model.proofs import JobRequest
@@ -59,6 +60,9 @@ FORBIDDEN = (
 READING = ("os.listdir", "os.scandir")
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC
+
+# Where a check attaches what it makes again, in the place of the computation.
+AGAIN = ".again"
 
 # A plugin that opens files by the thousand is as guilty after a few.
 MAX_NOTES = 10
@@ -123,6 +127,8 @@ class _Watch:
     plugin: Path
     code: tuple[Path, ...]
     libraries: tuple[Path, ...]
+    # Where attachments are written.
+    places: tuple[Path, ...]
     notes: list[str] = Factory(list)
 
     def note(self, event: str, arguments: tuple[object, ...]) -> None:
@@ -132,7 +138,7 @@ class _Watch:
             if not isinstance(path, (str, bytes)):
                 return
             place = Path(os.fsdecode(path)).absolute()
-            if place == Path(os.devnull):
+            if place == Path(os.devnull) or self._is_within(place, self.places):
                 return
             if isinstance(flags, int) and flags & WRITING:
                 self._write_down(f"opened {place} for writing")
@@ -172,6 +178,7 @@ def main() -> None:
         plugin=_package_of(call.module),
         code=tuple(Path(entry).absolute() for entry in sys.path if entry),
         libraries=(Path(sys.prefix), Path(sys.base_prefix)),
+        places=() if call.place is None else (Path(call.place.directory),),
     )
     sys.addaudithook(watch.note)
     plugins = load([Candidate(call.module, call.module, call.module, "")], strict=True)
@@ -199,12 +206,23 @@ def _compute(plugins: Plugins, call: HookCall, watch: _Watch) -> dict[str, Any]:
     proof.inputs(parameters)
     watch.during = "its hook dispatch"
     proof.dispatch(JobRequest(proof.proof_type.name, parameters))
+    work = Work(place=call.place)
     watch.during = "its hook compute"
-    result = proof.compute(**arguments)
+    result = proof.compute(**arguments, work=work)
+    work.close()
     watch.during = "its hook verify"
-    proof.verify(claimed=result, **arguments)
+    proof.verify(claimed=result, **arguments, work=_checking(call, work))
     watch.during = "afterwards it"
     return unstructure_object(result)
+
+
+def _checking(call: HookCall, work: Work) -> Work:
+    """Return what a check is given: it finds what the computation has attached."""
+    if call.place is None:
+        return Work()
+    directory = str(Path(call.place.directory) / AGAIN)
+    claimed = {name: str(path) for name, path in work.attached.items()}
+    return Work(place=attrs.evolve(call.place, directory=directory, claimed=claimed))
 
 
 def _package_of(module: str) -> Path:

@@ -49,7 +49,8 @@ def _shown(checks: Sequence[Check], shows: Mapping[str, SealShows]) -> list[str]
     has_inputs = any(check.check is CheckName.INPUT and check.detail for check in checks)
     if _holds(checks, CheckName.RESULT):
         of = "the verifier's data" if has_inputs else "the stated parameters"
-        shown.append(f"the results follow by their methods from {of}")
+        with_all = ", with what is attached to them," * _holds(checks, CheckName.ATTACHMENTS)
+        shown.append(f"the results{with_all} follow by their methods from {of}")
     elif has_inputs and _holds(checks, CheckName.INPUT):
         shown.append("the inputs are the verifier's data")
     if _holds(checks, CheckName.CHAIN):
@@ -69,6 +70,10 @@ def _trusted(checks: Sequence[Check], vouched: Sequence[str], group: str | None)
             trusted.append("that the verifier's headers are the chain's")
         if vouched:
             trusted.append(f"whoever vouches for the evidence of {', '.join(vouched)}")
+        if any(check.check is CheckName.ATTACHMENTS for check in checks) and not _holds(
+            checks, CheckName.ATTACHMENTS
+        ):
+            trusted.append("whoever sent it, for what is attached to the results")
         if group is not None and not _is_sealed(checks, group):
             # What its members state is shown, and nothing of this is in what they state.
             trusted.append(

@@ -34,6 +34,8 @@ class CheckName(StrEnum):
     """The verifier's headers are linked to a block that the verifier trusts."""
     RESULT = "result"
     """The result was computed again."""
+    ATTACHMENTS = "attachments"
+    """A file that is attached to the result was made again, or judged by the plugin."""
     ARTEFACTS = "artefacts"
     """What plugins composed from the receipts of a group was composed again."""
 
@@ -45,8 +47,8 @@ class Check:
     Args:
         check: Which check.
         subject: What it was made on: a proof type, or the group as a whole.
-        detail: The name of an input, the kind of a seal, the plugin that composed; empty for the
-            others.
+        detail: The name of an input or of an attachment, the kind of a seal, the plugin that
+            composed; empty for the others.
         asked: Whether the verifier wants it passed.
         outcome: What it came to.
         reason: Why, in words.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from prover_framework.errors import (
+    AttachmentMissing,
     ComputeError,
     DataNotYet,
     NoExactForm,
@@ -23,10 +24,19 @@ from prover_framework.proofs.parameters import parameters_beside_range, range_of
 from prover_framework.proofs.seed import SEED_DERIVATION, derive_seed
 from prover_framework.receipts.canonical import canonical
 from prover_framework.sandbox import calls
+from prover_framework.sandbox.attachments import take_in
+from prover_framework.sandbox.hooks import VERIFY
 from prover_framework.sandbox.slot import Slot
 from prover_framework.serialization.converter import structure
 from prover_framework.settings import Settings
 from prover_framework.text import describe, quote
+from prover_framework.verification.attachments import (
+    GivenFiles,
+    Judged,
+    attachment_place,
+    judged,
+    without_computation,
+)
 from prover_framework.verification.input_checks import ANOTHER_BUILD, CheckedInput
 
 
@@ -98,8 +108,58 @@ class ProofChecks:
         statement: Statement,
         needs: Mapping[str, Need] | Finding,
         checked: Sequence[CheckedInput],
-    ) -> Finding:
-        """Have the plugin judge a result over the data that the inputs were found to be."""
+        given: GivenFiles,
+    ) -> Judged:
+        """Have the plugin judge a result over the data that the inputs were found to be.
+
+        Args:
+            statement: What is claimed.
+            needs: What data the method asks for, or why nobody knows.
+            checked: What the inputs were found to be.
+            given: The files that are there of what is attached to the result.
+        """
+        computation = self._computation(statement, needs, checked)
+        if isinstance(computation, Finding):
+            return without_computation(statement, given, computation)
+        hooks = computation.hooks
+        limits = self._settings.limits(hooks.proof_type.limits)
+        try:
+            with attachment_place(limits, given) as place:
+                verdict = await calls.verify(
+                    self._slot,
+                    hooks,
+                    limits,
+                    parameters=computation.form,
+                    inputs=computation.given,
+                    seed=computation.seed,
+                    claimed=statement.result,
+                    settings=computation.settings,
+                    place=place,
+                )
+                taken = await take_in(place, hooks.candidate.name)
+        except ProofError as error:
+            why = Finding.failed(f"result: the plugin refuses: {error}")
+            return without_computation(statement, given, why)
+        except AttachmentMissing as error:
+            return without_computation(statement, given, Finding.not_possible(str(error)))
+        except (ComputeError, PluginError, OSError) as error:
+            why = Finding.not_possible(f"the computation did not come to an end: {error}")
+            return without_computation(statement, given, why)
+        found = (
+            Finding.passed(verdict.reason)
+            if verdict.accepted
+            else Finding.failed(f"result: {verdict.reason}")
+        )
+        has_own_verify = hooks.implements(VERIFY.name)
+        return judged(statement, given, found, taken, has_own_verify=has_own_verify)
+
+    def _computation(
+        self,
+        statement: Statement,
+        needs: Mapping[str, Need] | Finding,
+        checked: Sequence[CheckedInput],
+    ) -> Computation | Finding:
+        """Return what is to be computed again, or why it cannot be."""
         if isinstance(needs, Finding):
             return needs
         for each in checked:
@@ -114,7 +174,7 @@ class ProofChecks:
             return Finding.failed(f"settings: {error}")
         except SettingsError as error:
             return Finding.not_possible(f"the settings of {statement.proof_type} here: {error}")
-        computation = Computation(
+        return Computation(
             hooks=hooks,
             version=statement.method_version,
             hours=statement.range,
@@ -122,24 +182,6 @@ class ProofChecks:
             loaded={each.name: each.data for each in checked if each.data is not None},
             settings=settings,
         )
-        try:
-            verdict = await calls.verify(
-                self._slot,
-                hooks,
-                self._settings.limits(hooks.proof_type.limits),
-                parameters=computation.form,
-                inputs=computation.given,
-                seed=computation.seed,
-                claimed=statement.result,
-                settings=computation.settings,
-            )
-        except ProofError as error:
-            return Finding.failed(f"result: the plugin refuses: {error}")
-        except (ComputeError, PluginError) as error:
-            return Finding.not_possible(f"the computation did not come to an end: {error}")
-        if verdict.accepted:
-            return Finding.passed(verdict.reason)
-        return Finding.failed(f"result: {verdict.reason}")
 
 
 def seed(statement: Statement, checked: Sequence[CheckedInput]) -> Finding:

@@ -6,6 +6,7 @@ verifier has: keys that he has pinned, plugins that are installed, headers, a bl
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from attrs import field, frozen
 
@@ -28,6 +29,7 @@ from prover_framework.seals.keys import PinnedKey
 from prover_framework.settings import Settings
 from prover_framework.text import shorten
 from prover_framework.verification.assurance import strength
+from prover_framework.verification.attachments import Files, given_files
 from prover_framework.verification.chain_check import ChainCheck, FollowedHeaders
 from prover_framework.verification.checks import (
     MAX_REASON_LENGTH,
@@ -49,7 +51,8 @@ from prover_framework.verification.reading import SentProof, SentReceipt, read_s
 from prover_framework.verification.seals import Seals, seals_of
 
 # The checks that look at the verifier's own data, and those that look at what is stated of data.
-OF_OWN_DATA = frozenset({CheckName.INPUT, CheckName.PROVENANCE, CheckName.CHAIN, CheckName.RESULT})
+OF_RESULT = frozenset({CheckName.RESULT, CheckName.ATTACHMENTS})
+OF_OWN_DATA = OF_RESULT | {CheckName.INPUT, CheckName.PROVENANCE, CheckName.CHAIN}
 OF_DATA = OF_OWN_DATA | {CheckName.SEAL, CheckName.SEED}
 
 # Why there is no data where no check wants any.
@@ -71,6 +74,8 @@ class Verifier:
         processes: How many processes share the work of following a chain.
         seconds: How long all of it may take; none when it does not matter.
         expected: What the receipt has to be of.
+        attachments: Files that the verifier has of what is attached to results, by name; with the
+            job's id and a slash before it where several results have one of this name.
     """
 
     settings: Settings
@@ -82,6 +87,7 @@ class Verifier:
     processes: int = 1
     seconds: float | None = None
     expected: Expected = ANYTHING
+    attachments: Mapping[str, Path] = field(factory=dict)
 
     def default(self, receipt: AnyReceipt) -> frozenset[CheckName]:
         """Return what is asked for unless something else is said: all that this verifier can do.
@@ -104,6 +110,8 @@ class Verifier:
             asked.add(CheckName.SEAL)
         if self.trusted_hash:
             asked.add(CheckName.CHAIN)
+        if self.attachments or _has_attachments(receipt):
+            asked.add(CheckName.ATTACHMENTS)
         return frozenset(asked)
 
     async def verify(
@@ -165,6 +173,7 @@ class _Run:
             # A seal that is demanded is judged, whatever else is asked for.
             self._made |= {CheckName.SEAL}
         self._expected = verifier.expected
+        self._files = Files(verifier.attachments)
         self._slot = slot
         self._inputs = InputChecks(
             InputLoader(verifier.settings, verifier.plugins),
@@ -203,6 +212,7 @@ class _Run:
             self._check_expected_seals(subject)
             for job_id, proof in sent.rests_on:
                 await self._check_proof(proof, job_id)
+            self._note_unused_files(subject)
             return
         subject = receipt.statement.group_id
         self._note(CheckName.FORM, subject, Finding.passed("a receipt of a group"))
@@ -211,6 +221,7 @@ class _Run:
         self._sealed = await self._check_seals(receipt, sent.digest, subject)
         for job_id, proof in zip(_job_ids(sent), sent.proofs, strict=True):
             self._sealed_proofs.append((job_id, await self._check_proof(proof, job_id)))
+        self._note_unused_files(subject)
         self._check_expected_seals(subject)
         await self._check_artefacts(receipt)
 
@@ -331,11 +342,20 @@ class _Run:
             self._note(CheckName.INPUT, subject, without_inputs(needs))
         if CheckName.CHAIN in self._made:
             await self._check_chain(subject, checked)
-        if CheckName.RESULT in self._made:
+        if not self._made.isdisjoint(OF_RESULT):
             self._begin(CheckName.RESULT, subject)
-            finding = await self._proofs.result(statement, needs, checked)
-            self._note(CheckName.RESULT, subject, finding)
+            given = await given_files(statement, self._files.of(subject, statement))
+            judged = await self._proofs.result(statement, needs, checked, given)
+            self._note(CheckName.RESULT, subject, judged.result)
+            for name, finding in judged.attachments.items():
+                self._note(CheckName.ATTACHMENTS, subject, finding, detail=name)
         return holding
+
+    def _note_unused_files(self, subject: str) -> None:
+        """Refuse a receipt that has no attachment of a file that was given for one."""
+        for name in self._files.unused if CheckName.ATTACHMENTS in self._made else ():
+            finding = Finding.failed("a file of it is given, and nothing of the kind is stated")
+            self._note(CheckName.ATTACHMENTS, subject, finding, detail=name)
 
     def _asks_plugins_of(self, receipt: Receipt) -> bool:
         """Tell whether a plugin is to judge a seal, for which it is given the data."""
@@ -372,6 +392,13 @@ class _Run:
             self._begin(CheckName.ARTEFACTS, subject)
             finding = await self._groups.artefacts(composed, group)
             self._note(CheckName.ARTEFACTS, subject, finding, detail=composed.plugin)
+
+
+def _has_attachments(receipt: AnyReceipt) -> bool:
+    if isinstance(receipt, GroupReceipt):
+        return any(member.statement.attachments for member in receipt.receipts)
+    others = (other.receipt for other in receipt.rests_on)
+    return any(one.statement.attachments for one in (receipt, *others))
 
 
 def _job_ids(sent: SentReceipt) -> tuple[str, ...]:

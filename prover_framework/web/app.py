@@ -38,6 +38,7 @@ from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json
 from prover_framework.text import quote
 from prover_framework.verification.service import VerificationService
+from prover_framework.web.routes.attachments import add_attachment_route
 from prover_framework.web.routes.monitoring import add_monitoring_routes, count_requests
 from prover_framework.web.routes.receipts import READ, add_receipt_routes, add_verification_route
 from prover_framework.web.routes.seals import add_seal_route
@@ -85,6 +86,7 @@ def make_app(
     add_monitoring_routes(app, monitoring)
     add_receipt_routes(app, receipts)
     add_seal_route(app)
+    add_attachment_route(app)
     add_verification_route(app, verification)
     return app
 

@@ -18,6 +18,7 @@ from prover_framework.errors import (
     DataNotYet,
     InvalidReturn,
     JobError,
+    LeaseLost,
     NotInstalled,
     NotSigned,
     PluginError,
@@ -27,12 +28,14 @@ from prover_framework.errors import (
     StoreError,
     TryLater,
 )
-from prover_framework.jobs.store import Failure, StoredJob
+from prover_framework.jobs.store import Failure, Lease, StoredJob
 from prover_framework.proofs.proving import Loaded, Proving, unfit
 from prover_framework.proofs.service import stored_seals
+from prover_framework.sandbox.attachments import TakenIn, take_in
 from prover_framework.sandbox.calls import Runner
 from prover_framework.sandbox.notes import Listener
 from prover_framework.sandbox.slot import NOBODY, HeardSlot, Slot
+from prover_framework.worker.attaching import Keeping, Kept
 from prover_framework.worker.directories import KeptDirectories
 from prover_framework.worker.outcomes import (
     AttemptFailed,
@@ -119,6 +122,7 @@ class Executor:
         slots: How many slots to have.
         resources: What the computations share of the machine.
         directories: What computations keep between the attempts at a job.
+        keeping: Keeps what they attach to their results.
         prefetch_seconds: How long a job waits for a slot.
         trace: Log each call of a hook in a slot there.
     """
@@ -130,6 +134,7 @@ class Executor:
         slots: int,
         resources: ResourcePool,
         directories: KeptDirectories,
+        keeping: Keeping,
         prefetch_seconds: float,
         trace: bool,
     ) -> None:
@@ -137,6 +142,7 @@ class Executor:
         self._proving = proving
         self._resources = resources
         self._directories = directories
+        self._keeping = keeping
         self._prefetch_seconds = prefetch_seconds
         self._slots = [Slot(trace=trace) for _ in range(slots)]
         self._free: asyncio.Queue[Slot] = asyncio.Queue()
@@ -164,21 +170,24 @@ class Executor:
         for slot in self._slots:
             await slot.kill()
 
-    def begin(self, job: StoredJob, listener: Listener = NOBODY) -> Execution:
+    def begin(
+        self, job: StoredJob, listener: Listener = NOBODY, lease: Lease | None = None
+    ) -> Execution:
         """Begin the execution of a job, which waits for a slot first.
 
         Args:
             job: The job.
             listener: Who hears what it tells meanwhile.
+            lease: The lease that it is executed under; without one nothing can be attached.
         """
-        execution = Execution(self._execute(job, listener))
+        execution = Execution(self._execute(job, listener, lease))
         self._running.add(execution)
         execution.on_end(lambda: self._running.discard(execution))
         if self._is_stopped:
             execution.cancel(Reason.STOPPED)
         return execution
 
-    async def _execute(self, job: StoredJob, listener: Listener) -> Outcome:
+    async def _execute(self, job: StoredJob, listener: Listener, lease: Lease | None) -> Outcome:
         if missing := self._proving.lacks(job.proof_type, None):
             return NotComputed(Reason.NOT_CAPABLE, missing)
         wanted = self._proving.resources(job.proof_type)
@@ -188,9 +197,11 @@ class Executor:
                     await stack.enter_async_context(self._resources.taken(wanted))
             except TimeoutError:
                 return NotComputed(Reason.NO_RESOURCES)
-            return await self._execute_in_slot(job, listener)
+            return await self._execute_in_slot(job, listener, lease)
 
-    async def _execute_in_slot(self, job: StoredJob, listener: Listener) -> Outcome:
+    async def _execute_in_slot(
+        self, job: StoredJob, listener: Listener, lease: Lease | None
+    ) -> Outcome:
         try:
             async with asyncio.timeout(self._prefetch_seconds):
                 slot = await self._free.get()
@@ -200,7 +211,7 @@ class Executor:
         now = asyncio.get_running_loop().time
         began = now()
         try:
-            return await self._run(HeardSlot(slot, listener), job)
+            return await self._run(HeardSlot(slot, listener), job, lease)
         except Exception as error:
             # No step foresees it. The job has to end all the same.
             log.exception("%s %s: a mistake of the framework", job.group_id, job.name)
@@ -209,14 +220,19 @@ class Executor:
             self.mean_duration.note(now() - began)
             self._free.put_nowait(slot)
 
-    async def _run(self, slot: Runner, job: StoredJob) -> Outcome:
+    async def _run(self, slot: Runner, job: StoredJob, lease: Lease | None) -> Outcome:
         loaded = await self._load(slot, job)
         if not isinstance(loaded, Loaded):
             return loaded
         try:
-            with self._lent(job, loaded) as directory:
-                result = await self._proving.compute(slot, loaded, directory)
-            proof = self._proving.receipt(loaded, result)
+            async with self._keeping.place(job, loaded) as place:
+                with self._lent(job, loaded) as directory:
+                    result = await self._proving.compute(slot, loaded, directory, place)
+                taken = await take_in(place, loaded.computation.hooks.candidate.name)
+                kept = await self._keep(lease, job, taken)
+            if not isinstance(kept, Kept):
+                return kept
+            proof = self._proving.receipt(loaded, result, taken.stated)
         except DataNotYet as error:
             return _data_missing(error)
         except (ProofError, ComputeError, PluginError) as error:
@@ -226,7 +242,16 @@ class Executor:
         except OSError as error:
             return NotComputed(Reason.NO_PROCESS, str(error))
         seals = tuple(stored_seals(proof.seals))
-        return Succeeded(proof.result, proof.receipt, seals, proof.later)
+        return Succeeded(proof.result, proof.receipt, seals, proof.later, kept.drafts)
+
+    async def _keep(self, lease: Lease | None, job: StoredJob, taken: TakenIn) -> Kept | Outcome:
+        """Keep what is attached to a result, before the receipt that states it is written."""
+        try:
+            return await self._keeping.keep(lease, job, taken)
+        except LeaseLost as error:
+            return NotComputed(Reason.LEASE_LOST, str(error))
+        except StoreError as error:
+            return NotComputed(Reason.NOT_KEPT, str(error))
 
     def _lent(self, job: StoredJob, loaded: Loaded) -> AbstractContextManager[Path | None]:
         """Lend the directory of a job to its computation, if that asks for one."""

@@ -17,12 +17,14 @@ class Succeeded:
         receipt: The receipt that states it, as JSON text, without its seals.
         seals: The receipt's seals.
         later: Those that are to be made now that it is there.
+        attachments: The drafts, in the database, of what is attached to it.
     """
 
     result: str = field(repr=False)
     receipt: str = field(repr=False)
     seals: tuple[StoredSeal, ...] = field(repr=False)
     later: tuple[NewSeal, ...] = ()
+    attachments: tuple[str, ...] = ()
 
 
 @frozen
@@ -67,6 +69,7 @@ class Reason(StrEnum):
     STOPPED = "the worker stops"
     LEASE_LOST = "the job was cancelled or taken over"
     DATA_UNREADABLE = "its data could not be read"
+    NOT_KEPT = "what is attached to its result could not be stored"
     NOT_SIGNED = "its receipt cannot be signed"
     NOT_CAPABLE = "this worker lacks what the job needs"
     NO_PROCESS = "this machine has no room for another process"

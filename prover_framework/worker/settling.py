@@ -163,6 +163,7 @@ class Settling:
                     outcome.seals,
                     later=outcome.later,
                     has_dependents=job.dependents > 0,
+                    attachments=outcome.attachments,
                 )
                 log.info("%s %s: succeeded", job.group_id, job.name)
                 return _Delete()
@@ -216,7 +217,7 @@ class Settling:
             case Reason.NO_RESOURCES:
                 # Another worker may have some free; this one will not within a moment.
                 seconds = spread(self._timings.resources_seconds)
-            case Reason.DATA_UNREADABLE | Reason.NOT_SIGNED:
+            case Reason.DATA_UNREADABLE | Reason.NOT_SIGNED | Reason.NOT_KEPT:
                 # That is no fault of the job's or of its plugin's.
                 seconds = self._timings.trouble_seconds
         await self._jobs.release(claim.lease)

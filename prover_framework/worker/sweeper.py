@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 
+from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore
 from prover_framework.logs import Trouble
@@ -27,6 +28,7 @@ class Sweeper:
         service: What sends their messages.
         proof_types: What this worker can do: such jobs need not wait longer because no other could.
         directories: What jobs that have ended elsewhere have left on this machine.
+        attachments: What attempts that came to nothing have left of them in the database.
         stopping: Ends the sweeps.
         sweep_seconds: How long to wait between two of them.
         trouble_seconds: How long to wait at least after one that failed.
@@ -38,6 +40,7 @@ class Sweeper:
         service: ProvingService,
         proof_types: Sequence[str],
         directories: KeptDirectories,
+        attachments: AttachmentStore,
         stopping: asyncio.Event,
         *,
         sweep_seconds: float,
@@ -47,6 +50,7 @@ class Sweeper:
         self._service = service
         self._proof_types = proof_types
         self._directories = directories
+        self._attachments = attachments
         self._cleaned_at = -math.inf
         self._stopping = stopping
         self._sweep_seconds = sweep_seconds
@@ -74,6 +78,7 @@ class Sweeper:
         if now - self._cleaned_at >= CLEAN_SECONDS:
             self._cleaned_at = now
             await self._directories.clean()
+            await self._attachments.remove_left()
 
     async def sweep(self) -> None:
         """Free leases that have expired, and send the messages of the jobs that are due.

@@ -12,6 +12,7 @@ import secrets
 import socket
 
 from prover_framework.errors import LeaseLost, ProverError, QueueError, StoreError
+from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore, StoredJob
 from prover_framework.logs import Trouble
@@ -21,6 +22,7 @@ from prover_framework.proofs.sealing import Sealing
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.queues.base import Queue, Received
 from prover_framework.settings import Settings
+from prover_framework.worker.attaching import Keeping
 from prover_framework.worker.deliveries import Deliveries
 from prover_framework.worker.directories import KeptDirectories
 from prover_framework.worker.executor import Executor
@@ -60,6 +62,7 @@ class Worker:
         receipts: What makes the receipt of a group whose last job has ended.
         deliveries: What tells plugins of the ends of groups.
         sealing: What makes the seals that are made after their receipts.
+        attachments: Where what is attached to results is kept.
         queue_name: Name of the queue to serve.
         trace: Log each call of a plugin's hook.
         metrics: Counts what becomes of the jobs.
@@ -77,6 +80,7 @@ class Worker:
         receipts: ReceiptService,
         deliveries: Deliveries,
         sealing: Sealing,
+        attachments: AttachmentStore,
         queue_name: str,
         trace: bool,
         metrics: Metrics,
@@ -105,6 +109,12 @@ class Worker:
             slots=settings.worker_slots,
             resources=ResourcePool(settings.worker_resources),
             directories=self._directories,
+            keeping=Keeping(
+                attachments,
+                settings.work_path,
+                lease_seconds=lease_seconds,
+                trouble_seconds=trouble_seconds,
+            ),
             prefetch_seconds=timings.prefetch_seconds,
             trace=trace,
         )
@@ -145,6 +155,7 @@ class Worker:
             service,
             proving.proof_types,
             self._directories,
+            attachments,
             self._stopping,
             sweep_seconds=settings.sweep_seconds,
             trouble_seconds=trouble_seconds,
@@ -250,7 +261,7 @@ class Worker:
     async def _execute(self, claim: Claim) -> Outcome:
         """Execute a job while the heartbeat holds it."""
         reporter = Reporter(self._jobs, claim.lease, claim.job)
-        execution = self._executor.begin(claim.job, reporter)
+        execution = self._executor.begin(claim.job, reporter, claim.lease)
         held = Held(claim.lease, claim.message, lambda: execution.cancel(Reason.LEASE_LOST))
         self._heartbeat.hold(held)
         try:

@@ -21,6 +21,7 @@ from prover_framework.database.database import Database
 from prover_framework.database.engine import Connection
 from prover_framework.database.postgres import PostgresConnection
 from prover_framework.database.sqlite import SqliteConnection
+from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.outbox import UNDELIVERED, Outbox
 from prover_framework.jobs.seals import NewSeal, SealJobStore, StoredSeal
 from prover_framework.jobs.store import (
@@ -52,7 +53,7 @@ MOST_SAID = 40
 HOURS = 168
 
 # Nothing that has rows for what has ended, and nothing that is read as a whole on purpose.
-GROWING = {*TABLES, "seal"}
+GROWING = {*TABLES, "seal", "attachment", "attachment_chunk"}
 
 
 @frozen
@@ -132,8 +133,15 @@ async def _work(database: Database) -> None:
     leases = [await _take(jobs, f"worked-{n}") for n in range(6)]
     await jobs.extend(leases, lease_seconds=60)
     why = Failure("code", "why")
+    store = AttachmentStore(database)
+    draft = await store.begin(leases[0], "file")
+    await store.add(leases[0], draft, 0, b"data")
     later = [NewSeal("wax", "1")]
-    await jobs.succeed(leases[0], "1", "{}", [StoredSeal("kind", "{}")], later=later)
+    seals = [StoredSeal("kind", "{}")]
+    await jobs.succeed(leases[0], "1", "{}", seals, later=later, attachments=[draft])
+    assert await store.find("worked-0", "file") == draft
+    assert [chunk async for chunk in store.chunks(draft)] == [b"data"]
+    await store.add(leases[1], await store.begin(leases[1], "file"), 0, b"data")
     await _make_seals(jobs.seals)
     await jobs.succeed(leases[1], "1")
     await jobs.fail(leases[2], why)
@@ -144,6 +152,7 @@ async def _work(database: Database) -> None:
     await jobs.wake_waiting()
     await _take(jobs, "worked-6", lease_seconds=0)
     await jobs.sweep(100)
+    await store.remove_left()
     await jobs.take("worked-6", worker="w", lease_seconds=0)
     await _take(jobs, "worked-5", lease_seconds=0)
     await jobs.take("worked-5", worker="w", lease_seconds=60)

@@ -381,6 +381,7 @@ def test_the_public_surface_is_what_it_is() -> None:
         "SeriesFacts",
         "SeriesIncomplete",
         "SeriesKind",
+        "StatedAttachment",
         "StatedInput",
         "Statement",
         "TimeRange",

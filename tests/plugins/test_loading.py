@@ -584,3 +584,30 @@ def test_which_proof_types_are_required_is_the_operators_word(write: Write) -> N
     assert loaded.requiring(None) is loaded
     with pytest.raises(RequestError, match=r"seconds: is required \(PROVER_REQUIRED\)"):
         parse_group_request(b'{"job_group_id": "g"}', required.proof_types)
+
+
+# Attachments
+
+ATTACHING = HEAD.replace(
+    "result=Result\n",
+    "result=Result,\n        limits=Limits(attachments=1, attachments_bytes=2**20),\n",
+)
+
+
+def test_a_plugin_that_attaches_more_than_the_service_stores_is_not_used(write: Write) -> None:
+    source = ATTACHING + COMPUTE.replace("parameters)", "parameters, work)", 1)
+    candidate = write("large", source, sound=False)
+    (enough,) = load([candidate], attachment_bytes=2**20).found
+    assert enough.failure is None
+    (refused,) = load([candidate], attachment_bytes=2**20 - 1).found
+    assert refused.failure == (
+        "its results may have attachments of 1,048,576 bytes, and this service stores 1,048,575 "
+        "of one result at the most (PROVER_ATTACHMENTS_MB)"
+    )
+
+
+def test_a_plugin_that_attaches_and_takes_no_work_is_not_used(write: Write) -> None:
+    (refused,) = load([write("idle", ATTACHING + COMPUTE, sound=False)]).found
+    assert refused.failure == (
+        "its Limits allow attachments, and its hook compute does not take work"
+    )

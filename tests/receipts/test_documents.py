@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from receipt_bench import ReceiptBench, told
 
 from prover_framework.errors import NoExactForm, ReceiptError
+from prover_framework.inputs.results import statement_digest
+from prover_framework.model.attachments import StatedAttachment
 from prover_framework.model.receipts import Receipt, RestedOn, Seal
 from prover_framework.receipts.canonical import canonical, digest_of
 from prover_framework.receipts.documents import (
@@ -289,3 +291,31 @@ def test_receipts_obey_the_schema(bench: ReceiptBench, proof_type: str | None) -
     checker.validate(document)
     document["statement"]["added"] = 1
     assert not checker.is_valid(document)
+
+
+# Attachments
+
+
+ATTACHED = {"a.csv": StatedAttachment(media_type="text/csv", size=3, sha256="ab" * 32)}
+
+
+def test_attachments_are_part_of_what_is_claimed_and_of_the_digest() -> None:
+    bare, attached = sample(), sample(attachments=ATTACHED)
+    assert read_receipt(dump_receipt(attached)) == attached
+    assert digest(attached) != digest(bare)
+    assert statement_digest(attached.statement) != statement_digest(bare.statement)
+    assert read_content(dump_content(attached), ()) == attached
+    schema = json.loads(schema_text(FILES["receipt-2.schema.json"]))
+    jsonschema.Draft202012Validator(schema).validate(document_of(attached))
+
+
+def test_a_statement_without_attachments_has_no_member_for_them() -> None:
+    document = document_of(sample())
+    assert "attachments" not in document["statement"]  # type: ignore[operator]
+    assert content_of(sample(attachments={})) == content_of(sample())
+
+
+@pytest.mark.parametrize("name", ["", ".a", "-a", "A", "a/b", "a" * 65, "ä"])
+def test_no_other_names_are_names_of_attachments(name: str) -> None:
+    with pytest.raises(ValueError, match="is no name of an attachment"):
+        sample(attachments={name: ATTACHED["a.csv"]})

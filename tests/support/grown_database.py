@@ -13,15 +13,11 @@ BLOCK_SECONDS = 12
 
 JOBS_A_GROUP = 3
 
+JOBS_A_FILE = 10
+
 TABLES = (
-    "job_group",
-    "job",
-    "event",
-    "delivery",
-    "seal_job",
-    "block_header",
-    "raw_header",
-    "hourly_base_fee",
+    *("job_group", "job", "event", "delivery", "seal_job", "attachment", "attachment_chunk"),
+    *("block_header", "raw_header", "hourly_base_fee"),
 )
 
 UP_TO = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
@@ -67,6 +63,18 @@ SELECT group_id, name, 'wax', 'digest', 'made', 1, 0, 'worker', '{{}}', {BEGAN_M
 FROM job WHERE state = 'succeeded'
 """
 
+# One result in ten has a file attached, in four pieces.
+ATTACHMENTS = f"""
+INSERT INTO attachment (id, job_id, name) {UP_TO}
+SELECT 'old-file-' || CAST(i AS VARCHAR(20)), 'old-job-' || CAST(i * 10 AS VARCHAR(20)), 'file'
+FROM n
+"""
+
+CHUNKS = f"""
+INSERT INTO attachment_chunk (attachment_id, number, data) {UP_TO}
+SELECT 'old-file-' || CAST((i - 1) / 4 + 1 AS VARCHAR(20)), i % 4, ? FROM n
+"""
+
 HEADERS = f"""
 INSERT INTO block_header (number, timestamp, base_fee_wei, block_hash, parent_hash, verified)
 {UP_TO}
@@ -88,6 +96,9 @@ async def grow(
         for statement in (EVENTS, DELIVERIES):
             await database.write(statement.format(count=-(-jobs // JOBS_A_GROUP)))
         await database.write(SEALS)
+    if jobs >= JOBS_A_FILE:
+        await database.write(ATTACHMENTS.format(count=jobs // JOBS_A_FILE))
+        await database.write(CHUNKS.format(count=4 * (jobs // JOBS_A_FILE)), [b"data"])
     if headers:
         async with database.transaction() as connection:
             await Chain.create(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -258,7 +258,7 @@ async def open_bench(
         ),
         **changes,
     )
-    before = set(psutil.Process().children(recursive=True))
+    before = _children()
     plugins = plugin_loading.load([LAB, TWAP], strict=True)
     async with (
         asyncio.timeout(HANG_SECONDS),
@@ -268,7 +268,17 @@ async def open_bench(
         if headers:
             await bench.import_headers()
         yield bench
-    assert set(psutil.Process().children(recursive=True)) <= before, "a process is left"
+    assert _children() <= before, "a process is left"
+
+
+def _children() -> set[psutil.Process]:
+    """Return the processes that this one has started, without those of a server's connections."""
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if child.name() != "postgres":
+                found.add(child)
+    return found
 
 
 def refusing(error: Exception, times: int) -> Callable[..., Awaitable[Any]]:

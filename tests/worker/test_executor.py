@@ -12,10 +12,12 @@ from worker_bench import END, HOURS, Bench, open_bench, refusing
 
 from prover_framework.chain.store import HeaderStore
 from prover_framework.errors import StoreError
+from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.store import Failure, StoredJob
 from prover_framework.model.jobs import FINAL, JobState
 from prover_framework.proofs.proving import Proving
 from prover_framework.seals.keys import KeyDirectory
+from prover_framework.worker.attaching import Keeping
 from prover_framework.worker.directories import KeptDirectories
 from prover_framework.worker.executor import INTERNAL_ERROR, Executor
 from prover_framework.worker.outcomes import (
@@ -192,6 +194,12 @@ async def executor(bench: Bench, *, prefetch_seconds: float = 1.0) -> AsyncItera
         slots=1,
         resources=ResourcePool({}),
         directories=KeptDirectories(runtime.settings.work_path, runtime.jobs),
+        keeping=Keeping(
+            AttachmentStore(runtime.database),
+            runtime.settings.work_path,
+            lease_seconds=20.0,
+            trouble_seconds=0.1,
+        ),
         prefetch_seconds=prefetch_seconds,
         trace=False,
     )

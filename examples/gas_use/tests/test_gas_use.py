@@ -1,7 +1,10 @@
 """The gas use of blocks is exact, and every figure of it is bound to the bytes of a header."""
 
 from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import prover_gas_use as plugin
 import pytest
@@ -112,6 +115,44 @@ def test_blob_gas_is_proved_from_whole_headers_and_its_receipt_is_verified() -> 
         assert job.result["highest_block"] == INSIDE[blobs.index(5)].header.number
         assert is_verified(job) is True
         assert box.verify("box-0").accepted
+
+
+def test_the_figure_of_each_block_is_attached_and_one_changed_byte_is_refused(
+    tmp_path: Path,
+) -> None:
+    with service_in_a_box(plugin, headers=CHAIN) as box:
+        (job,) = box.prove("gas_use", parameters("blob_gas_used")).jobs
+        (attached,) = job.attachments
+        table = box.attachment("box-0", "gas_use", "blocks.csv")
+        with urlopen(f"{box.url}{attached.url}") as answer:
+            served, tag = answer.read(), answer.headers["ETag"]
+        receipt = dump_receipt(box.receipt("box-0"))
+        file = tmp_path / "blocks.csv"
+        file.write_bytes(table)
+        report = box.verify_with(receipt, {"blocks.csv": file})
+        # Of the last digit of a figure in the middle, one bit.
+        place = table.index(b"\n", len(table) // 2) - 1
+        file.write_bytes(table[:place] + bytes([table[place] ^ 1]) + table[place + 1 :])
+        forged = box.verify_with(receipt, {"blocks.csv": file})
+        stated = sha256(file.read_bytes()).hexdigest().encode()
+        restated = box.verify_body(receipt.replace(attached.sha256.encode(), stated))
+    header, *lines = table.decode().splitlines()
+    assert header == "block,blob_gas_used"
+    blobs = [place % 6 * BLOB for place, whole in enumerate(CHAIN) if whole in INSIDE]
+    numbers = [whole.header.number for whole in INSIDE]
+    assert lines == [f"{number},{gas}" for number, gas in zip(numbers, blobs, strict=True)]
+    assert (attached.name, attached.media_type, attached.size, attached.sha256) == (
+        "blocks.csv",
+        "text/csv",
+        len(table),
+        sha256(table).hexdigest(),
+    )
+    assert (served, tag) == (table, f'"{attached.sha256}"')
+    assert report.accepted, report
+    for refused in (forged, restated):
+        assert not refused.accepted
+        failed = {check.check for check in refused.checks if check.outcome == "failed"}
+        assert "attachments" in failed
 
 
 @pytest.mark.parametrize("gas", ["gas_used", "blob_gas_used"])

@@ -8,15 +8,32 @@ from attrs import field, frozen
 from prover_framework import (
     BlockColumns,
     Inputs,
+    Limits,
     Need,
+    ProofError,
     ProofType,
     RangeParameters,
+    Work,
     block_headers,
     hookimpl,
 )
 
 # The version of the hooks that this is written for.
 PROVER_API = 1
+
+# The figures of all blocks, as they are attached: a line for each.
+TABLE = "blocks.csv"
+
+# A line has 22 bytes at the most: a number of a block, one of gas, a comma and an end. A year of
+# mainnet has 2.6 million blocks.
+MAX_BLOCKS = 3_000_000
+TABLE_BYTES = 64 * 2**20
+
+
+class TooManyBlocks(ProofError):
+    """The table of the range's blocks would be larger than what is attached to a result."""
+
+    code = "gas_use.too_many_blocks"
 
 
 @frozen(kw_only=True)
@@ -83,6 +100,7 @@ def proof_type() -> ProofType[GasUseParameters, GasUseResult]:
         version="1",
         parameters=GasUseParameters,
         result=GasUseResult,
+        limits=Limits(attachments=1, attachment_bytes=TABLE_BYTES, attachments_bytes=TABLE_BYTES),
     )
 
 
@@ -93,6 +111,14 @@ def inputs(parameters: GasUseParameters) -> dict[str, Need]:
 
 
 @hookimpl
-def compute(parameters: GasUseParameters, inputs: Inputs) -> GasUseResult:
-    """Compute the gas use of the range's blocks."""
-    return gas_use(inputs["blocks"], parameters.gas)
+def compute(parameters: GasUseParameters, inputs: Inputs, work: Work) -> GasUseResult:
+    """Compute the gas use of the range's blocks, and attach the figure of each."""
+    blocks: BlockColumns = inputs["blocks"]
+    used = blocks[parameters.gas]
+    if len(used) > MAX_BLOCKS:
+        raise TooManyBlocks(f"the range has {len(used)} blocks, more than {MAX_BLOCKS}")
+    with work.attach(TABLE, "text/csv") as table:
+        table.write(f"block,{parameters.gas}\n".encode())
+        for number, gas in enumerate(used, blocks.first_block):
+            table.write(b"%d,%d\n" % (number, gas))
+    return gas_use(blocks, parameters.gas)

@@ -1,0 +1,73 @@
+"""Attachments over HTTP: each at an address of its own, sent in pieces as the client takes them."""
+
+import logging
+from typing import Any
+
+from sanic import Request, Sanic
+from sanic.response import HTTPResponse
+
+from prover_framework.errors import ReceiptMissing
+from prover_framework.model.names import GROUP_ID
+from prover_framework.proofs.service import OpenAttachment, ReceiptService
+from prover_framework.text import quote
+
+log = logging.getLogger(__name__)
+
+# What a browser must not do with somebody's file: show it as a page of this address.
+SAFE_HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox"}
+
+# A client may keep it, and asks each time whether it is what it was.
+KEPT = "private, no-cache"
+
+
+def add_attachment_route(app: "Sanic[Any, Any]") -> None:
+    """Add what can be asked about attachments; `add_receipt_routes` says whom."""
+    app.add_route(
+        _attachment,
+        "/api/job/<group_id>/attachment/<job_id>/<name>",
+        methods=("GET", "HEAD"),
+        unquote=True,
+    )
+
+
+async def _attachment(
+    request: Request, group_id: str, job_id: str, name: str
+) -> HTTPResponse | None:
+    receipts: ReceiptService = request.app.ctx.receipts
+    if not GROUP_ID.fullmatch(group_id):
+        # No group can have such an id, and a database need not be able to look for it.
+        raise ReceiptMissing(f"there is no job group {quote(group_id)}")
+    found = await receipts.attachment(group_id, job_id, name)
+    headers = _headers(found)
+    if _has_it(request, headers["ETag"]):
+        return HTTPResponse(status=304, headers=headers)
+    headers["Content-Length"] = str(found.stated.size)
+    answer: Any = await request.respond(
+        headers=headers, content_type=found.stated.media_type, status=200
+    )
+    if request.method == "GET":
+        sent = 0
+        async for chunk in found.chunks:
+            await answer.send(chunk)
+            sent += len(chunk)
+        if sent != found.stated.size:
+            # The client sees it, too: the answer ends before its length.
+            log.error("%s %s: of %s there are %d bytes only", group_id, job_id, name, sent)
+    await answer.eof()
+    return None
+
+
+def _headers(found: OpenAttachment) -> dict[str, str]:
+    # A name has neither quotes nor anything else that would need some.
+    return {
+        **SAFE_HEADERS,
+        "Content-Disposition": f'attachment; filename="{found.name}"',
+        "ETag": f'"{found.stated.sha256}"',
+        "Cache-Control": KEPT,
+    }
+
+
+def _has_it(request: Request, tag: str) -> bool:
+    """Tell whether the client has these bytes already."""
+    known = request.headers.get("if-none-match", "")
+    return any(each.strip().removeprefix("W/") in (tag, "*") for each in known.split(","))
