@@ -289,7 +289,7 @@ async def test_a_store_error_of_another_step_than_loading_is_a_mistake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_bench(tmp_path) as bench:
-        monkeypatch.setattr(Proving, "receipt", refusing(StoreError("where is this from"), 1))
+        monkeypatch.setattr(Proving, "compute", refusing(StoreError("where is this from"), 1))
         async with executor(bench) as executes:
             outcome = await outcome_of(executes, await stored(bench, "g"))
         assert outcome == AttemptFailed(Failure(INTERNAL_ERROR, "StoreError: where is this from"))
