@@ -1,6 +1,7 @@
 """Judge the seals of a receipt that somebody has sent."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 from prover_framework.errors import ComputeError, PluginError, ProofError, RequestError
@@ -49,7 +50,9 @@ def seals_of(settings: Settings, plugins: Plugins, pinned: tuple[PinnedKey, ...]
     """
     judges: dict[str, SealJudge] = {SIGNATURE: SignatureJudge(pinned)}
     for kind, sealer in plugins.sealers.items():
-        judges[kind] = PluginSealJudge(sealer, settings.limits(sealer.seal_type.limits))
+        judges[kind] = PluginSealJudge(
+            sealer, settings.limits(sealer.seal_type.limits), settings.cache_path(kind)
+        )
     return Seals(judges)
 
 
@@ -89,9 +92,10 @@ class SignatureJudge:
 class PluginSealJudge:
     """Has a plugin judge its kind of seal, in a sandbox process."""
 
-    def __init__(self, sealer: Sealer, limits: Limits) -> None:
+    def __init__(self, sealer: Sealer, limits: Limits, cache: Path) -> None:
         self._sealer = sealer
         self._limits = limits
+        self._cache = cache
 
     async def check(self, subject: Subject, document: dict[str, Any]) -> Finding:
         """Have the plugin judge a seal; it counts only if the plugin says so."""
@@ -104,6 +108,7 @@ class PluginSealJudge:
                 digest=subject.digest,
                 seal=document,
                 inputs=subject.inputs,
+                cache=self._cache,
             )
         except ProofError as error:
             return Finding.failed(str(error))

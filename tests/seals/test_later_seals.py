@@ -19,6 +19,7 @@ from prover_framework.model.seals import SealState
 from prover_framework.receipts.documents import MAX_RECEIPT_BYTES, dump_receipt, read_receipt
 from prover_framework.testing import Box, series_of, service_in_a_box
 from prover_framework.testing.box import SETTINGS
+from prover_framework.verification.checks import CheckName
 
 HEAD = """
 from pathlib import Path
@@ -51,8 +52,9 @@ def seal_type():
     return SealType(kind="{kind}", title="A seal", making=Limits({seconds}))
 
 @hookimpl
-def check_seal():
-    return Verdict(accepted=True, reason="it is there")
+def check_seal(work):
+    kept = (work.cache / "key").exists()
+    return Verdict(accepted=True, reason="the key is kept" if kept else "it is there")
 
 @hookimpl
 def make_seal({arguments}):
@@ -361,6 +363,9 @@ def test_a_kind_keeps_what_it_uses_again_and_its_data_comes_with_the_statement(
         box.submit({**BODY, "job_group_id": "h"})
         assert box.sealed("h").seals[0].status is SealState.NOT_APPLICABLE
         seals = [box.receipt_of(group, "blocks").seals[0].document for group in ("g", "h")]
+        checks = [row.reason for row in box.verify("g").checks if row.check is CheckName.SEAL]
+    # Who checks has it as well.
+    assert "the key is kept" in checks
     assert [seal["first"] for seal in seals] == [True, False]
     assert seals[0]["sums"] == [5, 7]
 
