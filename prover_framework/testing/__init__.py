@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from prover_framework.testing.composers import ComposerConformance
     from prover_framework.testing.compute import ComputeProcess
     from prover_framework.testing.conformance import ProofTypeConformance
+    from prover_framework.testing.ends import end_of
     from prover_framework.testing.kinds import InputKindConformance
-    from prover_framework.testing.observers import ObserverConformance
+    from prover_framework.testing.observers import GroupObserverConformance, ObserverConformance
     from prover_framework.testing.receipts import SealSample, group_of, group_receipt_of, receipt_of
     from prover_framework.testing.seals import SealConformance
     from prover_framework.testing.series import headers_of, series_of, simulated_series
@@ -24,6 +25,7 @@ _PLACES = {
     "Box": "box",
     "ComposerConformance": "composers",
     "ComputeProcess": "compute",
+    "GroupObserverConformance": "observers",
     "InputKindConformance": "kinds",
     "ManualClock": "clock",
     "ObserverConformance": "observers",
@@ -31,6 +33,7 @@ _PLACES = {
     "SealConformance": "seals",
     "SealSample": "receipts",
     "change_of": "changes",
+    "end_of": "ends",
     "group_of": "receipts",
     "group_receipt_of": "receipts",
     "headers_of": "series",
@@ -44,6 +47,7 @@ __all__ = [
     "Box",
     "ComposerConformance",
     "ComputeProcess",
+    "GroupObserverConformance",
     "InputKindConformance",
     "ManualClock",
     "ObserverConformance",
@@ -51,6 +55,7 @@ __all__ = [
     "SealConformance",
     "SealSample",
     "change_of",
+    "end_of",
     "group_of",
     "group_receipt_of",
     "headers_of",

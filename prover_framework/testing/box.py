@@ -122,6 +122,14 @@ class Box:
         """
         return self._call(self._attachment(group_id, job_id, name))
 
+    def told(self, *, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until plugins have been told of the ends of all groups that have ended so far.
+
+        Raises:
+            TimeoutError: One was not within these seconds.
+        """
+        self._call(self._told(seconds))
+
     def receipt(self, group_id: str) -> GroupReceipt:
         """Return the receipt of a group, with those of its proofs."""
         return self._call(self._runtime.receipts.of_group(group_id))
@@ -152,6 +160,11 @@ class Box:
             while (group := await self._runtime.service.status(group_id)).has_open_seals:  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
         return group
+
+    async def _told(self, seconds: float) -> None:
+        async with asyncio.timeout(seconds):
+            while await self._runtime.outbox.undelivered():  # noqa: ASYNC110
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def _verify(self, group_id: str) -> Report:
         receipt = await self._runtime.receipts.of_group(group_id)

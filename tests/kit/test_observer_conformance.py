@@ -7,7 +7,7 @@ import pytest
 from attrs import frozen
 from kit_runs import install_module, outcomes
 
-from prover_framework.testing import ObserverConformance
+from prover_framework.testing import GroupObserverConformance, ObserverConformance
 
 # An observer that writes down the jobs that have ended. A flaw is what it does besides.
 SOURCE = """
@@ -89,6 +89,50 @@ FLAWS = {
 }
 
 
+# One that writes down which groups have ended.
+GROUP_SOURCE = """
+import os
+from prover_framework import *
+PROVER_API = 1
+
+ended = {{}}
+
+
+@hookimpl
+def group_ended(group):
+    {flaw}
+    ended[group.event] = os.environ["MARK"] + group.state
+"""
+
+GROUP_FLAWS = {
+    "answering": Flaw(
+        "test_it_takes_an_end_once_and_again",
+        r"a group that is succeeded: plugin \S+: its hook group_ended returned",
+        "return group.group_id",
+    ),
+    "once": Flaw(
+        "test_it_takes_an_end_once_and_again",
+        r"told before: plugin \S+: its hook group_ended raised ValueError: again",
+        "if group.event in ended: raise ValueError('again')",
+    ),
+    "crossing_out": Flaw(
+        "test_it_alters_no_end",
+        "its hook group_ended has altered the end of ",
+        "group.document.clear()",
+    ),
+    "moving": Flaw(
+        "test_an_end_leaves_the_process_as_it_is",
+        "its hook group_ended has altered the working directory of the whole service",
+        "os.chdir('/')",
+    ),
+    "deaf": Flaw(
+        "test_a_service_tells_it_of_an_end",
+        r"the service cannot tell \S+ of the ends of groups",
+        "raise OSError('gone')",
+    ),
+}
+
+
 def write(directory: Path, name: str, flaw: str = "pass", seconds: float = 60.0) -> Path:
     module = install_module(directory, name, SOURCE.format(flaw=flaw))
     tests = directory / f"test_{name}.py"
@@ -105,6 +149,38 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]
         tests = write(directory, name, flaw.source, 0.2 if name == "endless" else 60.0)
         selected.append(f"{tests.name}::TestIt::{flaw.test}")
     return outcomes(directory, *selected)
+
+
+@pytest.fixture(scope="module")
+def found_of_groups(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
+    """The same for observers of groups."""
+    directory = tmp_path_factory.mktemp("flawed_of_groups")
+    base = TESTS.replace("ObserverConformance", "GroupObserverConformance")
+    selected = []
+    for name, flaw in {"calm": None, **GROUP_FLAWS}.items():
+        source = GROUP_SOURCE.format(flaw=flaw.source if flaw else "pass")
+        module = install_module(directory, name, source)
+        seconds = 3.0 if name == "deaf" else 60.0
+        tests = directory / f"test_{name}.py"
+        tests.write_text(base.format(module=module, seconds=seconds))
+        selected.append(f"{tests.name}::TestIt::{flaw.test}" if flaw else tests.name)
+    return outcomes(directory, *selected)
+
+
+@pytest.mark.parametrize("name", GROUP_FLAWS)
+def test_a_flaw_over_groups_is_found_and_told(
+    found_of_groups: dict[str, tuple[str, str]], name: str
+) -> None:
+    flaw = GROUP_FLAWS[name]
+    outcome, message = found_of_groups[f"test_{name}::{flaw.test}"]
+    assert outcome in ("failure", "error"), outcome
+    assert re.search(flaw.says, message), message
+
+
+def test_a_sound_observer_of_groups_passes(found_of_groups: dict[str, tuple[str, str]]) -> None:
+    promised = {name for name in vars(GroupObserverConformance) if name.startswith("test_")}
+    came = {name: found_of_groups[f"test_calm::{name}"][0] for name in promised}
+    assert set(came.values()) == {"passed"}, came
 
 
 @pytest.mark.parametrize("name", FLAWS)

@@ -25,7 +25,12 @@ from prover_webhook.delivery import NotPosted, Settings, deliver, post, read_set
 from prover_webhook.message import Message, message_for, message_of_end
 
 from prover_framework import GroupEnd, JobChange, JobState, RangeParameters
-from prover_framework.testing import ObserverConformance, series_of, service_in_a_box
+from prover_framework.testing import (
+    GroupObserverConformance,
+    ObserverConformance,
+    series_of,
+    service_in_a_box,
+)
 
 KEY = bytes(range(32))
 SECRET = f"whsec_{b64encode(KEY).decode()}"
@@ -255,13 +260,19 @@ def test_neither_secret_nor_token_is_shown(
         assert hidden not in shown
 
 
-class TestConformance(ObserverConformance):
-    plugin = prover_webhook
-
+class Receives:
     @pytest.fixture(autouse=True)
     def _receiver(self, receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(delivery.URL, receiver.url)
         monkeypatch.setenv(delivery.SECRET, SECRET)
+
+
+class TestChanges(Receives, ObserverConformance):
+    plugin = prover_webhook
+
+
+class TestEnds(Receives, GroupObserverConformance):
+    plugin = prover_webhook
 
 
 @pytest.mark.parametrize("status", [400, 410, 429, 500, 0])
