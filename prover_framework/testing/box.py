@@ -122,13 +122,13 @@ class Box:
         """
         return self._call(self._attachment(group_id, job_id, name))
 
-    def told(self, *, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait until plugins have been told of the ends of all groups that have ended so far.
+    def notified(self, *, seconds: float = PATIENCE_SECONDS) -> None:
+        """Wait until plugins have been notified of the ends of all groups that have ended so far.
 
         Raises:
             TimeoutError: One was not within these seconds.
         """
-        self._call(self._told(seconds))
+        self._call(self._notified(seconds))
 
     def receipt(self, group_id: str) -> GroupReceipt:
         """Return the receipt of a group, with those of its proofs."""
@@ -161,7 +161,7 @@ class Box:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
         return group
 
-    async def _told(self, seconds: float) -> None:
+    async def _notified(self, seconds: float) -> None:
         async with asyncio.timeout(seconds):
             while await self._runtime.outbox.undelivered():  # noqa: ASYNC110
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)

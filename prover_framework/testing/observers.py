@@ -198,7 +198,7 @@ class GroupObserverConformance(_Observes):
             for hours in (TWO_HOURS, NO_HOUR):
                 box.prove(stand_in.NAME, hours)
             try:
-                box.told(seconds=self.seconds)
+                box.notified(seconds=self.seconds)
             except TimeoutError:
                 name = group_observer.candidate.name
                 fail(f"the service cannot tell {name} of the ends of groups; the log says why")
