@@ -122,8 +122,8 @@ class SealJob(Model):
     receipt_digest = fields.CharField(64)
     state = fields.CharField(16)
     # How often it was begun, and how often that came to an error.
-    attempts = fields.IntField(db_default=0)
-    failures = fields.IntField(db_default=0)
+    attempts = fields.IntField()
+    failures = fields.IntField()
     # From when on a worker may take it: while one makes it, when its lease ends.
     due_at = fields.BigIntField(null=True)
     lease_token = fields.CharField(32, null=True)

@@ -13,12 +13,14 @@ SEAL_FIELDS = (
 SEAL_COLUMNS = ", ".join(SEAL_FIELDS)
 
 _INTO = """
-INSERT INTO seal_job (group_id, job_name, kind, receipt_digest, state, due_at, created_at)
+INSERT INTO seal_job (group_id, job_name, kind, receipt_digest, state, attempts, failures, due_at,
+    created_at)
 """
 
 # In the transaction that stores the results of jobs. A job has one receipt for ever.
 QUEUE_FOR_JOBS = f"""{_INTO}
-SELECT job.group_id, job.name, fresh.kind, fresh.digest, 'queued', NOW_MS, NOW_MS
+SELECT job.group_id, job.name, fresh.kind, fresh.digest, 'queued', 0, 0, NOW_MS,
+    NOW_MS
 FROM ROWS(?) AS fresh(job_id TEXT, kind TEXT, digest TEXT) JOIN job ON job.id = fresh.job_id
 WHERE TRUE ON CONFLICT (group_id, job_name, kind) DO NOTHING
 """
@@ -30,7 +32,8 @@ _ANEW = """
 """
 
 _FRESH = f"""{_INTO}
-SELECT fresh.group_id, fresh.job_name, fresh.kind, fresh.digest, 'queued', NOW_MS, NOW_MS
+SELECT fresh.group_id, fresh.job_name, fresh.kind, fresh.digest, 'queued', 0, 0, NOW_MS,
+    NOW_MS
 FROM ROWS(?) AS fresh(group_id TEXT, job_name TEXT, kind TEXT, digest TEXT)
 WHERE TRUE ON CONFLICT (group_id, job_name, kind)
 DO UPDATE SET receipt_digest = excluded.receipt_digest, {_ANEW}
