@@ -138,7 +138,10 @@ def price_of(made: Made) -> dict[str, Any]:
 
 def test_the_machines_differ(made: dict[str, Made]) -> None:
     """Else all that is shown here would be that a computation equals itself."""
-    assert any(one != other for one, other in pairwise(map(price_of, made.values())))
+    libraries = {(each.numpy, each.scipy) for each in made.values()}
+    prices_differ = any(one != other for one, other in pairwise(map(price_of, made.values())))
+    # Other libraries come to the same digits on some processors; other instructions may not.
+    assert len(libraries) > 1 or prices_differ
 
 
 def test_each_verifies_what_the_others_made(
