@@ -32,12 +32,9 @@ from prover_framework.chain.ingest import ChainFacts
 from prover_framework.chain.sources.simulated import simulate
 from prover_framework.chain.store import HeaderStore
 from prover_framework.database.database import Database
-from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore, NewGroup, NewJob
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.model.series import TimeRange
-from prover_framework.plugins.registry import Plugins
-from prover_framework.queues.table.queue import EmbeddedQueue
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -144,11 +141,9 @@ async def _store_noop_jobs(directory: Path) -> int:
         await HeaderStore(database).import_headers(
             simulate(END_HOUR - 3600, 1), ChainFacts(1, simulated=True, source="bench")
         )
-        jobs = JobStore(database, RetryPolicy())
-        queue = EmbeddedQueue(database)
-        service = ProvingService(Plugins(found=(), hooks={}), jobs, queue)
+        jobs = JobStore(database, RetryPolicy(), by_messages=False)
         parameters = json.dumps({"start_timestamp": END_HOUR - 3600, "end_timestamp": END_HOUR})
-        submitted = await asyncio.gather(
+        await asyncio.gather(
             *(
                 jobs.submit(
                     NewGroup(f"n{i}", (NewJob(f"{i:032x}", "noop", parameters, "default"),))
@@ -156,7 +151,6 @@ async def _store_noop_jobs(directory: Path) -> int:
                 for i in range(NOOP_JOBS)
             )
         )
-        await asyncio.gather(*(service.send(group.jobs) for group in submitted))
     return NOOP_JOBS
 
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from attrs import frozen
 
@@ -16,6 +17,7 @@ from prover_framework.errors import SettingsError
 from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.events import Observers
 from prover_framework.jobs.outbox import Outbox
+from prover_framework.jobs.ready import ReadyJobs, table_status
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore
 from prover_framework.metrics import Metrics
@@ -32,8 +34,6 @@ from prover_framework.proofs.service import ReceiptService
 from prover_framework.proofs.store import ReceiptStore
 from prover_framework.queues.base import DeadLetters, Queue
 from prover_framework.queues.counted import CountedQueue
-from prover_framework.queues.table.dead_letters import EmbeddedDeadLetters
-from prover_framework.queues.table.queue import EmbeddedQueue
 from prover_framework.sandbox.import_check import find_deadly
 from prover_framework.seals.keys import KeyDirectory
 from prover_framework.seals.making import SignatureMaker
@@ -48,7 +48,10 @@ log = logging.getLogger(__name__)
 
 @frozen
 class Runtime:
-    """Everything that API, worker and command line need, made once and handed down."""
+    """Everything that API, worker and command line need, made once and handed down.
+
+    Where the table of jobs is the queue there is no other.
+    """
 
     settings: Settings
     plugins: Plugins
@@ -56,7 +59,7 @@ class Runtime:
     jobs: JobStore
     outbox: Outbox
     headers: HeaderStore
-    queue: Queue
+    queue: Queue | None
     service: ProvingService
     receipts: ReceiptService
     verification: VerificationService
@@ -90,7 +93,10 @@ def load_plugins(settings: Settings) -> Plugins:
 
 @asynccontextmanager
 async def open_runtime(
-    settings: Settings, plugins: Plugins, clock: Clock | None = None
+    settings: Settings,
+    plugins: Plugins,
+    clock: Clock | None = None,
+    queue: Queue | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open all parts; close them in the reverse order when the body is left.
 
@@ -98,6 +104,7 @@ async def open_runtime(
         settings: Those of the service.
         plugins: The plugins, loaded.
         clock: Stands in for the database's own clock.
+        queue: A queue to be used instead of that of the settings; it is not closed.
     """
     observers = Observers(plugins.observers)
     bounds = Bounds.below(settings.lease_seconds)
@@ -110,10 +117,11 @@ async def open_runtime(
                 base_seconds=settings.retry_seconds,
             ),
             observers.notify if plugins.observers else None,
+            by_messages=queue is not None or bool(settings.queue_urls),
         )
         metrics = Metrics()
-        async with _open_queue(settings, database) as opened:
-            queue = CountedQueue(opened, metrics)
+        async with _open_queue(settings, queue) as opened:
+            queue = CountedQueue(opened, metrics) if opened else None
             headers = HeaderStore(database, jobs.wake_waiting, read_rule_book(settings.chain_rules))
             service = ProvingService(plugins, jobs, queue)
             receipts = ReceiptService(settings, plugins, jobs, ReceiptStore(database))
@@ -130,7 +138,9 @@ async def open_runtime(
                     service=service,
                     receipts=receipts,
                     verification=verification,
-                    monitoring=_monitoring(settings, plugins, database, headers, queue, metrics),
+                    monitoring=_monitoring(
+                        settings, plugins, database, jobs, headers, queue, metrics
+                    ),
                 )
             finally:
                 await service.close()
@@ -153,7 +163,8 @@ def make_worker(
     return Worker(
         runtime.settings,
         jobs=runtime.jobs,
-        queue=runtime.queue,
+        arrivals=runtime.queue
+        or ReadyJobs(runtime.jobs, runtime.database, queue_name, proving.proof_types),
         service=runtime.service,
         proving=proving,
         receipts=runtime.receipts,
@@ -215,28 +226,35 @@ async def open_indexer(
 
 @asynccontextmanager
 async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
-    """Open the dead letters of the queues, wherever these are."""
-    if settings.queue_urls:
-        from prover_framework.queues.sqs import dead_letters as sqs_dead
+    """Open the dead letters of the queues.
 
-        async with sqs_dead.open_dead_letters(settings.queue_urls) as letters:
-            yield letters
-    else:
-        async with open_database(settings) as database:
-            yield EmbeddedDeadLetters(database)
+    Raises:
+        SettingsError: There are no messages, since the table of jobs is the queue.
+    """
+    if not settings.queue_urls:
+        raise SettingsError(
+            "no dead letters: the queue is the table of jobs, which has no messages; "
+            '"prover list --state failed" lists jobs that failed, "prover redrive" runs them again'
+        )
+    from prover_framework.queues.sqs import dead_letters as sqs_dead
+
+    async with sqs_dead.open_dead_letters(settings.queue_urls) as letters:
+        yield letters
 
 
 def _monitoring(
     settings: Settings,
     plugins: Plugins,
     database: Database,
+    jobs: JobStore,
     headers: HeaderStore,
-    queue: Queue,
+    queue: Queue | None,
     metrics: Metrics,
 ) -> Monitoring:
     for plugin in plugins.found:
         metrics.plugins.labels("failed" if plugin.failure else "loaded").inc()
-    sampler = Sampler(database, headers, queue, [*settings.queue_urls] or [DEFAULT_QUEUE])
+    status = queue.status if queue else partial(table_status, jobs)
+    sampler = Sampler(database, headers, status, [*settings.queue_urls] or [DEFAULT_QUEUE])
     signatures = SignatureMaker(
         KeyDirectory(settings.key_path), required=settings.require_signature
     )
@@ -246,16 +264,12 @@ def _monitoring(
 
 
 @asynccontextmanager
-async def _open_queue(settings: Settings, database: Database) -> AsyncIterator[Queue]:
-    if settings.queue_urls:
+async def _open_queue(settings: Settings, given: Queue | None) -> AsyncIterator[Queue | None]:
+    if given is None and settings.queue_urls:
         # Imported where it is used: AWS's library would double the memory of an embedded service.
         from prover_framework.queues.sqs.queue import open_queue
 
         async with open_queue(settings.queue_urls) as queue:
             yield queue
     else:
-        embedded = EmbeddedQueue(database)
-        try:
-            yield embedded
-        finally:
-            await embedded.close()
+        yield given

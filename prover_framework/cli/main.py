@@ -1,19 +1,97 @@
-"""The command line's entry: its commands, and how it tells errors."""
+"""The command line's entry: its commands, and how it tells errors.
+
+A command's module is imported when the command is used, so that none waits for what others need.
+"""
 
 import sys
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
 
 import click
+from attrs import frozen
 
-from prover_framework.cli import dead_letters as dead
-from prover_framework.cli import headers, jobs, new_plugin, receipts, stats, system
-from prover_framework.cli import queues as queue
-from prover_framework.cli import service as processes
 from prover_framework.errors import ProverError
 
 EXIT_FAILED = 1
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@frozen
+class Place:
+    """Where a command is, and what the list of commands says of it."""
+
+    module: str
+    help: str
+
+
+COMMANDS: Mapping[str, Place] = MappingProxyType(
+    {
+        "up": Place("service", "Run API and worker together."),
+        "api": Place("service", "Run the HTTP API alone."),
+        "worker": Place("service", "Run a worker alone."),
+        "submit": Place(
+            "jobs", "Submit a job group, from flags or from a FILE with the JSON of POST /api/job."
+        ),
+        "status": Place("jobs", "Show the jobs of the group GROUP_ID: states, results, errors."),
+        "list": Place("jobs", "List the newest job groups."),
+        "cancel": Place("jobs", "Call off the jobs of the group GROUP_ID that have not ended."),
+        "redrive": Place(
+            "jobs",
+            "Try the failed and cancelled jobs of the group GROUP_ID again, with new budgets.",
+        ),
+        "receipt": Place(
+            "receipts", "Write the receipt of the group GROUP_ID, or of its proof PROOF_TYPE alone."
+        ),
+        "seal": Place(
+            "receipts",
+            "Ask for seals on the receipts of the group GROUP_ID, which a worker makes then.",
+        ),
+        "verify": Place(
+            "receipts",
+            "Check the receipt TARGET: a file, or the id of a job group of this service.",
+        ),
+        "key": Place("receipts", "Manage the keys that sign receipts."),
+        "headers": Place("headers", "Load block headers and see what is there."),
+        "queue": Place("queues", "See how full the queue is, empty it, or make one on AWS SQS."),
+        "dead": Place(
+            "dead_letters", "See to dead letters: messages that nobody could understand."
+        ),
+        "stats": Place(
+            "stats", "Show open jobs, queues and headers, and whether the service can do its work."
+        ),
+        "plugins": Place("system", "List the plugins that were found, and why any is not used."),
+        "migrate": Place("system", "Bring the database's schema up to date."),
+        "new-plugin": Place("new_plugin", "Write a new plugin NAME as a distribution of its own."),
+    }
+)
+
+
+class LazyCommands(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's form
+        """Return the names of the commands, in the order of the list."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command; None if there is none of this name."""
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module = import_module(f"prover_framework.cli.{place.module}")
+        commands: tuple[click.Command, ...] = module.COMMANDS
+        return next(command for command in commands if command.name == cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name].help) for name in sorted(COMMANDS)])
+
+
+@click.group(
+    cls=LazyCommands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="prover-framework", prog_name="prover")
 def prover() -> None:
     """Compute and serve proofs over the Ethereum base fee.
@@ -21,11 +99,6 @@ def prover() -> None:
     Start with "prover headers simulate --days 90" and "prover up"; then "prover submit --help".
     Settings come from the environment and from a .env file in the working directory.
     """
-
-
-for module in (processes, jobs, receipts, headers, queue, dead, stats, system, new_plugin):
-    for command in module.COMMANDS:
-        prover.add_command(command)
 
 
 def main() -> None:

@@ -11,9 +11,12 @@ from rich.table import Table
 
 from prover_framework.cli.common import console, run, settings
 from prover_framework.database.opening import open_database
+from prover_framework.errors import SettingsError
+from prover_framework.jobs.ready import table_status
+from prover_framework.jobs.store import JobStore
+from prover_framework.model.jobs import RetryPolicy
 from prover_framework.model.names import DEFAULT_QUEUE
 from prover_framework.queues.base import QueueStatus
-from prover_framework.queues.table import admin as embedded_admin
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json
 from prover_framework.settings import Settings
@@ -96,7 +99,7 @@ def status(queue: str, *, as_json: bool) -> None:
 async def _status(chosen: Settings, queue: str) -> QueueStatus:
     if not chosen.queue_urls:
         async with open_database(chosen) as database:
-            return await embedded_admin.queue_status(database, queue)
+            return await table_status(JobStore(database, RetryPolicy()), queue)
     from prover_framework.queues.sqs.admin import PATIENCE_SECONDS
     from prover_framework.queues.sqs.client import open_client
     from prover_framework.queues.sqs.status import queue_status
@@ -126,9 +129,10 @@ def purge(queue: str) -> None:
 
 async def _purge(chosen: Settings, queue: str) -> None:
     if not chosen.queue_urls:
-        async with open_database(chosen) as database:
-            await embedded_admin.purge_queue(database, queue)
-        return
+        raise SettingsError(
+            "nothing to purge: the queue is the table of jobs, which has no messages; "
+            '"prover cancel GROUP" ends the jobs of a group'
+        )
     from prover_framework.queues.sqs import admin as sqs_admin
     from prover_framework.queues.sqs.client import open_client
 

@@ -22,7 +22,6 @@ from prover_framework.database.engine import (
     Engine,
     Row,
 )
-from prover_framework.database.postgres import PostgresEngine
 from prover_framework.database.sqlite import SqliteEngine
 from prover_framework.errors import SchemaMismatch
 from prover_framework.settings import SQLITE_SCHEME
@@ -275,6 +274,9 @@ def open_engine(
     bounds = bounds or Bounds()
     if isinstance(where, str):
         if where.startswith(POSTGRES_SCHEMES):
+            # Imported where it is used: the commands of an embedded service start quicker so.
+            from prover_framework.database.postgres import PostgresEngine
+
             return PostgresEngine(where, clock, bounds)
         where = Path(where.removeprefix(SQLITE_SCHEME))
     return SqliteEngine(where, clock, bounds)

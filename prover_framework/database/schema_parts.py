@@ -19,6 +19,17 @@ class PresentIndex(Index):
         self.extra = f' WHERE "{self.fields[-1]}" IS NOT NULL'
 
 
+class TakeableIndex(Index):
+    """An index of the jobs that a worker may take, now or when their time comes.
+
+    Statements that use it say so in the same words.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.extra = " WHERE state IN ('pending', 'queued')"
+
+
 class DropColumn(ops.RemoveField):
     """Remove a column where it stands.
 

@@ -7,7 +7,7 @@ from tortoise import fields
 from tortoise.indexes import Index
 from tortoise.models import Model
 
-from prover_framework.database.schema_parts import PresentIndex
+from prover_framework.database.schema_parts import PresentIndex, TakeableIndex
 
 
 class JobGroup(Model):
@@ -33,6 +33,7 @@ class Job(Model):
     group_id: str
     # Its id in the group: the proof type's name, and behind an @ its label if it has one.
     name = fields.CharField(63)
+    proof_type = fields.CharField(63, db_default="")
     parameters = fields.TextField()
     queue = fields.CharField(80)
     state = fields.CharField(16)
@@ -75,6 +76,8 @@ class Job(Model):
             # Jobs that have ended are in neither, so that both stay as small as what is going on.
             PresentIndex(fields=("due_at",), name="job_due"),
             PresentIndex(fields=("lease_until",), name="job_lease"),
+            # What may begin, now or later: the table as a queue.
+            TakeableIndex(fields=("queue", "proof_type", "not_before", "id"), name="job_ready"),
             # The newest jobs in a state, in the order in which groups are listed.
             Index(fields=("state", "created_at", "group_id"), name="job_state_created"),
         )
@@ -250,35 +253,6 @@ class AttachmentChunk(Model):
     class Meta:
         table = "attachment_chunk"
         unique_together = (("attachment", "number"),)
-
-
-class QueueMessage(Model):
-    """A message of the embedded queue."""
-
-    id = fields.BigIntField(primary_key=True)
-    queue = fields.CharField(80)
-    body = fields.TextField()
-    visible_at = fields.BigIntField()
-    receive_count = fields.IntField(default=0)
-    # Proof of the last receive; deleting the message or changing its visibility takes it.
-    receipt_handle = fields.CharField(32, null=True)
-
-    class Meta:
-        table = "queue_message"
-        indexes = (Index(fields=("queue", "visible_at"), name="queue_message_visible"),)
-
-
-class DeadLetter(Model):
-    """A message of the embedded queue that could not be understood."""
-
-    id = fields.BigIntField(primary_key=True)
-    queue = fields.CharField(80)
-    body = fields.TextField()
-    reason = fields.TextField()
-    died_at = fields.BigIntField()
-
-    class Meta:
-        table = "dead_letter"
 
 
 class Chain(Model):

@@ -90,9 +90,10 @@ ON CONFLICT (id) DO NOTHING RETURNING id, created_at
 """
 
 INSERT_JOB = """
-INSERT INTO job (id, group_id, name, parameters, queue, state, not_before, due_at,
-                 created_at, dependents, method_version, sends, attempts, failures, losses)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)
+INSERT INTO job (id, group_id, name, proof_type, parameters, queue, state, not_before, due_at,
+                 created_at, queued_at, dependents, method_version,
+                 sends, attempts, failures, losses)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)
 """
 
 # Which jobs rest on which others of their group.
@@ -130,12 +131,67 @@ WHERE id IN (SELECT id FROM locked) AND id = job_id
     AND {one_of(TAKEABLE)} AND not_before <= {NOW}
 """
 
+# Where the table is the queue: jobs of one queue that may begin, oldest first. The index has those
+# of each proof type in this order, so each is asked for by itself: what others can do is not looked
+# at. Two workers each take what the other has not locked.
+_READY = f"""
+SELECT id, not_before FROM (
+    SELECT id, not_before FROM job
+    WHERE queue = ? AND proof_type = ? AND {one_of(TAKEABLE)} AND not_before <= (SELECT NOW_MS)
+    ORDER BY not_before, id LIMIT ? FOR UPDATE SKIP LOCKED
+) AS ready
+"""
+
+
+def choose_ready(proof_types: int) -> str:
+    """Return the query for the ids of ready jobs of so many proof types.
+
+    It takes queue, proof type and limit for each of them, and the limit for all.
+    """
+    ready = " UNION ALL ".join([_READY] * proof_types)
+    return f"SELECT id FROM ({ready}) AS of_all ORDER BY not_before, id LIMIT ?"
+
+
+# A token is that of the take and the job's own.
+_TAKE_CHOSEN = f"""
+UPDATE job SET
+    state = 'running', attempts = attempts + 1, worker = ?, started_at = NOW_MS,
+    lease_token = ? || SUBSTR(id, 17), lease_until = NOW_MS + ?,
+    due_at = NULL, error_code = NULL, error_message = NULL,
+    progress_millionths = NULL, progress_text = NULL, progress_at = NULL
+WHERE id IN (SELECT id FROM chosen) AND {one_of(TAKEABLE)}
+RETURNING {COLUMNS}
+"""
+
+
+def take_ready(proof_types: int) -> str:
+    """Return the statement that takes what `choose_ready` chooses."""
+    return f"WITH chosen AS ({choose_ready(proof_types)}) {_TAKE_CHOSEN}"
+
+
+TAKE_THESE = f"""
+WITH chosen AS (SELECT id FROM job WHERE id = ANY(?)) {_TAKE_CHOSEN}
+"""
+
+IS_READY = f"""
+SELECT 1 FROM job WHERE queue = ? AND proof_type = ANY(?) AND {one_of(TAKEABLE)}
+    AND not_before <= (SELECT NOW_MS) LIMIT 1
+"""
+
+# How full the table is as a queue: an index of what is ready or delayed, and one of the leases.
+COUNT_TAKEABLE = f"""
+SELECT COUNT(CASE WHEN not_before <= NOW_MS THEN 1 END) AS visible,
+    COUNT(CASE WHEN not_before > NOW_MS THEN 1 END) AS later
+FROM job WHERE queue = ? AND {one_of(TAKEABLE)}
+"""
+COUNT_RUNNING = "SELECT COUNT(*) AS in_flight FROM job WHERE lease_until > 0 AND queue = ?"
+
 EXTEND = f"""{LOCKED}
 UPDATE job SET lease_until = {NOW} + ?
 FROM ROWS(?) AS held(job_id TEXT, token TEXT)
 WHERE id IN (SELECT id FROM locked) AND id = job_id
     AND state = 'running' AND lease_token = token AND lease_until > {NOW}
-RETURNING lease_token
+RETURNING id, lease_token
 """
 
 NOTE_PROGRESS = f"""{LOCKED}
@@ -180,10 +236,13 @@ WHERE id IN (SELECT id FROM locked) AND {HELD} AND lease_until > {NOW}
 RETURNING id, group_id
 """
 
+# Not begun again before some time, if there is one; with what was missing, if that is why.
 RELEASE = f"""{LOCKED}
 UPDATE job SET
     state = 'queued', attempts = attempts - 1, due_at = {NOW} + {UNANSWERED_MS},
-    lease_token = NULL, lease_until = NULL
+    not_before = CASE WHEN pause > 0 THEN {NOW} + pause ELSE not_before END,
+    error_code = code, error_message = message, lease_token = NULL, lease_until = NULL
+FROM ROWS(?) AS wanted(pause BIGINT, code TEXT, message TEXT)
 WHERE id IN (SELECT id FROM locked) AND {HELD} AND lease_until > {NOW}
 """
 
@@ -215,7 +274,7 @@ RETURNING group_id, state
 """
 
 DUE = f"""
-SELECT id, state FROM job
+SELECT id, state, proof_type FROM job
 WHERE {one_of(SWEPT)} AND due_at <= (SELECT NOW_MS)
 ORDER BY due_at LIMIT ? FOR UPDATE SKIP LOCKED
 """
@@ -242,11 +301,10 @@ WHERE id = ? AND {one_of(TAKEABLE)} AND not_before <= NOW_MS
 RETURNING id
 """
 
-# A worker has started: what it can do need not wait for the sweep. Jobs with a label do, at most a
-# minute.
+# A worker has started: what it can do need not wait for the sweep.
 WAKE_LEFT = f"""
-UPDATE job SET due_at = NOW_MS
-WHERE {one_of(TAKEABLE)} AND due_at > NOW_MS AND error_code = ? AND name = ANY(?)
+UPDATE job SET due_at = NOW_MS, not_before = NOW_MS
+WHERE {one_of(TAKEABLE)} AND due_at > NOW_MS AND error_code = ? AND proof_type = ANY(?)
 RETURNING id
 """
 
@@ -256,6 +314,28 @@ UPDATE job SET
     state = CASE state WHEN 'waiting' THEN 'queued' ELSE state END,
     due_at = NOW_MS + ?, sends = sends + 1
 WHERE id = ANY(?)
+"""
+
+# Where the table is the queue: what waited is ready.
+MAKE_READY = f"""
+UPDATE job SET state = 'queued', queued_at = NOW_MS, due_at = NOW_MS + {UNSENT_MS}
+WHERE id = ANY(?) AND state = 'waiting'
+RETURNING id
+"""
+
+# What workers are at now; more of them need not be known.
+RUNNING_TYPES = "SELECT proof_type FROM job WHERE lease_until > 0 ORDER BY lease_until LIMIT 1000"
+
+# Jobs that nobody has begun for a while say what this worker lacks for them.
+NOTE_LEFT = f"""
+UPDATE job SET due_at = NOW_MS + {MAX_INCAPABLE_MS}, error_code = ?, error_message = ?
+WHERE id = ANY(?) AND {one_of(TAKEABLE)}
+RETURNING id
+"""
+LOOK_LATER = f"""
+UPDATE job SET due_at = NOW_MS + {UNANSWERED_MS}
+WHERE id = ANY(?) AND {one_of(TAKEABLE)} AND due_at <= NOW_MS
+RETURNING id
 """
 
 # What waits is due at some time, and only what is due is in that index.
@@ -282,7 +362,8 @@ RETURNING group_id, state
 # message before, whether or not the sending of that was noted.
 REDRIVE = f"""
 UPDATE job SET
-    state = 'pending', sends = sends + 1, failures = 0, losses = 0,
+    state = ?, sends = sends + 1, failures = 0, losses = 0,
+    queued_at = CASE WHEN ? THEN NOW_MS END,
     not_before = NOW_MS, due_at = NOW_MS,
     data_deadline = NULL, error_code = NULL, error_message = NULL, finished_at = NULL
 WHERE group_id = ? AND {one_of(REDRIVABLE)}

@@ -18,12 +18,15 @@ from prover_framework.database.database import Database
 from prover_framework.database.engine import Connection, Row, rows_value, storable
 from prover_framework.errors import DependencyNotYet, GroupNotFound, LeaseLost
 from prover_framework.jobs.attempts import AttemptStore, note_lost
+from prover_framework.jobs.news import News
 from prover_framework.jobs.seal_sql import QUEUE_FOR_JOBS
 from prover_framework.jobs.seals import NewSeal, SealJobStore, StoredSeal
 from prover_framework.jobs.sql import (
     CANCEL,
     COLUMNS,
     COUNT_LOSSES,
+    COUNT_RUNNING,
+    COUNT_TAKEABLE,
     DUE,
     ENQUEUE,
     EXPIRED,
@@ -36,6 +39,7 @@ from prover_framework.jobs.sql import (
     INSERT_GROUPS,
     INSERT_JOB,
     INSERT_SEALS,
+    IS_READY,
     JOB_OF_NAME,
     JOBS_BY_ID,
     JOBS_OF_GROUPS,
@@ -46,24 +50,31 @@ from prover_framework.jobs.sql import (
     LOCK_GROUPS,
     LOCK_HELD,
     LOCK_JOBS,
+    LOOK_LATER,
+    MAKE_READY,
     MARK_SENT,
     NEWEST_GROUPS,
     NEWEST_IN_STATE,
     NOTE_ENDS,
+    NOTE_LEFT,
     NOTE_PROGRESS,
     PUBLISH,
     PUT,
     REDRIVE,
     RELEASE,
+    RUNNING_TYPES,
     SUCCEED,
     SUCCEED_AS_LAST,
     SWEEP,
     TAKE,
+    TAKE_THESE,
     UNSENT_MS,
     WAITING_DEPENDENTS,
     WAKE,
     WAKE_DEPENDENTS,
     WAKE_LEFT,
+    choose_ready,
+    take_ready,
 )
 from prover_framework.model.jobs import FINAL, JobState, RetryPolicy
 from prover_framework.model.names import MAX_INT64
@@ -175,6 +186,21 @@ class Taken:
 
     lease: Lease
     job: StoredJob
+
+
+@frozen
+class ReadyCounts:
+    """How full the table is as a queue.
+
+    Args:
+        ready: Jobs that may begin.
+        running: Jobs that workers have.
+        delayed: Jobs that may not begin yet.
+    """
+
+    ready: int
+    running: int
+    delayed: int
 
 
 class Refusal(StrEnum):
@@ -346,6 +372,8 @@ class JobStore:
         policy: When to try again, and when to give up.
         on_change: Told the transitions of each transaction once it is committed, if it made any.
             It must return at once.
+        by_messages: Whether workers are woken by messages; else the table itself is the queue, and
+            they take what is ready by `take_ready`.
     """
 
     def __init__(
@@ -353,12 +381,17 @@ class JobStore:
         database: Database,
         policy: RetryPolicy,
         on_change: Callable[[Sequence[Transition]], None] | None = None,
+        *,
+        by_messages: bool = True,
     ) -> None:
+        self.news = News()
         self.attempts = AttemptStore(database)
         self.seals = SealJobStore(database, policy)
         self._database = database
         self._policy = policy
         self._on_change = on_change
+        # What a job is that has been accepted or redriven.
+        self._accepted = JobState.PENDING if by_messages else JobState.QUEUED
         self.submit: Batcher[NewGroup, Submitted] = Batcher(self._submit)
         self.mark_sent: Batcher[Sequence[str], None] = Batcher(self._mark_sent)
         self._take: Batcher[_Wish, Taken | Refused] = Batcher(self._take_all)
@@ -429,7 +462,9 @@ class JobStore:
                 if group.id in created and group.id not in made:
                     at = created[group.id]
                     made[group.id] = tuple(
-                        attrs.evolve(_new(group.id, job, at), dependents=group.dependents(job.name))
+                        attrs.evolve(
+                            self._new(group.id, job, at), dependents=group.dependents(job.name)
+                        )
                         for job in group.jobs
                     )
                     edges.extend(group.edges())
@@ -442,12 +477,14 @@ class JobStore:
             if len(made) < len(groups):
                 for row in await connection.fetch(JOBS_OF_GROUPS, [wanted]):
                     repeated.setdefault(row["group_id"], []).append(_stored(row))
-            return [
+            submitted = [
                 Submitted(created=True, jobs=made.pop(group.id))
                 if group.id in made
                 else Submitted(created=False, jobs=tuple(repeated[group.id]))
                 for group in groups
             ]
+        self.news.announce()
+        return submitted
 
     async def enqueue(self, group_id: str, job: NewJob) -> StoredJob:
         """Return the job of a group that has this name; store the given one if none has.
@@ -458,13 +495,41 @@ class JobStore:
         async with self._changing() as (connection, changes):
             fresh = rows_value([{"group_id": group_id}])
             await connection.fetch(INSERT_GROUPS, [fresh])
-            new = _new(group_id, job, await self._database.now_ms(connection))
+            new = self._new(group_id, job, await self._database.now_ms(connection))
             stored = list(map(_stored, await connection.fetch(ENQUEUE, _row(new))))
             changes.note_new(stored)
             if not stored:
                 found = await connection.fetch(JOB_OF_NAME, [group_id, job.name])
                 stored = list(map(_stored, found))
             return stored[0]
+
+    def _new(self, group_id: str, job: NewJob, now: int) -> StoredJob:
+        state = self._accepted
+        return StoredJob(
+            id=job.id,
+            group_id=group_id,
+            name=job.name,
+            parameters=job.parameters,
+            queue=job.queue,
+            state=state,
+            sends=0,
+            attempts=0,
+            failures=0,
+            losses=0,
+            not_before=now + round(job.delay_seconds * 1000),
+            data_deadline=None,
+            lease_until=None,
+            worker=None,
+            error_code=None,
+            error_message=None,
+            result=None,
+            receipt=None,
+            created_at=now,
+            queued_at=now if state is JobState.QUEUED else None,
+            started_at=None,
+            finished_at=None,
+            method_version=job.method_version,
+        )
 
     async def _mark_sent(self, batches: Sequence[Sequence[str]]) -> list[None]:
         ids = [job_id for batch in batches for job_id in batch]
@@ -523,6 +588,59 @@ class JobStore:
         await changes.note({job.id: job.state})
         return Taken(wish.lease, _stored(row))
 
+    async def take_ready(
+        self,
+        queue: str,
+        proof_types: Sequence[str],
+        *,
+        limit: int,
+        worker: str,
+        lease_seconds: float,
+    ) -> list[Taken]:
+        """Give a worker the oldest jobs of a queue that may begin, where the table is the queue.
+
+        Args:
+            queue: Name of the queue.
+            proof_types: What the worker can do.
+            limit: How many jobs at most.
+            worker: Who takes them.
+            lease_seconds: For how long.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        if not proof_types:
+            return []
+        # A look costs no write lock while there is nothing to take; only SQLite has that one lock.
+        embedded = self._database.embedded
+        if embedded and not await self._database.read(IS_READY, [queue, list(proof_types)]):
+            return []
+        chosen = [value for name in proof_types for value in (queue, name, limit)] + [limit]
+        # The other half of a token is a job's own.
+        as_whom = [worker, secrets.token_hex(8), round(lease_seconds * 1000)]
+        rows: Sequence[Row]
+        if self._on_change is None:
+            statement = take_ready(len(proof_types))
+            rows = await self._database.write(statement, [*chosen, *as_whom])
+        else:
+            async with self._changing() as (connection, changes):
+                ready = await connection.fetch(choose_ready(len(proof_types)), chosen)
+                before = await changes.before([row["id"] for row in ready])
+                rows = await connection.fetch(TAKE_THESE, [[*before], *as_whom])
+                await changes.note(before)
+        taken = [Taken(Lease(row["id"], row["lease_token"]), _stored(row)) for row in rows]
+        return sorted(taken, key=lambda one: (one.job.not_before, one.job.id))
+
+    async def count_ready(self, queue: str) -> ReadyCounts:
+        """Count the jobs of a queue that is the table: ready, running and delayed.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        (takeable,) = await self._database.read(COUNT_TAKEABLE, [queue])
+        (running,) = await self._database.read(COUNT_RUNNING, [queue])
+        return ReadyCounts(takeable["visible"], running["in_flight"], takeable["later"])
+
     async def extend(self, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
         """Extend leases by a sign of life; return those that are lost."""
         held = await self._database.beat(
@@ -533,16 +651,29 @@ class JobStore:
                 rows_value([{"job_id": lease.job_id, "token": lease.token} for lease in leases]),
             ],
         )
-        tokens = {row["lease_token"] for row in held}
-        return [lease for lease in leases if lease.token not in tokens]
+        still_held = {Lease(row["id"], row["lease_token"]) for row in held}
+        return [lease for lease in leases if lease not in still_held]
 
-    async def release(self, lease: Lease) -> None:
-        """Return a job unfinished and uncounted, for another worker to take at once.
+    async def release(
+        self, lease: Lease, *, seconds: float = 0.0, failure: Failure | None = None
+    ) -> None:
+        """Return a job unfinished and uncounted, for another worker to take.
+
+        Args:
+            lease: Its lease.
+            seconds: For how long nobody may take it.
+            failure: What was missing, to be shown until somebody takes it.
 
         Raises:
             LeaseLost: The lease was no longer held.
         """
-        await self._end_lease(lease, RELEASE)
+        wanted = {
+            "pause": round(seconds * 1000),
+            "code": failure.code if failure else None,
+            "message": storable(failure.message) if failure else None,
+        }
+        await self._end_lease(lease, RELEASE, rows_value([wanted]))
+        self.news.announce()
 
     async def note_progress(self, lease: Lease, progress: Progress) -> bool:
         """Note how far the computation under a lease is; return whether the lease is still held.
@@ -729,6 +860,36 @@ class JobStore:
             await changes.note(before)
             return list(map(_stored, swept))
 
+    async def make_ready(self, limit: int, lacking: Callable[[str], Failure | None]) -> None:
+        """Sweep where the table is the queue: free expired leases, and end waits that are over.
+
+        Args:
+            limit: For how many jobs at most of each kind; the next sweep is soon.
+            lacking: Says what this worker lacks for jobs of a proof type. They show it when no
+                worker has begun them for a while.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        async with self._changing() as (connection, changes):
+            expired = [row["id"] for row in await connection.fetch(EXPIRED, [limit])]
+            await self._count_losses(connection, changes, expired)
+            due = await connection.fetch(DUE, [limit])
+            before = _states(due)
+            if before:
+                await connection.fetch(MAKE_READY, [[*before]])
+                # Where another worker is at such a job it is not missing.
+                running = {row["proof_type"] for row in await connection.fetch(RUNNING_TYPES)}
+                for proof_type in sorted({row["proof_type"] for row in due} - running):
+                    if missing := lacking(proof_type):
+                        ids = [row["id"] for row in due if row["proof_type"] == proof_type]
+                        shown = [missing.code, storable(missing.message), ids]
+                        await connection.fetch(NOTE_LEFT, shown)
+                await connection.fetch(LOOK_LATER, [[*before]])
+                await changes.note(before)
+        if expired or before:
+            self.news.announce()
+
     async def leave_to_sweep(self, job_id: str) -> None:
         """See to it that a job without a message is sent one when it may begin, and not later."""
         await self._database.write(LEAVE_TO_SWEEP, [job_id])
@@ -763,7 +924,7 @@ class JobStore:
         Raises:
             GroupNotFound: There is no such group.
         """
-        return await self._change_group(group_id, CANCEL)
+        return await self._change_group(CANCEL, [group_id])
 
     async def redrive(self, group_id: str) -> tuple[StoredJob, ...]:
         """Give the failed and cancelled jobs of a group a new life, with new budgets.
@@ -771,13 +932,19 @@ class JobStore:
         Raises:
             GroupNotFound: There is no such group.
         """
-        return await self._change_group(group_id, REDRIVE)
+        is_queued = self._accepted is JobState.QUEUED
+        return await self._change_group(REDRIVE, [self._accepted.value, is_queued, group_id])
 
-    async def _change_group(self, group_id: str, statement: str) -> tuple[StoredJob, ...]:
+    async def _change_group(
+        self, statement: str, values: Sequence[object]
+    ) -> tuple[StoredJob, ...]:
+        """Change the jobs of the group that is the last of the values."""
+        group_id = str(values[-1])
         async with self._changing() as (connection, changes):
             before = _states(await connection.fetch(LOCK_GROUP, [group_id]))
-            changes.note_ended(_ended(await connection.fetch(statement, [group_id])))
+            changes.note_ended(_ended(await connection.fetch(statement, values)))
             await changes.note(before)
+        self.news.announce()
         return await self.group(group_id)
 
     async def _count_losses(
@@ -894,46 +1061,20 @@ def _lost(lease: Lease) -> LeaseLost:
     return LeaseLost(f"the lease on job {lease.job_id} is no longer held; nothing was written")
 
 
-def _new(group_id: str, job: NewJob, now: int) -> StoredJob:
-    return StoredJob(
-        id=job.id,
-        group_id=group_id,
-        name=job.name,
-        parameters=job.parameters,
-        queue=job.queue,
-        state=JobState.PENDING,
-        sends=0,
-        attempts=0,
-        failures=0,
-        losses=0,
-        not_before=now + round(job.delay_seconds * 1000),
-        data_deadline=None,
-        lease_until=None,
-        worker=None,
-        error_code=None,
-        error_message=None,
-        result=None,
-        receipt=None,
-        created_at=now,
-        queued_at=None,
-        started_at=None,
-        finished_at=None,
-        method_version=job.method_version,
-    )
-
-
 def _row(job: StoredJob) -> list[object]:
     """Return the values of a new job for `INSERT_JOB`."""
     return [
         job.id,
         job.group_id,
         job.name,
+        job.proof_type,
         job.parameters,
         job.queue,
         job.state.value,
         job.not_before,
         job.not_before + UNSENT_MS,
         job.created_at,
+        job.queued_at,
         job.dependents,
         job.method_version,
     ]

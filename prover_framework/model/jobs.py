@@ -16,9 +16,10 @@ class JobState(StrEnum):
     """Where a job is in its life."""
 
     PENDING = "pending"
-    """Accepted and stored; its message is not known to be sent."""
+    """Accepted and stored; its message is not known to be sent. Without messages it is queued at
+    once."""
     QUEUED = "queued"
-    """Its message was sent; it waits for a worker or for the time of its retry."""
+    """Workers can find it, by its message or in the table: it waits for one, or for its time."""
     RUNNING = "running"
     """A worker holds its lease."""
     WAITING = "waiting"
@@ -46,8 +47,8 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         ),
         JobState.WAITING: frozenset({JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}),
         JobState.SUCCEEDED: frozenset(),
-        JobState.FAILED: frozenset({JobState.PENDING}),
-        JobState.CANCELLED: frozenset({JobState.PENDING}),
+        JobState.FAILED: frozenset({JobState.PENDING, JobState.QUEUED}),
+        JobState.CANCELLED: frozenset({JobState.PENDING, JobState.QUEUED}),
     }
 )
 

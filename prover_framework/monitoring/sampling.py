@@ -5,7 +5,7 @@ the same after a year as on the first day.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from attrs import evolve, field, frozen
 
@@ -19,7 +19,7 @@ from prover_framework.jobs.sql import OPEN_JOBS
 from prover_framework.model.jobs import NOT_CAPABLE, JobState
 from prover_framework.model.proofs import split_job_id
 from prover_framework.model.seals import SealState
-from prover_framework.queues.base import Queue, QueueStatus
+from prover_framework.queues.base import QueueStatus
 
 # How long a sample is shown to who asks again: several scrapers cost no more than one.
 KEEP_SECONDS = 5.0
@@ -92,8 +92,8 @@ class Sampler:
     Args:
         database: Where jobs are.
         headers: The headers.
-        queue: The queues.
-        queue_names: Their names.
+        queue_status: Tells how full a queue is.
+        queue_names: The names of the queues.
         keep_seconds: How long a sample is good for.
     """
 
@@ -101,7 +101,7 @@ class Sampler:
         self,
         database: Database,
         headers: HeaderStore,
-        queue: Queue,
+        queue_status: Callable[[str], Awaitable[QueueStatus]],
         queue_names: Sequence[str],
         *,
         keep_seconds: float = KEEP_SECONDS,
@@ -109,7 +109,7 @@ class Sampler:
         self._database = database
         self._outbox = Outbox(database)
         self._headers = headers
-        self._queue = queue
+        self._queue_status = queue_status
         self._queue_names = tuple(queue_names)
         self._keep_seconds = keep_seconds
         self._lock = asyncio.Lock()
@@ -130,7 +130,7 @@ class Sampler:
         queues: dict[str, QueueStatus | None] = {}
         for name in self._queue_names:
             try:
-                queues[name] = await self._queue.status(name)
+                queues[name] = await self._queue_status(name)
             except (QueueError, StoreError, OSError) as error:
                 queues[name] = None
                 problems["queue"] = str(error)

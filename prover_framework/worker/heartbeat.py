@@ -11,9 +11,9 @@ from collections.abc import Callable
 from attrs import define
 
 from prover_framework.errors import ProverError
-from prover_framework.jobs.store import JobStore, Lease
+from prover_framework.jobs.store import JobStore
 from prover_framework.logs import Trouble
-from prover_framework.queues.base import Queue, Received
+from prover_framework.worker.intake import Claim, Intake
 from prover_framework.worker.loops import is_unforeseen
 
 log = logging.getLogger(__name__)
@@ -31,13 +31,11 @@ class Held:
     """A job that signs of life are given for.
 
     Args:
-        lease: Its lease.
-        message: Its message.
+        claim: The job, with its lease.
         on_lost: Called when the lease is found to be lost; the heartbeat holds the job no longer.
     """
 
-    lease: Lease
-    message: Received
+    claim: Claim
     on_lost: Callable[[], None]
 
 
@@ -46,16 +44,16 @@ class Heartbeat:
 
     Args:
         jobs: Where the leases are.
-        queue: Where the messages are.
+        intake: What keeps their messages from other workers.
         lease_seconds: How long a lease lasts from each heartbeat on, and its message is invisible.
         trouble_seconds: How long a failure stands in the log before the next one does.
     """
 
     def __init__(
-        self, jobs: JobStore, queue: Queue, *, lease_seconds: float, trouble_seconds: float
+        self, jobs: JobStore, intake: Intake, *, lease_seconds: float, trouble_seconds: float
     ) -> None:
         self._jobs = jobs
-        self._queue = queue
+        self._intake = intake
         self._lease_seconds = lease_seconds
         self._held: set[Held] = set()
         # A beat must not make a message invisible again that the end of its job has just released.
@@ -99,16 +97,16 @@ class Heartbeat:
         if not (held := list(self._held)):
             return
         lost = await self._jobs.extend(
-            [one.lease for one in held], lease_seconds=self._lease_seconds
+            [one.claim.lease for one in held], lease_seconds=self._lease_seconds
         )
         for one in held:
-            if one.lease in lost:
+            if one.claim.lease in lost:
                 # Cancelled, or taken over: the computation is of no more use.
                 self._held.discard(one)
                 one.on_lost()
         try:
-            await self._queue.change_visibility(
-                [one.message for one in held if one.lease not in lost], self._lease_seconds
+            await self._intake.keep(
+                [one.claim for one in held if one.claim.lease not in lost], self._lease_seconds
             )
         except (ProverError, OSError) as error:
             # They come back, to be refused while the leases last.

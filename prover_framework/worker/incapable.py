@@ -46,15 +46,18 @@ class OtherWorkers:
         if count < self._timings.incapable_receives:
             await self._queue.change_visibility([message], self._wait(count))
             return
-        failure = Failure(
-            NOT_CAPABLE,
-            f"no worker has this proof type, or what it needs; the last said: {missing}",
-        )
-        await self._jobs.leave_to_others(job_id, failure, jitter=spread(1.0))
+        await self._jobs.leave_to_others(job_id, not_capable(missing), jitter=spread(1.0))
         await self._queue.delete(message)
 
     def _wait(self, count: int) -> float:
         return spread(self._timings.incapable_seconds * 2.0 ** (count - 1))
+
+
+def not_capable(missing: str) -> Failure:
+    """Return what is shown of a job that no worker was able to do which has seen it."""
+    return Failure(
+        NOT_CAPABLE, f"no worker has this proof type, or what it needs; the last said: {missing}"
+    )
 
 
 def spread(seconds: float) -> float:

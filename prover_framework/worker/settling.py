@@ -16,9 +16,8 @@ from prover_framework.jobs.attempts import Attempt
 from prover_framework.jobs.store import Failure, JobStore, StoredJob
 from prover_framework.logs import Trouble
 from prover_framework.model.jobs import JobState
-from prover_framework.queues.base import Queue
-from prover_framework.worker.incapable import OtherWorkers, spread
-from prover_framework.worker.intake import Claim
+from prover_framework.worker.incapable import not_capable, spread
+from prover_framework.worker.intake import Claim, Intake
 from prover_framework.worker.loops import is_unforeseen
 from prover_framework.worker.outcomes import (
     AttemptFailed,
@@ -68,8 +67,7 @@ class Settling:
 
     Args:
         jobs: Where outcomes are written.
-        queue: Where the messages are.
-        others: Where the jobs are left that this worker lacks something for.
+        intake: What sees to their messages.
         worker_name: Who holds the leases.
         lease_seconds: How long a lease lasts. No step is tried for longer than that.
         data_poll_seconds: How often a job that waits for data looks again.
@@ -80,8 +78,7 @@ class Settling:
     def __init__(
         self,
         jobs: JobStore,
-        queue: Queue,
-        others: OtherWorkers,
+        intake: Intake,
         *,
         worker_name: str,
         lease_seconds: float,
@@ -90,8 +87,7 @@ class Settling:
         timings: Timings,
     ) -> None:
         self._jobs = jobs
-        self._queue = queue
-        self._others = others
+        self._intake = intake
         self._worker_name = worker_name
         self._lease_seconds = lease_seconds
         self._data_poll_seconds = data_poll_seconds
@@ -210,7 +206,9 @@ class Settling:
                 # The lease expires, and the loss is counted: no job ends all workers for ever.
                 return _Leave()
             case Reason.NOT_CAPABLE:
-                await self._jobs.release(claim.lease)
+                seconds = self._intake.incapable_seconds(job)
+                missing = not_capable(outcome.detail)
+                await self._jobs.release(claim.lease, seconds=seconds, failure=missing)
                 return _LeaveToOthers(outcome.detail)
             case Reason.NO_SLOT | Reason.STOPPED:
                 seconds = 0.0
@@ -220,7 +218,7 @@ class Settling:
             case Reason.DATA_UNREADABLE | Reason.NOT_SIGNED | Reason.NOT_KEPT:
                 # That is no fault of the job's or of its plugin's.
                 seconds = self._timings.trouble_seconds
-        await self._jobs.release(claim.lease)
+        await self._jobs.release(claim.lease, seconds=seconds)
         log.info("%s %s: released: %s", job.group_id, job.name, outcome)
         return _ChangeVisibility(seconds)
 
@@ -266,11 +264,11 @@ class Settling:
     async def _do_message_step(self, claim: Claim, step: _MessageStep) -> None:
         match step:
             case _Delete():
-                await self._queue.delete(claim.message)
+                await self._intake.delete(claim)
             case _ChangeVisibility(seconds):
-                await self._queue.change_visibility([claim.message], seconds)
+                await self._intake.put_back(claim, seconds)
             case _LeaveToOthers(missing):
-                await self._others.leave(claim.message, claim.job.id, missing)
+                await self._intake.leave_to_others(claim, missing)
             case _Leave():
                 pass
 

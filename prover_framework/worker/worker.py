@@ -1,6 +1,6 @@
-"""The worker: it starts its parts, leads each message through them, and stops them.
+"""The worker: it starts its parts, leads each job through them, and stops them.
 
-Message, lease, execution, outcome, settling: a module for each. The worker knows no proof type.
+Intake, lease, execution, outcome, settling: a module for each. The worker knows no proof type.
 What it computes, and how, comes from the plugins; what counts is the database, and the queue only
 says that there may be something to do.
 """
@@ -10,9 +10,12 @@ import logging
 import os
 import secrets
 import socket
+from collections.abc import Coroutine
+from typing import Any
 
 from prover_framework.errors import LeaseLost, ProverError, QueueError, StoreError
 from prover_framework.jobs.attachments import AttachmentStore
+from prover_framework.jobs.ready import ReadyJobs
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore, StoredJob
 from prover_framework.logs import Trouble
@@ -20,7 +23,7 @@ from prover_framework.metrics import Metrics
 from prover_framework.proofs.proving import Proving
 from prover_framework.proofs.sealing import Sealing
 from prover_framework.proofs.service import ReceiptService
-from prover_framework.queues.base import Queue, Received
+from prover_framework.queues.base import Queue
 from prover_framework.settings import Settings
 from prover_framework.worker.attaching import Keeping
 from prover_framework.worker.deliveries import Deliveries
@@ -28,13 +31,16 @@ from prover_framework.worker.directories import KeptDirectories
 from prover_framework.worker.executor import Executor
 from prover_framework.worker.heartbeat import Heartbeat, Held
 from prover_framework.worker.incapable import OtherWorkers
-from prover_framework.worker.intake import Claim, Intake, Room
+from prover_framework.worker.intake import Claim, Intake
+from prover_framework.worker.messages import MessageIntake
 from prover_framework.worker.outcomes import NotComputed, Outcome, Reason, outcome_word
 from prover_framework.worker.reporting import Reporter
 from prover_framework.worker.resources import ResourcePool
+from prover_framework.worker.room import Room
 from prover_framework.worker.sealing import SealLoops
 from prover_framework.worker.settling import Settling
 from prover_framework.worker.sweeper import Sweeper
+from prover_framework.worker.table import TableIntake
 from prover_framework.worker.timings import USUAL_TIMINGS, Timings
 
 log = logging.getLogger(__name__)
@@ -56,7 +62,7 @@ class Worker:
     Args:
         settings: How many slots, how long a lease, when to sweep, how long to finish.
         jobs: Where jobs and leases are.
-        queue: Where messages come from.
+        arrivals: Where they come from: by the messages of a queue, or out of the table.
         service: What sends messages, and finds the jobs of other senders' messages.
         proving: The steps of a computation.
         receipts: What makes the receipt of a group whose last job has ended.
@@ -74,7 +80,7 @@ class Worker:
         settings: Settings,
         *,
         jobs: JobStore,
-        queue: Queue,
+        arrivals: Queue | ReadyJobs,
         service: ProvingService,
         proving: Proving,
         receipts: ReceiptService,
@@ -90,7 +96,6 @@ class Worker:
         self._slots = settings.worker_slots
         self._stop_seconds = settings.stop_seconds
         self._release_seconds = timings.release_seconds
-        self._queue = queue
         self._queue_name = queue_name
         self._receipts = receipts
         self._deliveries = deliveries
@@ -121,29 +126,41 @@ class Worker:
         self._room = Room(
             settings.worker_slots, self._executor.mean_duration, timings.prefetch_seconds
         )
-        others = OtherWorkers(jobs, queue, timings)
-        self._intake = Intake(
-            queue,
-            jobs,
-            proving.lacks,
-            others,
-            service,
-            self._room,
-            self._handling,
-            self._stopping,
-            queue_name=queue_name,
-            worker_name=self.name,
-            lease_seconds=lease_seconds,
-            other_senders=settings.other_senders,
-            timings=timings,
-        )
+        self._intake: Intake
+        if isinstance(arrivals, ReadyJobs):
+            self._intake = TableIntake(
+                arrivals,
+                self._room,
+                self._handling,
+                self._stopping,
+                metrics,
+                queue_name=queue_name,
+                worker_name=self.name,
+                lease_seconds=lease_seconds,
+                timings=timings,
+            )
+        else:
+            self._intake = MessageIntake(
+                arrivals,
+                jobs,
+                proving.lacks,
+                OtherWorkers(jobs, arrivals, timings),
+                service,
+                self._room,
+                self._handling,
+                self._stopping,
+                queue_name=queue_name,
+                worker_name=self.name,
+                lease_seconds=lease_seconds,
+                other_senders=settings.other_senders,
+                timings=timings,
+            )
         self._heartbeat = Heartbeat(
-            jobs, queue, lease_seconds=lease_seconds, trouble_seconds=trouble_seconds
+            jobs, self._intake, lease_seconds=lease_seconds, trouble_seconds=trouble_seconds
         )
         self._settling = Settling(
             jobs,
-            queue,
-            others,
+            self._intake,
             worker_name=self.name,
             lease_seconds=lease_seconds,
             data_poll_seconds=settings.data_poll_seconds,
@@ -154,9 +171,11 @@ class Worker:
             jobs,
             service,
             proving.proof_types,
+            proving.lacks,
             self._directories,
             attachments,
             self._stopping,
+            by_messages=not isinstance(arrivals, ReadyJobs),
             sweep_seconds=settings.sweep_seconds,
             trouble_seconds=trouble_seconds,
         )
@@ -183,7 +202,7 @@ class Worker:
         self._stopping.set()
         self._room.look_again()
         self._deliveries.stop()
-        self._queue.interrupt()
+        self._intake.interrupt()
 
     async def run(self) -> None:
         """Work until `stop` is called, then finish or release what is in flight."""
@@ -212,17 +231,17 @@ class Worker:
             await self._executor.close()
         log.info("worker %s: stopped", self.name)
 
-    # The way of one message
+    # The way of one job
 
-    def _begin(self, message: Received) -> None:
+    def _begin(self, claiming: Coroutine[Any, Any, Claim | None]) -> None:
         self._metrics.in_flight.inc()
-        task = asyncio.create_task(self._serve(message))
+        task = asyncio.create_task(self._serve(claiming))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, message: Received) -> None:
+    async def _serve(self, claiming: Coroutine[Any, Any, Claim | None]) -> None:
         try:
-            await self._handle(message)
+            await self._handle(claiming)
         except LeaseLost as error:
             self._metrics.leases_lost.inc()
             log.warning("%s", error)
@@ -237,10 +256,10 @@ class Worker:
         else:
             self._handling.passed()
 
-    async def _handle(self, message: Received) -> None:
-        """Have the job of a message executed, then settle it without a place in the room."""
+    async def _handle(self, claiming: Coroutine[Any, Any, Claim | None]) -> None:
+        """Have a job executed, then settle it without a place in the room."""
         try:
-            claim = await self._intake.claim(message)
+            claim = await claiming
             if claim is None:
                 return
             self._note_wait(claim.job)
@@ -262,7 +281,7 @@ class Worker:
         """Execute a job while the heartbeat holds it."""
         reporter = Reporter(self._jobs, claim.lease, claim.job)
         execution = self._executor.begin(claim.job, reporter, claim.lease)
-        held = Held(claim.lease, claim.message, lambda: execution.cancel(Reason.LEASE_LOST))
+        held = Held(claim, lambda: execution.cancel(Reason.LEASE_LOST))
         self._heartbeat.hold(held)
         try:
             await execution.wait()

@@ -1,4 +1,4 @@
-"""``prover dead``, over the embedded queue and moto."""
+"""``prover dead``, over moto."""
 
 import asyncio
 import json
@@ -15,37 +15,22 @@ from sqs_server import SqsEmulator
 
 from prover_framework.app import open_runtime
 from prover_framework.cli import dead_letters as command
-from prover_framework.errors import DeadLetterNotFound, QueueError
+from prover_framework.errors import DeadLetterNotFound, QueueError, SettingsError
 from prover_framework.plugins.registry import Plugins
 from prover_framework.queues.base import Received
 from prover_framework.queues.sqs.client import open_client
 from prover_framework.settings import Settings
 
-EVIL = "a\x1b[31m \x85 \u00e4\nb"
+# SQS itself takes no other control characters.
+EVIL = "a[31m \x85 \u00e4\nb"
 REASON = "no sense in it"
 
 
-@pytest.fixture(params=["embedded", "sqs"])
-def chosen(
-    request: pytest.FixtureRequest,
-    moto: SqsEmulator,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Settings:
-    """The settings of a queue, which the command finds."""
-    url = None
-    if request.param == "sqs":
-        use_emulator(moto, monkeypatch)
-        url = asyncio.run(make_queue())
-    chosen = Settings(data_dir=tmp_path, sqs_queue_url=url)
-    monkeypatch.setattr(command, "settings", lambda: chosen)
-    return chosen
-
-
 @pytest.fixture
-def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """The settings of an embedded queue, which the command finds."""
-    chosen = Settings(data_dir=tmp_path)
+def chosen(moto: SqsEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of a queue, which the command finds."""
+    use_emulator(moto, monkeypatch)
+    chosen = Settings(data_dir=tmp_path, sqs_queue_url=asyncio.run(make_queue()))
     monkeypatch.setattr(command, "settings", lambda: chosen)
     return chosen
 
@@ -60,6 +45,7 @@ def die(chosen: Settings, *texts: str, queue: str = "default") -> None:
 
     async def work() -> None:
         async with open_runtime(chosen, Plugins(found=(), hooks={})) as runtime:
+            assert runtime.queue
             assert await runtime.queue.send([outgoing(text, queue=queue) for text in texts]) == []
             for _ in texts:
                 for message in await receive(runtime.queue, name=queue, wait_seconds=1):
@@ -71,6 +57,7 @@ def die(chosen: Settings, *texts: str, queue: str = "default") -> None:
 def received(chosen: Settings) -> Sequence[str]:
     async def work() -> list[Received]:
         async with open_runtime(chosen, Plugins(found=(), hooks={})) as runtime:
+            assert runtime.queue
             return await receive(runtime.queue)
 
     return sorted(message.body for message in asyncio.run(work()))
@@ -108,21 +95,20 @@ def test_list_and_show_tell_what_the_letters_are(chosen: Settings) -> None:
     assert len(listed()) == 2
 
 
-def test_a_list_that_is_cut_says_so(embedded: Settings) -> None:
-    die(embedded, "a", "b")
+def test_a_list_that_is_cut_says_so(chosen: Settings) -> None:
+    die(chosen, "a", "b")
     cut = prover_dead("list", "--limit", "1")
     assert "these are 1, there may be more" in cut.stderr
     assert "there may be more" not in prover_dead("list").stderr
 
 
 def test_what_a_terminal_might_obey_is_shown_and_not_printed(
-    embedded: Settings, monkeypatch: pytest.MonkeyPatch
+    chosen: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "shorten", lambda text: text)
-    die(embedded, EVIL)
+    die(chosen, EVIL)
     ((_, id_),) = ids().items()
     for shown in (prover_dead("list").stdout, prover_dead("show", id_).stdout):
-        assert "\x1b" not in shown
         assert "\x85" not in shown
         assert "\u00e4" in shown
 
@@ -136,14 +122,14 @@ def test_redrive_sends_the_chosen_ones_back(chosen: Settings) -> None:
     assert received(chosen) == ["a", "b"]
 
 
-def test_redrive_sends_all_back(embedded: Settings) -> None:
-    die(embedded, "a", "b")
+def test_redrive_sends_all_back(chosen: Settings) -> None:
+    die(chosen, "a", "b")
     by_text = ids()
     done = json.loads(prover_dead("redrive", "--all", "--json").stdout)
     assert sorted(done["redriven"]) == sorted(by_text.values())
     assert done["failed"] == {}
     assert listed() == []
-    assert received(embedded) == ["a", "b"]
+    assert received(chosen) == ["a", "b"]
     assert prover_dead("redrive", "--all").stdout == "0 dead letters redriven\n"
 
 
@@ -161,8 +147,8 @@ def test_drop_asks_first_and_removes_for_good(chosen: Settings) -> None:
     assert received(chosen) == []
 
 
-def test_an_unknown_id_changes_nothing(embedded: Settings) -> None:
-    die(embedded, "a")
+def test_an_unknown_id_changes_nothing(chosen: Settings) -> None:
+    die(chosen, "a")
     known = ids()["a"]
     for arguments in (
         ("show", "999"),
@@ -172,12 +158,12 @@ def test_an_unknown_id_changes_nothing(embedded: Settings) -> None:
         with pytest.raises(DeadLetterNotFound, match="there is no dead letter '999' of queue"):
             prover_dead(*arguments)
     assert set(ids()) == {"a"}
-    assert received(embedded) == []
+    assert received(chosen) == []
 
 
 @pytest.mark.parametrize("what", [["redrive"], ["drop", "--yes"]])
-def test_either_ids_or_all_have_to_be_given(embedded: Settings, what: Sequence[str]) -> None:
-    die(embedded, "a")
+def test_either_ids_or_all_have_to_be_given(chosen: Settings, what: Sequence[str]) -> None:
+    die(chosen, "a")
     for arguments in (what, [*what, "--all", ids()["a"]]):
         result = prover_dead(*arguments)
         assert result.exit_code == 2
@@ -215,3 +201,11 @@ def test_a_queue_without_dead_letters_says_so(
         prover_dead("list")
     with pytest.raises(QueueError, match="queue 'other' has no URL"):
         prover_dead("list", "--queue", "other")
+
+
+def test_where_the_table_of_jobs_is_the_queue_there_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "settings", lambda: Settings(data_dir=tmp_path))
+    with pytest.raises(SettingsError, match=r'no dead letters: .*"prover list --state failed"'):
+        prover_dead("list")

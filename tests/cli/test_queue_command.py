@@ -13,9 +13,9 @@ from sqs_server import ScriptedServer, SqsEmulator, refusal, scripted_server
 from prover_framework.cli import queues as command
 from prover_framework.database.database import Database
 from prover_framework.errors import QueueError, QueueMissing, SettingsError
-from prover_framework.queues.base import Outgoing
+from prover_framework.jobs.store import JobStore, NewGroup, NewJob
+from prover_framework.model.jobs import RetryPolicy
 from prover_framework.queues.sqs.client import open_client
-from prover_framework.queues.table.queue import EmbeddedQueue
 from prover_framework.settings import Settings
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def test_a_queue_that_is_not_there_is_told(
         prover_queue("status", "--queue", "other")
 
 
-def test_status_and_purge_of_a_queue_that_is_a_table(
+def test_status_of_the_table_of_jobs_and_that_there_is_nothing_to_purge(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def status(*arguments: str) -> dict[str, Any]:
@@ -231,25 +231,25 @@ def test_status_and_purge_of_a_queue_that_is_a_table(
 
     async def fill() -> None:
         async with Database(database_url) as database:
-            queue = EmbeddedQueue(database)
-            messages = [Outgoing("", "default", text) for text in "abcd"]
-            later = Outgoing("", "default", "e", delay_seconds=600)
-            await queue.send([*messages, later, Outgoing("", "large", "f")])
-            taken = await queue.receive("default", limit=2, wait_seconds=0, visibility_seconds=600)
-            await queue.bury(taken[0], "why")
-            await queue.close()
+            jobs = JobStore(database, RetryPolicy(), by_messages=False)
+            for name in "abcd":
+                await jobs.submit(NewGroup(name, (NewJob(name, "twap", "{}", "default"),)))
+            later = NewJob("e", "twap", "{}", "default", delay_seconds=600)
+            await jobs.submit(NewGroup("e", (later,)))
+            await jobs.submit(NewGroup("f", (NewJob("f", "twap", "{}", "large"),)))
+            await jobs.take_ready("default", ["twap"], limit=1, worker="w", lease_seconds=600)
+            await jobs.cancel("d")
 
     asyncio.run(fill())
     monkeypatch.setattr(command, "settings", lambda: Settings(database_url=database_url))
-    nowhere = {"url": None, "dead_letter_url": None}
-    expected = {"visible": 2, "in_flight": 1, "delayed": 1, "dead_letters": 1}
-    assert status() == {**expected, **nowhere}
+    nowhere = {"url": None, "dead_letter_url": None, "dead_letters": 0}
+    assert status() == {"visible": 2, "in_flight": 1, "delayed": 1, **nowhere}
     table = prover_queue("status").stdout
     assert "default" in table
     assert "dead letters" in table
-    assert prover_queue("purge", "--yes").stdout == "queue default is purged\n"
-    assert status() == {"visible": 0, "in_flight": 0, "delayed": 0, "dead_letters": 1, **nowhere}
     assert status("--queue", "large")["visible"] == 1
+    with pytest.raises(SettingsError, match=r'nothing to purge: .*"prover cancel GROUP"'):
+        prover_queue("purge", "--yes")
 
 
 def test_what_sqs_refuses_is_told(scripted: ScriptedServer) -> None:

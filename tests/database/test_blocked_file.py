@@ -21,8 +21,8 @@ CALL_SECONDS = 1.0
 BOUNDS = Bounds(CALL_SECONDS)
 SLACK_SECONDS = 20.0
 
-WRITE = "INSERT INTO dead_letter (queue, body, reason, died_at) VALUES ('q', 'b', 'r', 1)"
-COUNT = "SELECT COUNT(*) FROM dead_letter"
+WRITE = "INSERT INTO event (kind, group_id, created_at) VALUES ('k', 'g', 1)"
+COUNT = "SELECT COUNT(*) FROM event"
 
 # Longer than a start takes on a busy machine.
 PATIENCE_SECONDS = 60.0

@@ -14,7 +14,7 @@ from tortoise.exceptions import IntegrityError
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Bounds
 from prover_framework.database.sqlite import SqliteConnection
-from prover_framework.database.tables import DeadLetter
+from prover_framework.database.tables import Chain
 from prover_framework.errors import StoreError
 
 OPEN_AND_MIGRATE = """
@@ -52,9 +52,9 @@ def somebody_writes(path: Path) -> Iterator[sqlite3.Connection]:
             other.execute("ROLLBACK")
 
 
-async def bury(database: Database, body: str, *, divisor: int = 1) -> None:
+async def note(database: Database, body: str, *, divisor: int = 1) -> None:
     async with database.transaction() as connection:
-        await DeadLetter.create(queue="q", body=body, reason="r", died_at=1, using_db=connection)
+        await Chain.create(chain_id=1, simulated=True, source=body, using_db=connection)
         assert 1 // divisor
 
 
@@ -69,9 +69,9 @@ async def break_a_reference(database: Database) -> None:
         )
 
 
-def buried(path: Path) -> list[str]:
+def noted(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as looking:
-        return [row[0] for row in looking.execute("SELECT body FROM dead_letter ORDER BY id")]
+        return [row[0] for row in looking.execute("SELECT source FROM chain ORDER BY id")]
 
 
 async def test_a_commit_is_on_the_disk_and_waits_its_turn(path: Path) -> None:
@@ -88,9 +88,9 @@ async def test_a_commit_is_on_the_disk_and_waits_its_turn(path: Path) -> None:
 async def test_an_exception_rolls_back(path: Path) -> None:
     async with Database(path) as database:
         with pytest.raises(ZeroDivisionError):
-            await bury(database, "no", divisor=0)
-        await bury(database, "yes")
-    assert buried(path) == ["yes"]
+            await note(database, "no", divisor=0)
+        await note(database, "yes")
+    assert noted(path) == ["yes"]
 
 
 async def test_a_locked_database_is_refused_and_usable_afterwards(path: Path) -> None:
@@ -98,45 +98,45 @@ async def test_a_locked_database_is_refused_and_usable_afterwards(path: Path) ->
         with somebody_writes(path):
             for _ in range(2):
                 with pytest.raises(StoreError, match=r"prover\.sqlite3 refused: .*locked"):
-                    await bury(database, "no")
-        await bury(database, "yes")
-    assert buried(path) == ["yes"]
+                    await note(database, "no")
+        await note(database, "yes")
+    assert noted(path) == ["yes"]
 
 
 async def test_a_failed_commit_rolls_back(path: Path) -> None:
     async with Database(path) as database:
         with pytest.raises(sqlite3.IntegrityError):
             await break_a_reference(database)
-        await bury(database, "yes")
-    assert buried(path) == ["yes"]
+        await note(database, "yes")
+    assert noted(path) == ["yes"]
 
 
 async def test_a_full_disk_is_a_refusal_that_says_so(path: Path) -> None:
     async with Database(path) as database:
         await database._writer.execute_query("PRAGMA max_page_count = 1")
         with pytest.raises(StoreError, match="full"):
-            await bury(database, "x" * 1_000_000)
-        await bury(database, "small")
-    assert buried(path) == ["small"]
+            await note(database, "x" * 1_000_000)
+        await note(database, "small")
+    assert noted(path) == ["small"]
 
 
 async def test_cancelling_at_any_point_leaves_all_or_nothing(path: Path) -> None:
     async with Database(path) as database:
         for steps in range(60):
-            task = asyncio.create_task(bury(database, f"body {steps}"))
+            task = asyncio.create_task(note(database, f"body {steps}"))
             for _ in range(steps):
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             async with asyncio.timeout(10):
-                await bury(database, "after")
-    assert buried(path).count("after") == 60
+                await note(database, "after")
+    assert noted(path).count("after") == 60
 
 
 async def test_cancelling_a_wait_for_the_write_lock_gives_it_up(path: Path) -> None:
     async with Database(path) as database:
         with somebody_writes(path) as other:
-            task = asyncio.create_task(bury(database, "no"))
+            task = asyncio.create_task(note(database, "no"))
             # Far enough for BEGIN to wait in the connection's thread.
             for _ in range(10):
                 await asyncio.sleep(0)
@@ -149,41 +149,37 @@ async def test_cancelling_a_wait_for_the_write_lock_gives_it_up(path: Path) -> N
                 await task
         with somebody_writes(path):
             pass
-        await bury(database, "yes")
-    assert buried(path) == ["yes"]
+        await note(database, "yes")
+    assert noted(path) == ["yes"]
 
 
 async def test_a_reader_does_not_wait_for_a_writer(path: Path) -> None:
     async with Database(path) as database:
         async with database.transaction() as connection:
-            await DeadLetter.create(
-                queue="q", body="new", reason="r", died_at=1, using_db=connection
-            )
+            await Chain.create(chain_id=1, simulated=True, source="new", using_db=connection)
             async with asyncio.timeout(10), database.reading() as reader:
-                assert await DeadLetter.all().using_db(reader).count() == 0
+                assert await Chain.all().using_db(reader).count() == 0
         async with database.reading() as reader:
-            assert await DeadLetter.all().using_db(reader).count() == 1
+            assert await Chain.all().using_db(reader).count() == 1
 
 
 async def test_the_reader_can_not_write(path: Path) -> None:
     with pytest.raises(StoreError, match="readonly"):
         async with Database(path) as database, database.reading() as reader:
-            await DeadLetter.create(queue="q", body="", reason="r", died_at=1, using_db=reader)
+            await Chain.create(chain_id=1, simulated=True, source="new", using_db=reader)
 
 
 async def test_transactions_do_not_nest(path: Path) -> None:
     with pytest.raises(TypeError, match="inside of another"):
         async with Database(path) as database, database.transaction():
-            await bury(database, "no")
+            await note(database, "no")
 
 
 async def test_a_violated_constraint_is_not_the_databases_refusal(path: Path) -> None:
     async def twice() -> None:
         async with Database(path) as database, database.transaction() as connection:
             for _ in range(2):
-                await DeadLetter.create(
-                    id=1, queue="q", body="", reason="r", died_at=1, using_db=connection
-                )
+                await Chain.create(id=1, chain_id=1, simulated=True, source="", using_db=connection)
 
     with pytest.raises(IntegrityError):
         await twice()
@@ -193,9 +189,9 @@ async def test_the_change_mark_moves_with_every_commit(path: Path) -> None:
     async with Database(path) as database, Database(path) as other:
         start = await database.data_version()
         quiet = await database.data_version()
-        await bury(database, "own")
+        await note(database, "own")
         own = await database.data_version()
-        await bury(other, "another's")
+        await note(other, "another's")
         foreign = await database.data_version()
         assert (start == quiet, quiet != own, own != foreign) == (True, True, True)
 

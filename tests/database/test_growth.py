@@ -8,6 +8,7 @@ table that grows from one end to the other.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ from prover_framework.database.postgres import PostgresConnection
 from prover_framework.database.sqlite import SqliteConnection
 from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.outbox import UNDELIVERED, Outbox
+from prover_framework.jobs.ready import table_status
 from prover_framework.jobs.seals import NewSeal, SealJobStore, StoredSeal
 from prover_framework.jobs.store import (
     Failure,
@@ -36,8 +38,6 @@ from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.model.series import TimeRange
 from prover_framework.monitoring.sampling import Sampler
 from prover_framework.proofs.store import ReceiptStore, WantedSeals
-from prover_framework.queues.base import Outgoing
-from prover_framework.queues.table.queue import EmbeddedQueue
 
 JOBS = 150_000
 HEADERS = 200_000
@@ -115,7 +115,7 @@ async def _serve(database: Database) -> None:
     await jobs.seals.made_of("listed")
     await jobs.seals.ask("listed", {"": b"2"}, "ink")
     await receipts.seals(["listed-0"])
-    sampler = Sampler(database, HeaderStore(database), EmbeddedQueue(database), ["default"])
+    sampler = Sampler(database, HeaderStore(database), partial(table_status, jobs), ["default"])
     await sampler.sample()
 
 
@@ -123,13 +123,8 @@ async def _work(database: Database) -> None:
     told: list[object] = []
     jobs = JobStore(database, RetryPolicy(), told.append)
     await jobs.submit(_group("worked", 7))
-    queue = EmbeddedQueue(database)
-    await queue.send([Outgoing(f"worked-{n}", "default", "{}", 0.0, 0) for n in range(3)])
     await jobs.mark_sent([f"worked-{n}" for n in range(7)])
-    messages = await queue.receive("default", limit=3, wait_seconds=0, visibility_seconds=60)
-    await queue.change_visibility(messages, 60)
-    await queue.bury(messages[0], "unreadable")
-    await queue.delete(messages[1])
+    await _take_out_of_the_table(database)
     leases = [await _take(jobs, f"worked-{n}") for n in range(6)]
     await jobs.extend(leases, lease_seconds=60)
     why = Failure("code", "why")
@@ -156,6 +151,20 @@ async def _work(database: Database) -> None:
     await jobs.take("worked-6", worker="w", lease_seconds=0)
     await _take(jobs, "worked-5", lease_seconds=0)
     await jobs.take("worked-5", worker="w", lease_seconds=60)
+
+
+async def _take_out_of_the_table(database: Database) -> None:
+    told: list[object] = []
+    for on_change in (None, told.append):
+        jobs = JobStore(database, RetryPolicy(), on_change, by_messages=False)
+        group = f"ready-{on_change is None}"
+        await jobs.submit(_group(group, 3))
+        types = ["type0", "type1"]
+        taken = await jobs.take_ready("default", types, limit=2, worker="w", lease_seconds=0)
+        assert len(taken) == 2
+        why = Failure("code", "why")
+        await jobs.make_ready(100, {"type2": why}.get)
+        await jobs.cancel(group)
 
 
 async def _tell(database: Database) -> None:

@@ -32,8 +32,11 @@ ROWS = {
     " VALUES (3600, 9000000000, 1, 7, 7)",
 }
 
-# What nothing has read since, or has another name.
-DROPPED = {("job_group", "submission"), ("queue_message", "receipt"), ("job", "proof_type")}
+# Messages only said that there are jobs, and what could not be understood was kept for nobody.
+KEPT = [table for table in ROWS if table not in ("queue_message", "dead_letter")]
+
+# What nothing has read since.
+DROPPED = {("job_group", "submission")}
 
 
 async def make_first_version(url: str) -> None:
@@ -46,7 +49,7 @@ async def test_data_of_the_first_version_is_kept(empty_url: str) -> None:
     async def rows(database: Database) -> dict[str, list[dict[str, object]]]:
         return {
             table: [dict(row) for row in await database.read(f"SELECT * FROM {table}")]
-            for table in ROWS
+            for table in KEPT
         }
 
     await make_first_version(empty_url)
@@ -57,12 +60,12 @@ async def test_data_of_the_first_version_is_kept(empty_url: str) -> None:
         assert await database.migrate()
         after = await rows(database)
         await database.require_schema()
-    assert [len(found) for found in before.values()] == [1] * len(ROWS)
+    assert [len(found) for found in before.values()] == [1] * len(KEPT)
     for table, (row,) in before.items():
         (migrated,) = after[table]
         kept = {column: row[column] for column in row if (table, column) not in DROPPED}
         assert kept.items() <= migrated.items()
-    assert {*after["queue_message"][0]} >= {"receipt_handle"}
+    assert after["job"][0]["proof_type"] == "t"
     assert not after["block_header"][0]["verified"]
     assert after["hourly_base_fee"][0]["verified_count"] == 0
 

@@ -201,7 +201,7 @@ async def test_the_service_tells_what_it_accepts_even_when_it_stops_at_once(
         request = GroupRequest("g", [JobRequest("proof", parameters)])
         await runtime.service.submit(request)
     told = module_of(observer).told
-    assert [change.new_state for change in told] == [JobState.PENDING, JobState.QUEUED]
+    assert [change.new_state for change in told] == [JobState.QUEUED]
 
 
 def test_a_proof_type_can_observe_too(write: Write) -> None:

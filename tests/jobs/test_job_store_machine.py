@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from attrs import define, field
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -54,6 +55,8 @@ LONG_AFTER_SECONDS = 10**6
 
 S = JobState
 
+TYPES = ("type0", "type1", "type2")
+
 # The rules that write under a lease.
 WRITES = ("extend", "release", "succeed", "fail", "retry", "wait")
 
@@ -65,7 +68,7 @@ class Model:
     id: str
     group: str
     not_before: int
-    state: JobState = S.PENDING
+    state: JobState
     attempts: int = 0
     failures: int = 0
     losses: int = 0
@@ -74,6 +77,10 @@ class Model:
     until: int = 0
     result: str | None = None
     history: list[JobState] = field(factory=list)
+
+    @property
+    def type(self) -> str:
+        return f"type{self.id[-1]}"
 
     def move(self, state: JobState) -> None:
         assert state in TRANSITIONS[self.state], f"{self.state} to {state}: {self.history}"
@@ -84,7 +91,10 @@ class Model:
 
 
 class JobStoreMachine(RuleBasedStateMachine):
+    """Whether messages wake workers or the table is the queue, both ways to a job are taken."""
+
     url: str
+    by_messages: bool
 
     jobs = Bundle("jobs")
     leases = Bundle("leases")
@@ -119,6 +129,10 @@ class JobStoreMachine(RuleBasedStateMachine):
     def now(self) -> int:
         return self.clock.ms
 
+    @property
+    def accepted(self) -> JobState:
+        return S.PENDING if self.by_messages else S.QUEUED
+
     def _hear(self, transitions: Sequence[Transition]) -> None:
         for transition in transitions:
             self.told.setdefault(transition.job.id, []).append(transition)
@@ -134,7 +148,12 @@ class JobStoreMachine(RuleBasedStateMachine):
     def begin(self, *, observed: bool) -> Any:
         # Without anybody who wants to be told, the store has a shorter way.
         self.observed = observed
-        self.store = JobStore(self.database, POLICY, self._hear if observed else None)
+        self.store = JobStore(
+            self.database,
+            POLICY,
+            self._hear if observed else None,
+            by_messages=self.by_messages,
+        )
         return self._submit(2, 0)
 
     @rule(target=jobs, count=st.integers(1, 3), delay=st.sampled_from([0, 20]))
@@ -154,7 +173,8 @@ class JobStoreMachine(RuleBasedStateMachine):
         assert [first.created, second.created] == [True, False], "stored once"
         assert first.jobs == second.jobs
         for job in group.jobs:
-            self.models[job.id] = Model(job.id, group.id, self.now + delay * 1000)
+            not_before = self.now + delay * 1000
+            self.models[job.id] = Model(job.id, group.id, not_before, self.accepted)
         return multiple(*(job.id for job in group.jobs))
 
     @rule(job_id=jobs)
@@ -208,6 +228,32 @@ class JobStoreMachine(RuleBasedStateMachine):
             model.until = self.now + round(seconds * 1000)
         return multiple(*(answer.lease for answer in taken))
 
+    @rule(
+        target=leases,
+        types=st.sets(st.sampled_from(TYPES), min_size=1),
+        limit=st.integers(1, 4),
+        seconds=st.sampled_from([1.0, 10.0]),
+    )
+    def take_ready(self, types: set[str], limit: int, seconds: float) -> Any:
+        ready = [
+            model
+            for model in self.models.values()
+            if model.state in TAKEABLE and model.not_before <= self.now and model.type in types
+        ]
+        first = sorted(ready, key=lambda model: (model.not_before, model.id))[:limit]
+        taken = self.runner.run(
+            self.store.take_ready(
+                "default", sorted(types), limit=limit, worker="w", lease_seconds=seconds
+            )
+        )
+        assert [one.job.id for one in taken] == [model.id for model in first]
+        for model, one in zip(first, taken, strict=True):
+            model.move(S.RUNNING)
+            model.attempts += 1
+            model.lease = one.lease
+            model.until = self.now + round(seconds * 1000)
+        return multiple(*(one.lease for one in taken))
+
     @rule(lease=leases, seconds=st.sampled_from([1.0, 10.0]))
     def extend(self, lease: Lease, seconds: float = 1.0) -> None:
         lost = self.runner.run(self.store.extend([lease], lease_seconds=seconds))
@@ -216,11 +262,13 @@ class JobStoreMachine(RuleBasedStateMachine):
         if model:
             model.until = self.now + round(seconds * 1000)
 
-    @rule(lease=leases)
-    def release(self, lease: Lease) -> None:
-        if model := self._write(lease, self.store.release(lease)):
+    @rule(lease=leases, seconds=st.sampled_from([0.0, 5.0]))
+    def release(self, lease: Lease, seconds: float = 0.0) -> None:
+        if model := self._write(lease, self.store.release(lease, seconds=seconds)):
             model.move(S.QUEUED)
             model.attempts -= 1
+            if seconds:
+                model.not_before = self.now + round(seconds * 1000)
 
     @rule(lease=leases)
     def succeed(self, lease: Lease) -> None:
@@ -295,13 +343,20 @@ class JobStoreMachine(RuleBasedStateMachine):
         for model in self.models.values():
             if self._expire(model) and model.state is S.QUEUED:
                 due.add(model.id)
-        swept = self.runner.run(self.store.sweep(SWEEP_LIMIT))
-        assert {job.id for job in swept} == due
+        self._sweep(due)
         for job_id in due:
             if self.models[job_id].state is S.WAITING:
                 self.models[job_id].move(S.QUEUED)
-        again = self.runner.run(self.store.sweep(SWEEP_LIMIT))
-        assert again == [], "two sweepers would both send"
+        if self.by_messages:
+            again = self.runner.run(self.store.sweep(SWEEP_LIMIT))
+            assert again == [], "two sweepers would both send"
+
+    def _sweep(self, due: set[str]) -> None:
+        if self.by_messages:
+            swept = self.runner.run(self.store.sweep(SWEEP_LIMIT))
+            assert {job.id for job in swept} == due
+        else:
+            self.runner.run(self.store.make_ready(SWEEP_LIMIT, lambda _: None))
 
     @rule()
     def new_headers(self) -> None:
@@ -322,7 +377,7 @@ class JobStoreMachine(RuleBasedStateMachine):
         self.runner.run(self.store.redrive(self.models[job_id].group))
         for model in self._group(job_id):
             if model.state in REDRIVABLE:
-                model.move(S.PENDING)
+                model.move(self.accepted)
                 model.failures = model.losses = 0
                 model.deadline = None
                 model.not_before = self.now
@@ -465,11 +520,11 @@ class JobStoreMachine(RuleBasedStateMachine):
             for model in self.models.values():
                 if self._expire(model) and model.state is S.FAILED:
                     unfinished.discard(model.id)
-            swept = self.runner.run(self.store.sweep(SWEEP_LIMIT))
-            assert {job.id for job in swept} == unfinished
-            for job in swept:
-                taken = self.runner.run(self.store.take(job.id, worker="w", lease_seconds=10))
-                assert isinstance(taken, Taken)
+            self._sweep(unfinished)
+            taken_now = self._take_each(unfinished)
+            assert {taken.job.id for taken in taken_now} == unfinished
+            for taken in taken_now:
+                job = taken.job
                 model = self.models[job.id]
                 if model.state is S.WAITING:
                     model.move(S.QUEUED)
@@ -479,6 +534,18 @@ class JobStoreMachine(RuleBasedStateMachine):
                     model.move(S.SUCCEEDED)
         assert {row["state"] for row in self._rows()} <= set(FINAL)
         assert all(row["losses"] <= POLICY.max_losses for row in self._rows())
+
+    def _take_each(self, ids: set[str]) -> list[Taken]:
+        if not self.by_messages:
+            return self.runner.run(
+                self.store.take_ready(
+                    "default", TYPES, limit=SWEEP_LIMIT, worker="w", lease_seconds=10
+                )
+            )
+        answers = [
+            self.runner.run(self.store.take(job_id, worker="w", lease_seconds=10)) for job_id in ids
+        ]
+        return [answer for answer in answers if isinstance(answer, Taken)]
 
 
 def _nothing_is_lost(row: Row) -> None:
@@ -514,12 +581,14 @@ async def _both(first: Awaitable[Submitted], second: Awaitable[Submitted]) -> li
     return list(await asyncio.gather(first, second))
 
 
-def test_any_order_of_events_keeps_every_job(database_url: str) -> None:
+@pytest.mark.parametrize("by_messages", [True, False])
+def test_any_order_of_events_keeps_every_job(database_url: str, *, by_messages: bool) -> None:
     JobStoreMachine.url = database_url
+    JobStoreMachine.by_messages = by_messages
     run_state_machine_as_test(
         JobStoreMachine,
         settings=settings(
-            max_examples=40,
+            max_examples=30,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,

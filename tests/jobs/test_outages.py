@@ -11,8 +11,6 @@ from prover_framework.database.database import Database
 from prover_framework.errors import StoreError
 from prover_framework.jobs.store import JobStore, NewGroup, NewJob, Refusal, Refused, Taken
 from prover_framework.model.jobs import JobState, RetryPolicy
-from prover_framework.queues.base import Outgoing
-from prover_framework.queues.table.queue import EmbeddedQueue
 from prover_framework.testing import ManualClock
 
 # Longer than a server that is gone needs to be noticed.
@@ -41,7 +39,7 @@ async def test_calls_fail_while_the_server_is_away_and_succeed_by_themselves_aft
     url = postgres.create_database(postgres_template)
 
     async with Database(url) as database:
-        store, queue = JobStore(database, RetryPolicy()), EmbeddedQueue(database)
+        store = JobStore(database, RetryPolicy())
         await store.submit(group())
         lease = (await take(store, "g-0")).lease
         postgres.stop()
@@ -51,16 +49,14 @@ async def test_calls_fail_while_the_server_is_away_and_succeed_by_themselves_aft
                     store.submit(group("other")),
                     store.succeed(lease, "1"),
                     store.group("g"),
-                    queue.receive("default", limit=1, wait_seconds=0, visibility_seconds=1),
+                    store.take_ready("default", ["proof"], limit=1, worker="w", lease_seconds=1),
                 ):
                     with pytest.raises(StoreError):
                         await call
-                assert await queue.send([Outgoing("g-0", "default", "{}")])
         finally:
             postgres.start()
         await store.succeed(lease, "1")
         assert (await store.submit(group("other"))).created
-        assert await queue.send([Outgoing("g-0", "default", "{}")]) == []
         assert [job.state for job in await store.group("g")] == [JobState.SUCCEEDED]
     postgres.drop_database(url)
 

@@ -16,8 +16,6 @@ from prover_framework.errors import LeaseLost, StoreBusy
 from prover_framework.jobs.sql import LOCK_JOBS
 from prover_framework.jobs.store import Failure, JobStore, Lease, NewGroup, NewJob, Refused, Taken
 from prover_framework.model.jobs import JobState, RetryPolicy
-from prover_framework.queues.base import Outgoing
-from prover_framework.queues.table.queue import EmbeddedQueue
 
 # Longer than anything here takes; a test that gets this far waits for ever.
 HANG_SECONDS = 30.0
@@ -145,16 +143,17 @@ async def test_a_sweep_passes_over_what_another_has_locked_and_waits_for_nothing
         assert [job.id for job in await store.sweep(10)] == ["g-1"]
 
 
-async def test_a_receive_passes_over_what_another_has_locked_and_waits_for_nothing(
-    url: str,
-) -> None:
+async def test_who_takes_what_is_ready_passes_over_what_another_has_locked(url: str) -> None:
     async with two(url) as (here, there):
-        queue = EmbeddedQueue(here)
-        await queue.send([Outgoing(body, "default", body) for body in "abc"])
+        store = JobStore(here, RetryPolicy(), by_messages=False)
+        await store.submit(group("g", jobs=3))
+        proof_types = sorted({job.proof_type for job in await store.group("g")})
         async with there.transaction() as connection:
-            await connection.fetch("SELECT 1 FROM queue_message WHERE body = 'a' FOR UPDATE")
-            got = await queue.receive("default", limit=2, wait_seconds=0, visibility_seconds=60)
-        assert [message.body for message in got] == ["b", "c"], "no fewer than there are"
+            await connection.fetch(LOCK_JOBS, [["g-0"]])
+            taken = await store.take_ready(
+                "default", proof_types, limit=2, worker="w", lease_seconds=60
+            )
+        assert [one.job.id for one in taken] == ["g-1", "g-2"], "no fewer than there are"
 
 
 async def test_processes_that_store_the_same_groups_in_other_orders_do_not_block_each_other(

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
+from table_queue import TableQueue
 
 from prover_framework.database.database import Database
 from prover_framework.jobs.service import ProvingService
@@ -11,12 +12,11 @@ from prover_framework.jobs.store import Failure, JobStore, NewGroup, NewJob, Tak
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.plugins.registry import Plugins
 from prover_framework.queues.base import Outgoing, SendFailure
-from prover_framework.queues.table.queue import EmbeddedQueue
 from prover_framework.testing import ManualClock
 
 
-class RecordingQueue(EmbeddedQueue):
-    """The embedded queue, which remembers what was sent."""
+class RecordingQueue(TableQueue):
+    """A queue that remembers what was sent."""
 
     def __init__(self, database: Database) -> None:
         super().__init__(database)
@@ -33,7 +33,7 @@ async def test_a_delay_holds_for_the_first_message_and_not_for_one_that_is_overd
     async with Database(tmp_path / "prover.sqlite3") as database:
         await database.migrate()
         jobs = JobStore(database, RetryPolicy())
-        queue = RecordingQueue(database)
+        queue = await RecordingQueue.open(database)
         service = ProvingService(Plugins(found=(), hooks={}), jobs, queue)
         parameters = '{"start_timestamp":0,"end_timestamp":3600}'
         held_back = NewJob("j", "proof", parameters, "default", delay_seconds=600)
@@ -65,7 +65,7 @@ async def test_no_intent_has_the_number_of_another(database_url: str) -> None:
 
     async with Database(database_url, clock) as database:
         jobs = JobStore(database, RetryPolicy())
-        usual, hasty = RecordingQueue(database), HastyQueue(database)
+        usual, hasty = await RecordingQueue.open(database), await HastyQueue.open(database)
         hasty.jobs, hasty.sent = jobs, usual.sent
         slow_noting = ProvingService(Plugins(found=(), hooks={}), jobs, hasty)
         service = ProvingService(Plugins(found=(), hooks={}), jobs, usual)
@@ -83,7 +83,7 @@ async def test_no_intent_has_the_number_of_another(database_url: str) -> None:
     assert len(set(numbers)) == len(numbers) == 5
 
 
-class RefusingQueue(EmbeddedQueue):
+class RefusingQueue(TableQueue):
     """A queue that takes no message."""
 
     async def send(self, messages: Sequence[Outgoing]) -> list[SendFailure]:

@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 from attrs import frozen
 from node_server import node_in_thread
+from sqs_server import SqsEmulator
 
 from prover_framework.chain.sources.simulated import BLOCKS_PER_HOUR, made_whole, simulate
 
@@ -46,6 +47,12 @@ def _localstack(request: pytest.FixtureRequest) -> Iterator[StandIn]:
 
 
 @contextmanager
+def _sqs(request: pytest.FixtureRequest) -> Iterator[StandIn]:
+    moto: SqsEmulator = request.getfixturevalue("moto")
+    yield StandIn({"http://127.0.0.1:4566": moto.url})
+
+
+@contextmanager
 def _node(_: pytest.FixtureRequest) -> Iterator[StandIn]:
     chain = list(islice(made_whole(simulate(NODE_FROM, 1, first_number=10)), BLOCKS_PER_HOUR))
     with node_in_thread(chain, NODE_CHAIN_ID) as server:
@@ -55,5 +62,6 @@ def _node(_: pytest.FixtureRequest) -> Iterator[StandIn]:
 STAND_INS: Mapping[str, Maker] = {
     "with PostgreSQL": _postgres,
     "with LocalStack": _localstack,
+    "with SQS": _sqs,
     "with a node": _node,
 }

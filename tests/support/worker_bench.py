@@ -1,14 +1,17 @@
 """A service without a worker, and workers to serve it: real compute processes, database, queue."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import psutil
 from attrs import define
+from table_queue import Dead, Message, TableQueue
 from waiting import answer_that, until
 
 from prover_framework.app import Runtime, make_worker, open_runtime
@@ -16,20 +19,24 @@ from prover_framework.chain.headers import Header
 from prover_framework.chain.ingest import ChainFacts
 from prover_framework.chain.store import HeaderStore
 from prover_framework.database.database import Database
-from prover_framework.database.engine import Clock
-from prover_framework.database.tables import DeadLetter, QueueMessage
+from prover_framework.database.engine import Bounds, Clock
+from prover_framework.database.opening import open_database
 from prover_framework.errors import GroupNotFound
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore, StoredJob, Taken
+from prover_framework.logs import Trouble
 from prover_framework.model.jobs import FINAL, JobState
 from prover_framework.model.proofs import GroupRequest, JobRequest
 from prover_framework.plugins import loading as plugin_loading
 from prover_framework.plugins.calls import Candidate
 from prover_framework.plugins.registry import Plugins
 from prover_framework.queues.base import Queue
-from prover_framework.queues.table.queue import EmbeddedQueue
 from prover_framework.settings import Settings
+from prover_framework.worker.executor import MeanDuration
+from prover_framework.worker.incapable import OtherWorkers
 from prover_framework.worker.intake import Claim
+from prover_framework.worker.messages import MessageIntake
+from prover_framework.worker.room import Room
 from prover_framework.worker.timings import USUAL_TIMINGS, Timings
 from prover_framework.worker.worker import Worker
 
@@ -113,6 +120,7 @@ class Bench:
     directory: Path
     runtime: Runtime
     timings: Timings
+    sent: TableQueue | None
 
     @property
     def settings(self) -> Settings:
@@ -131,8 +139,9 @@ class Bench:
         return self.runtime.headers
 
     @property
-    def queue(self) -> Queue:
-        return self.runtime.queue
+    def queue(self) -> TableQueue:
+        assert self.sent, "the table of jobs is the queue"
+        return self.sent
 
     @property
     def service(self) -> ProvingService:
@@ -152,18 +161,19 @@ class Bench:
     async def stopped_worker(
         self, plugins: Plugins | None = None, **changes: Any
     ) -> AsyncIterator[Worker]:
-        """Make a worker with a queue of its own: a queue whose receives are ended stays so.
+        """Make a worker, by messages with a queue of its own: one that was interrupted stays so.
 
         Args:
             plugins: Those that it has, where not the bench's.
             changes: Settings that are not the bench's.
         """
-        queue = EmbeddedQueue(self.database)
+        queue = await TableQueue.open(self.database) if self.sent else None
         plugins = plugins or self.runtime.plugins
         settings = attrs.evolve(self.settings, **changes)
         runtime = attrs.evolve(self.runtime, queue=queue, plugins=plugins, settings=settings)
         yield make_worker(runtime, timings=self.timings)
-        await queue.close()
+        if queue:
+            await queue.close()
 
     async def submit(
         self, group: str, action: str = "answer", *, start: int = 0, end: int = END
@@ -176,15 +186,39 @@ class Bench:
         return (await self.jobs.group(group))[0].id
 
     async def claim(self, group: str, action: str = "answer", *, worker: str = "test") -> Claim:
-        """Submit a job, receive its message and take its lease."""
+        """Submit a job and take its lease, and its message if it has one."""
         job_id = await self.submit(group, action)
         lease_seconds = self.settings.lease_seconds
+        if self.sent is None:
+            (ready,) = await self.jobs.take_ready(
+                "default", ["lab"], limit=1, worker=worker, lease_seconds=lease_seconds
+            )
+            return Claim(ready.lease, ready.job)
         (message,) = await self.queue.receive(
             "default", limit=1, wait_seconds=HANG_SECONDS, visibility_seconds=lease_seconds
         )
         taken = await self.jobs.take(job_id, worker=worker, lease_seconds=lease_seconds)
         assert isinstance(taken, Taken)
-        return Claim(message, taken.lease, taken.job)
+        return Claim(taken.lease, taken.job, message=message)
+
+    def intake(self, queue: Queue | None = None) -> MessageIntake:
+        """Make an intake by messages, to be asked what it does with them."""
+        queue = queue or self.queue
+        return MessageIntake(
+            queue,
+            self.jobs,
+            lambda *_: None,
+            OtherWorkers(self.jobs, queue, self.timings),
+            self.service,
+            Room(1, MeanDuration(), 1.0),
+            Trouble("handling", logging.getLogger(__name__)),
+            asyncio.Event(),
+            queue_name="default",
+            worker_name="test",
+            lease_seconds=self.settings.lease_seconds,
+            other_senders=False,
+            timings=self.timings,
+        )
 
     def note(self, group: str) -> Path:
         return self.directory / f"note-{group}"
@@ -211,14 +245,19 @@ class Bench:
     async def now_ms(self) -> int:
         return await self.database.now_ms()
 
-    async def messages(self) -> list[QueueMessage]:
-        return await QueueMessage.all().using_db(self.database.reader).order_by("id")
+    async def messages(self) -> list[Message]:
+        return await self.queue.messages()
 
-    async def dead(self) -> list[DeadLetter]:
-        return await DeadLetter.all().using_db(self.database.reader).order_by("id")
+    async def dead(self) -> list[Dead]:
+        return await self.queue.dead()
 
     async def queue_is_empty(self) -> None:
-        await answer_that(lambda messages: not messages, self.messages)
+        """Wait until no message is left; or no job that may begin or has begun."""
+        if self.sent:
+            await answer_that(lambda messages: not messages, self.messages)
+        else:
+            counts = partial(self.jobs.count_ready, "default")
+            await answer_that(lambda count: not count.ready and not count.running, counts)
 
     async def import_headers(self, hours: int = HOURS) -> None:
         """One block for each hour, and the first of the next."""
@@ -235,6 +274,7 @@ async def open_bench(
     headers: bool = True,
     clock: Clock | None = None,
     timings: Timings = USUAL_TIMINGS,
+    by_messages: bool = False,
     **changes: Any,
 ) -> AsyncIterator[Bench]:
     """Open a service for a test; at its end no process that it started may be left.
@@ -244,6 +284,7 @@ async def open_bench(
         headers: Whether it has headers for `HOURS`.
         clock: The database's clock, where the test owns it.
         timings: Those of its workers.
+        by_messages: Whether its workers are woken by messages; else the table is the queue.
         changes: Settings that are not as usual.
     """
     settings = attrs.evolve(
@@ -260,15 +301,22 @@ async def open_bench(
     )
     before = _children()
     plugins = plugin_loading.load([LAB, TWAP], strict=True)
-    async with (
-        asyncio.timeout(HANG_SECONDS),
-        open_runtime(settings, plugins, clock) as runtime,
-    ):
-        bench = Bench(directory, runtime, timings)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(asyncio.timeout(HANG_SECONDS))
+        sent = None
+        if by_messages:
+            bounds = Bounds.below(settings.lease_seconds)
+            database = open_database(settings, bounds, clock)
+            sent = await TableQueue.open(await stack.enter_async_context(database))
+        runtime = await stack.enter_async_context(open_runtime(settings, plugins, clock, sent))
+        bench = Bench(directory, runtime, timings, sent)
         if headers:
             await bench.import_headers()
         yield bench
     assert _children() <= before, "a process is left"
+
+
+message_bench = partial(open_bench, by_messages=True)
 
 
 def _children() -> set[psutil.Process]:

@@ -93,7 +93,7 @@ def nothing_stored(rows: Callable[[str], list[tuple[object, ...]]]) -> Iterator[
     """Require that a test leaves no trace in any table."""
 
     def everything() -> list[list[tuple[object, ...]]]:
-        tables = ("job_group", "job", "queue_message", "dead_letter")
+        tables = ("job_group", "job")
         return [rows(f"SELECT * FROM {table} ORDER BY 1") for table in tables]
 
     before = everything()

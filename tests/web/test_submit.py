@@ -11,12 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
+from table_queue import TableQueue
 
 from prover_framework.app import open_runtime
+from prover_framework.database.opening import open_database
 from prover_framework.jobs.service import ProvingService
 from prover_framework.plugins.registry import Plugins
 from prover_framework.queues.base import Outgoing, SendFailure
-from prover_framework.queues.table.queue import EmbeddedQueue
 from prover_framework.settings import Settings
 from prover_framework.web.server import serve
 
@@ -68,25 +69,28 @@ def test_the_example_of_the_documentation_succeeds(client: httpx.Client, rows: R
         assert {name: parameters[name] for name in RANGE} == RANGE
 
 
-def test_each_job_has_one_message_with_the_four_fields_that_others_read(
-    client: httpx.Client, rows: Rows
+async def test_each_job_has_one_message_with_the_four_fields_that_others_read(
+    installed: Plugins, tmp_path: Path
 ) -> None:
     ranges = {
         name: {"start_timestamp": place, "end_timestamp": 100 + place}
         for place, name in enumerate(PROOF_TYPES)
     }
-    client.post("/api/job", json=body("messages", **ranges))
-
-    messages = [
-        json.loads(str(text))
-        for (text,) in rows(
-            """SELECT body FROM queue_message WHERE body LIKE '%"messages"%' ORDER BY id"""
-        )
-    ]
+    async with (
+        open_database(Settings(data_dir=tmp_path)) as database,
+        open_runtime(
+            Settings(data_dir=tmp_path), installed, queue=await TableQueue.open(database)
+        ) as runtime,
+    ):
+        service = runtime.service
+        request = service.parse(json.dumps(body("messages", **ranges)).encode())
+        await service.submit(request)
+        sent = await TableQueue(database).messages()
+        stored = {job.id for job in await runtime.jobs.group("messages")}
+    messages = [json.loads(message.body) for message in sent]
     assert [
         {name: message[name] for name in ("job_id", "job_group_id", *RANGE)} for message in messages
     ] == [{"job_id": name, "job_group_id": "messages", **ranges[name]} for name in PROOF_TYPES]
-    stored = {job_id for (job_id,) in rows("SELECT id FROM job WHERE group_id = 'messages'")}
     assert {message["id"] for message in messages} == stored
 
 
@@ -95,12 +99,11 @@ def test_the_same_body_again_succeeds_and_changes_nothing(client: httpx.Client, 
         return [
             rows("SELECT * FROM job_group WHERE id = 'again'"),
             rows("SELECT * FROM job WHERE group_id = 'again' ORDER BY id"),
-            rows("""SELECT * FROM queue_message WHERE body LIKE '%"again"%'"""),
         ]
 
     client.post("/api/job", json=body("again")).raise_for_status()
     first = stored()
-    assert [len(table) for table in first] == [1, 3, 3]
+    assert [len(table) for table in first] == [1, 3]
     reordered = dict(reversed(body("again").items()))
     for repetition in (body("again"), reordered):
         answer = client.post("/api/job", content=json.dumps(repetition, indent=2), headers=JSON)
@@ -114,7 +117,7 @@ def test_another_body_under_the_same_id_is_a_conflict(
 ) -> None:
     group_id = f"taken-{name}"
     client.post("/api/job", json=body(group_id)).raise_for_status()
-    before = rows("SELECT * FROM job"), rows("SELECT * FROM queue_message")
+    before = rows("SELECT * FROM job")
 
     other = body(group_id, **{name: {"start_timestamp": 1234567890, "end_timestamp": 1234567892}})
     answer = client.post("/api/job", json=other)
@@ -124,7 +127,7 @@ def test_another_body_under_the_same_id_is_a_conflict(
     assert answer.json()["status"] == "error"
     assert answer.json()["job_group_id"] == group_id
     assert group_id in answer.json()["message"]
-    assert (rows("SELECT * FROM job"), rows("SELECT * FROM queue_message")) == before
+    assert rows("SELECT * FROM job") == before
     assert client.post("/api/job", json=body(group_id)).status_code == 200
 
 
@@ -206,8 +209,8 @@ async def test_of_two_bodies_at_once_under_one_id_one_wins(base_url: str, rows: 
     assert rows("SELECT count(*) FROM job WHERE group_id = 'race'") == [(3,)]
 
 
-class FailingQueue(EmbeddedQueue):
-    """The embedded queue, where the messages of some proof types cannot be sent."""
+class FailingQueue(TableQueue):
+    """A queue where the messages of some proof types cannot be sent."""
 
     reasons: dict[str, str]
 
@@ -232,8 +235,12 @@ async def test_a_failed_dispatch_is_named_and_only_that_job_is_sent_by_the_retry
 async def _fail_and_retry(installed: Plugins, directory: Path) -> None:
     ready = asyncio.get_running_loop().create_future()
     stopping = asyncio.Event()
-    async with open_runtime(Settings(data_dir=directory), installed) as runtime:
-        jobs, queue = runtime.jobs, FailingQueue(runtime.database)
+    settings = Settings(data_dir=directory)
+    async with (
+        open_database(settings) as database,
+        open_runtime(settings, installed, queue=await FailingQueue.open(database)) as runtime,
+    ):
+        jobs, queue = runtime.jobs, await FailingQueue.open(database)
         service = ProvingService(installed, jobs, queue)
 
         async def states() -> dict[str, str]:

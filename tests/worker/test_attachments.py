@@ -41,7 +41,7 @@ async def submitted(
     bench: Bench, plugins: Plugins, sizes: Mapping[str, int], trick: str = ""
 ) -> AsyncIterator[StoredJob]:
     parameters = plugins.for_type("attaching").proof_type.parameters(sizes=sizes, trick=trick)
-    service = type(bench.service)(plugins, bench.jobs, bench.queue)
+    service = type(bench.service)(plugins, bench.jobs, bench.runtime.queue)
     try:
         await service.submit(GroupRequest("g", [JobRequest("attaching", parameters)]))
         async with bench.worker(plugins):

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from table_queue import TableQueue
 from waiting import gone, until
 from worker_bench import (
     Bench,
     comes_to,
     hidden,
+    message_bench,
     open_bench,
     refusing,
 )
@@ -23,7 +25,6 @@ from prover_framework.database.engine import Bounds
 from prover_framework.errors import QueueError, StoreError
 from prover_framework.model.jobs import JobState
 from prover_framework.queues.base import Queue, Received
-from prover_framework.queues.table.queue import EmbeddedQueue
 from prover_framework.testing import ManualClock
 from prover_framework.worker.heartbeat import Heartbeat, Held, pause_seconds
 
@@ -54,7 +55,7 @@ async def test_cancelling_stops_a_running_computation(tmp_path: Path) -> None:
 async def test_heartbeats_keep_a_job_beyond_its_first_lease(tmp_path: Path) -> None:
     clock = ManualClock()
 
-    async with open_bench(tmp_path, clock=clock, lease_seconds=1.0) as bench:
+    async with message_bench(tmp_path, clock=clock, lease_seconds=1.0) as bench:
         await bench.submit("g", "hold")
         (original,) = await bench.messages()
 
@@ -110,7 +111,7 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(
 async def test_a_heartbeat_does_not_hide_what_a_retry_has_released(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_bench(
+    async with message_bench(
         tmp_path, clock=ManualClock(), lease_seconds=1.0, retry_seconds=200.0
     ) as bench:
         extended, go_on, beaten = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -185,7 +186,7 @@ def test_a_heartbeat_that_ran_into_its_limit_leaves_time_for_another(lease_secon
 def beating(bench: Bench, queue: Queue | None = None) -> Heartbeat:
     return Heartbeat(
         bench.jobs,
-        queue or bench.queue,
+        bench.intake(queue),
         lease_seconds=bench.settings.lease_seconds,
         trouble_seconds=0.05,
     )
@@ -194,14 +195,11 @@ def beating(bench: Bench, queue: Queue | None = None) -> Heartbeat:
 async def test_a_beat_extends_lease_and_message_alike_and_tells_who_is_lost(tmp_path: Path) -> None:
     clock = ManualClock()
 
-    async with open_bench(tmp_path, clock=clock) as bench:
+    async with message_bench(tmp_path, clock=clock) as bench:
         heartbeat = beating(bench)
         lost: list[str] = []
         claims = [await bench.claim(group) for group in ("kept", "cancelled", "ended")]
-        held = [
-            Held(claim.lease, claim.message, partial(lost.append, claim.job.group_id))
-            for claim in claims
-        ]
+        held = [Held(claim, partial(lost.append, claim.job.group_id)) for claim in claims]
         for each in held:
             heartbeat.hold(each)
         before = {message.id: message.visible_at for message in await bench.messages()}
@@ -223,15 +221,15 @@ async def test_a_queue_that_is_away_costs_no_lease(
 ) -> None:
     clock = ManualClock()
 
-    class Away(EmbeddedQueue):
+    class Away(TableQueue):
         async def change_visibility(self, messages: Sequence[Received], seconds: float) -> None:
             del messages, seconds
             raise QueueError("it is away")
 
-    async with open_bench(tmp_path, clock=clock) as bench:
-        heartbeat = beating(bench, Away(bench.database))
+    async with message_bench(tmp_path, clock=clock) as bench:
+        heartbeat = beating(bench, await Away.open(bench.database))
         claim = await bench.claim("g")
-        heartbeat.hold(Held(claim.lease, claim.message, lambda: None))
+        heartbeat.hold(Held(claim, lambda: None))
         clock.ms += 5000
         await heartbeat.beat()
         assert (await bench.job("g")).lease_until == clock.ms + 20_000

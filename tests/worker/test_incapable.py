@@ -130,7 +130,7 @@ async def submit(bench: Bench, plugins: Plugins, group: str, body: str) -> None:
     """Have an API with other plugins than the bench's accept a job."""
     from prover_framework.jobs.service import ProvingService
 
-    service = ProvingService(plugins, bench.jobs, bench.queue)
+    service = ProvingService(plugins, bench.jobs, bench.runtime.queue)
     await service.submit(service.parse(f'{{"job_group_id": "{group}", {body}}}'.encode()))
     await service.close()
 
@@ -143,7 +143,7 @@ async def left(bench: Bench, group: str) -> StoredJob:
 async def test_a_job_whose_proof_type_no_worker_has_waits_uncounted_and_says_so(
     tmp_path: Path,
 ) -> None:
-    async with open_bench(tmp_path, timings=QUICK) as bench:
+    async with open_bench(tmp_path, timings=QUICK, by_messages=True) as bench:
         await bench.submit("g")
         async with bench.worker(plugin_loading.load([TWAP], strict=True)):
             job = await left(bench, "g")
@@ -165,7 +165,7 @@ async def test_a_job_whose_kind_of_data_a_worker_lacks_waits_uncounted(
 ) -> None:
     needs = '"feed": Need(kind="no_such_feed", query={})'
     plugins = double(plugin_dir, "prover_test_no_feed", needs=needs)
-    async with open_bench(tmp_path, timings=QUICK) as bench:
+    async with open_bench(tmp_path, timings=QUICK, by_messages=True) as bench:
         await submit(bench, plugins, "g", '"double": {"number": 1}')
         async with bench.worker(plugins):
             job = await left(bench, "g")
@@ -178,7 +178,7 @@ async def test_a_job_whose_kind_of_data_a_worker_lacks_waits_uncounted(
 async def test_a_rolling_deploy_fails_and_loses_nothing(tmp_path: Path, plugin_dir: Path) -> None:
     old = double(plugin_dir, "prover_test_double_old", more="    rounds: int = 1")
     new = double(plugin_dir, "prover_test_double_new", more="    digits: int = 9")
-    async with open_bench(tmp_path, timings=QUICK) as bench:
+    async with open_bench(tmp_path, timings=QUICK, by_messages=True) as bench:
         bodies = ['{"number": 1}', '{"number": 2, "rounds": 3}']
         fresh = ['{"number": 3}', '{"number": 4, "digits": 5}']
         for place in range(12):

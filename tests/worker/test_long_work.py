@@ -84,7 +84,7 @@ async def bench_of(directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
 async def submit(bench: Bench, group: str) -> StoredJob:
     plugins = loading.load([LONG], strict=True)
     parameters = plugins.for_type("long").proof_type.parameters(path=str(bench.note(group)))
-    service = type(bench.service)(plugins, bench.jobs, bench.queue)
+    service = type(bench.service)(plugins, bench.jobs, bench.runtime.queue)
     try:
         await service.submit(GroupRequest(group, [JobRequest("long", parameters)]))
     finally:

@@ -26,12 +26,12 @@ def test_an_outage_is_told_in_few_lines_and_its_end_in_one(
         postgres.stop()
         try:
             # After one second, two more, and four more.
-            wait_until(lambda: len(lines("receiving failed")) == 3)
+            wait_until(lambda: len(lines("taking jobs failed")) == 3)
             wait_until(lambda: len(lines("a sweep failed")) == 3)
             wait_until(lambda: len(lines("notifying of ends of groups failed")) >= 2)
         finally:
             postgres.start()
-        wait_until(lambda: bool(lines("receiving works again")))
+        wait_until(lambda: bool(lines("taking jobs works again")))
         wait_until(lambda: bool(lines("a sweep works again")))
         wait_until(lambda: bool(lines("notifying of ends of groups works again")))
         worker.terminate()

@@ -7,16 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from worker_bench import Bench, comes_to, failures, hidden, open_bench, refusing
+from table_queue import Message, TableQueue
+from worker_bench import Bench, comes_to, failures, hidden, message_bench, refusing
 
-from prover_framework.database.tables import QueueMessage
 from prover_framework.errors import LeaseLost, QueueError, StoreError
 from prover_framework.jobs.store import Failure, Taken
 from prover_framework.model.jobs import FINAL, JobState
 from prover_framework.queues.base import Queue, Received
-from prover_framework.queues.table.queue import EmbeddedQueue
 from prover_framework.testing import ManualClock
-from prover_framework.worker.incapable import OtherWorkers
 from prover_framework.worker.outcomes import (
     AttemptFailed,
     DataMissing,
@@ -40,7 +38,7 @@ SOON = Timings(trouble_seconds=0.05)
 async def test_a_result_that_can_not_be_stored_at_once_is_not_computed_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_bench(tmp_path, timings=SOON) as bench:
+    async with message_bench(tmp_path, timings=SOON) as bench:
         succeed = bench.jobs.succeed
         troubles = [StoreError("it starts anew"), StoreError("it starts anew")]
 
@@ -61,8 +59,8 @@ async def test_a_message_that_can_not_be_removed_is_no_reason_to_store_a_result_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with open_bench(tmp_path, timings=SOON) as bench:
-        succeed, delete = bench.jobs.succeed, EmbeddedQueue.delete
+    async with message_bench(tmp_path, timings=SOON) as bench:
+        succeed, delete = bench.jobs.succeed, TableQueue.delete
         stored: list[object] = []
         troubles = [StoreError("it starts anew"), QueueError("it starts anew")]
 
@@ -76,7 +74,7 @@ async def test_a_message_that_can_not_be_removed_is_no_reason_to_store_a_result_
             return await delete(*arguments)
 
         monkeypatch.setattr(bench.jobs, "succeed", counted)
-        monkeypatch.setattr(EmbeddedQueue, "delete", troubled)
+        monkeypatch.setattr(TableQueue, "delete", troubled)
         await bench.submit("g")
         async with bench.worker():
             job = await bench.ends("g")
@@ -91,7 +89,7 @@ async def test_a_result_whose_commit_was_not_confirmed_is_known_to_be_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    async with open_bench(tmp_path, timings=SOON) as bench:
+    async with message_bench(tmp_path, timings=SOON) as bench:
         succeed = bench.jobs.succeed
         troubles = [StoreError("it does not answer within 1 s")]
 
@@ -111,7 +109,7 @@ async def test_a_result_whose_commit_was_not_confirmed_is_known_to_be_stored(
 
 
 async def test_a_retry_rests_first_and_so_does_its_message(tmp_path: Path) -> None:
-    async with open_bench(tmp_path, retry_seconds=200.0) as bench:
+    async with message_bench(tmp_path, retry_seconds=200.0) as bench:
         await bench.submit("g", "raise")
         async with bench.worker():
             await comes_to(1, lambda: failures(bench))
@@ -123,7 +121,7 @@ async def test_a_retry_rests_first_and_so_does_its_message(tmp_path: Path) -> No
 
 
 async def test_a_passing_failure_is_forgotten_when_the_retry_succeeds(tmp_path: Path) -> None:
-    async with open_bench(tmp_path) as bench:
+    async with message_bench(tmp_path) as bench:
         await bench.submit("g", "raise once")
         async with bench.worker():
             job = await bench.ends("g")
@@ -137,8 +135,7 @@ async def test_a_passing_failure_is_forgotten_when_the_retry_succeeds(tmp_path: 
 def settling(bench: Bench, queue: Queue | None = None, *, worker: str = "test") -> Settling:
     return Settling(
         bench.jobs,
-        queue or bench.queue,
-        OtherWorkers(bench.jobs, queue or bench.queue, bench.timings),
+        bench.intake(queue),
         worker_name=worker,
         lease_seconds=bench.settings.lease_seconds,
         data_poll_seconds=bench.settings.data_poll_seconds,
@@ -168,7 +165,7 @@ OUTCOMES: dict[str, tuple[Outcome, tuple[JobState, str | None, int], str]] = {
 async def test_each_outcome_is_written_and_its_message_seen_to(name: str, tmp_path: Path) -> None:
     outcome, expected, fate = OUTCOMES[name]
 
-    async with open_bench(tmp_path, clock=ManualClock(), retry_seconds=10.0) as bench:
+    async with message_bench(tmp_path, clock=ManualClock(), retry_seconds=10.0) as bench:
         claim = await bench.claim("g")
         await settling(bench).settle(claim, outcome)
         job = await bench.job("g")
@@ -179,11 +176,11 @@ async def test_each_outcome_is_written_and_its_message_seen_to(name: str, tmp_pa
         )
 
 
-def _fate(message: QueueMessage, now: int) -> str:
+def _fate(message: Message, now: int) -> str:
     return "visible" if message.visible_at <= now else "invisible"
 
 
-class Undeletable(EmbeddedQueue):
+class Undeletable(TableQueue):
     """A queue that takes nothing back for now."""
 
     tries = 0
@@ -209,13 +206,13 @@ async def test_a_message_that_is_never_removed_is_left_to_its_next_delivery(
     outcome, (state, _, _), _ = OUTCOMES[name]
 
     timings = Timings(trouble_seconds=0.05, max_settle_wait_seconds=0.2)
-    async with open_bench(
+    async with message_bench(
         tmp_path, timings=timings, lease_seconds=1.0, retry_seconds=60.0
     ) as bench:
         writes: list[str] = []
         for method in ("succeed", "wait", "fail", "retry"):
             monkeypatch.setattr(bench.jobs, method, _counted(bench, method, writes))
-        queue = Undeletable(bench.database)
+        queue = await Undeletable.open(bench.database)
         claim = await bench.claim("g")
         began = time.monotonic()
         await settling(bench, queue).settle(claim, outcome)
@@ -260,7 +257,7 @@ async def test_an_outcome_whose_commit_was_not_confirmed_is_known_to_be_written(
     outcome, expected, _ = OUTCOMES[name]
 
     caplog.set_level(logging.INFO)
-    async with open_bench(tmp_path, timings=SOON) as bench:
+    async with message_bench(tmp_path, timings=SOON) as bench:
         write = getattr(bench.jobs, WRITES[name])
         troubles = [StoreError("it does not answer within 1 s")]
 
@@ -286,7 +283,7 @@ async def test_what_others_have_written_since_is_not_taken_for_ours(
     outcome, _, _ = OUTCOMES[name]
     clock = ManualClock()
 
-    async with open_bench(tmp_path, clock=clock) as bench:
+    async with message_bench(tmp_path, clock=clock) as bench:
         claim = await bench.claim("g")
         clock.ms += 1000 * int(bench.settings.lease_seconds) + 1
         taken = await bench.jobs.take(claim.job.id, worker="another", lease_seconds=60.0)
@@ -303,7 +300,7 @@ async def test_an_outcome_is_given_up_when_the_lease_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timings = Timings(trouble_seconds=0.05, max_settle_wait_seconds=0.2)
-    async with open_bench(tmp_path, timings=timings, lease_seconds=1.0) as bench:
+    async with message_bench(tmp_path, timings=timings, lease_seconds=1.0) as bench:
         claim = await bench.claim("g")
         monkeypatch.setattr(bench.jobs, "succeed", refusing(StoreError("it is away"), 1000))
         with pytest.raises(StoreError, match="it is away"):

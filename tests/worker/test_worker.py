@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from table_queue import TableQueue
 from waiting import gone
 from worker_bench import (
+    message_bench,
     open_bench,
 )
 
@@ -16,7 +18,6 @@ from prover_framework.errors import StoreError
 from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import JobState
 from prover_framework.queues.base import Received
-from prover_framework.queues.table.queue import EmbeddedQueue
 from prover_framework.worker.timings import Timings
 from prover_framework.worker.worker import Worker
 
@@ -26,14 +27,17 @@ S = JobState
 
 
 @pytest.mark.parametrize("error", [StoreError("no space left"), KeyError("bug")])
-@pytest.mark.parametrize("place", ["receive", "sweep", "take"])
+@pytest.mark.parametrize("place", ["receive", "sweep", "take", "take_ready", "make_ready"])
 async def test_trouble_passes_and_the_worker_goes_on(
     place: str, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with open_bench(
-        tmp_path, timings=Timings(trouble_seconds=0.05), lease_seconds=1.0
+        tmp_path,
+        timings=Timings(trouble_seconds=0.05),
+        lease_seconds=1.0,
+        by_messages=not place.endswith("_ready"),
     ) as bench:
-        owner: Any = EmbeddedQueue if place == "receive" else JobStore
+        owner: Any = TableQueue if place == "receive" else JobStore
         original = getattr(owner, place)
         troubles = [error]
         met = asyncio.Event()
@@ -92,8 +96,7 @@ async def test_stopping_gives_back_what_does_not_finish(tmp_path: Path) -> None:
         assert gone(pid)
         job = await bench.job("g")
         assert (job.state, job.attempts, job.failures, job.losses) == (S.QUEUED, 0, 0, 0)
-        (message,) = await bench.messages()
-        assert message.visible_at <= await bench.now_ms(), "for another worker to take at once"
+        assert job.not_before <= await bench.now_ms(), "for another worker to take at once"
         bench.let_go("g")
         async with bench.worker():
             job = await bench.ends("g")
@@ -117,8 +120,8 @@ async def test_a_worker_whose_task_is_cancelled_gives_back_too(tmp_path: Path) -
 async def test_what_a_receive_brings_while_stopping_is_released(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_bench(tmp_path) as bench:
-        receive = EmbeddedQueue.receive
+    async with message_bench(tmp_path) as bench:
+        receive = TableQueue.receive
         workers: list[Worker] = []
 
         async def receive_and_stop(*arguments: Any, **named: Any) -> list[Received]:
@@ -127,7 +130,7 @@ async def test_what_a_receive_brings_while_stopping_is_released(
                 workers[0].stop()
             return messages
 
-        monkeypatch.setattr(EmbeddedQueue, "receive", receive_and_stop)
+        monkeypatch.setattr(TableQueue, "receive", receive_and_stop)
         async with bench.worker() as worker:
             workers.append(worker)
             await bench.submit("g")

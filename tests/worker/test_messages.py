@@ -1,4 +1,4 @@
-"""Intake: messages of every kind, the jobs they are about, and how many there is room for."""
+"""Intake by messages: those of every kind, the jobs they are about, how many are taken."""
 
 import asyncio
 from pathlib import Path
@@ -6,8 +6,6 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from worker_bench import (
     END,
     HANG_SECONDS,
@@ -15,24 +13,15 @@ from worker_bench import (
     dead,
     hidden,
     members,
-    open_bench,
+    message_bench,
 )
 
-from prover_framework.database.tables import QueueMessage
 from prover_framework.errors import StoreError
 from prover_framework.jobs.store import Failure, NewGroup, NewJob, Taken
 from prover_framework.model.jobs import JobState
 from prover_framework.queues.base import Outgoing
 from prover_framework.testing import ManualClock
-from prover_framework.worker.executor import MeanDuration
-from prover_framework.worker.intake import (
-    MAX_PREFETCH,
-    NOT_OURS,
-    PREFETCH_BATCH,
-    Room,
-    places,
-    prefetch,
-)
+from prover_framework.worker.messages import NOT_OURS
 from prover_framework.worker.timings import Timings
 
 pytestmark = pytest.mark.usefixtures("lab_module")
@@ -41,7 +30,7 @@ S = JobState
 
 
 async def test_what_can_not_be_understood_goes_to_the_dead_letters(tmp_path: Path) -> None:
-    async with open_bench(tmp_path) as bench:
+    async with message_bench(tmp_path) as bench:
         unknown = '{"job_id": "lab", "job_group_id": "g", "id": "nobody", "version": 1}'
         bodies = ["gibberish", "[]", unknown]
         await bench.queue.send([Outgoing("", "default", body) for body in bodies])
@@ -61,7 +50,7 @@ NEWER = '{"id": "a", "version": 2, "job_id": {"twap": 1}, "job_group_id": "g"}'
 async def test_a_message_of_a_later_version_is_put_back_and_others_are_served(
     tmp_path: Path,
 ) -> None:
-    async with open_bench(tmp_path) as bench:
+    async with message_bench(tmp_path) as bench:
         await bench.queue.send([Outgoing("", "default", NEWER)])
         await bench.submit("g")
         async with bench.worker():
@@ -75,7 +64,7 @@ async def test_a_message_of_a_later_version_is_put_back_and_others_are_served(
 async def test_a_message_of_a_later_version_that_nobody_takes_is_a_dead_letter(
     tmp_path: Path,
 ) -> None:
-    async with open_bench(tmp_path, timings=Timings(too_new_receives=0)) as bench:
+    async with message_bench(tmp_path, timings=Timings(too_new_receives=0)) as bench:
         await bench.queue.send([Outgoing("", "default", NEWER)])
         async with bench.worker():
             await bench.queue_is_empty()
@@ -95,7 +84,7 @@ async def test_a_message_of_another_sender_is_adopted_and_its_copies_are_one_job
     tmp_path: Path,
 ) -> None:
     clock = ManualClock()
-    async with open_bench(tmp_path, other_senders=True, clock=clock, worker_slots=2) as bench:
+    async with message_bench(tmp_path, other_senders=True, clock=clock, worker_slots=2) as bench:
         copies = [foreign("g"), foreign("g").replace("{", '{"id": 7, "x": null, ')] * 4
         await bench.queue.send([Outgoing("", "default", body) for body in copies])
         async with bench.worker(), bench.worker():
@@ -116,7 +105,7 @@ async def test_a_message_of_another_sender_is_a_dead_letter_unless_such_are_want
     tmp_path: Path,
 ) -> None:
     """Whoever may write to the queue could have jobs computed, or wake those that are there."""
-    async with open_bench(tmp_path) as bench:
+    async with message_bench(tmp_path) as bench:
         await bench.submit("ours")
         bodies = [foreign("g"), foreign("ours"), foreign("g").replace("{", '{"id": 7, ')]
         await bench.queue.send([Outgoing("", "default", body) for body in bodies])
@@ -130,14 +119,13 @@ async def test_a_message_of_another_sender_is_a_dead_letter_unless_such_are_want
 
 
 async def test_a_message_of_another_sender_wakes_the_job_that_is_there(tmp_path: Path) -> None:
-    async with open_bench(tmp_path, other_senders=True) as bench:
+    async with message_bench(tmp_path, other_senders=True) as bench:
         request = bench.service.parse(
             b'{"job_group_id": "g", "twap": {"start_timestamp": 0, "end_timestamp": 7200}}'
         )
         await bench.service.submit(request)
         job_id = (await bench.job("g")).id
-        async with bench.database.transaction() as connection:
-            await QueueMessage.all().using_db(connection).delete()
+        await bench.queue.lose_all()
         body = foreign("g", end=7200, proof_type="twap")
         await bench.queue.send([Outgoing("", "default", body)])
         async with bench.worker():
@@ -150,7 +138,7 @@ async def test_a_message_of_another_sender_wakes_the_job_that_is_there(tmp_path:
 async def test_a_group_gains_what_another_sender_asks_for_and_keeps_what_it_has(
     tmp_path: Path,
 ) -> None:
-    async with open_bench(tmp_path, other_senders=True) as bench:
+    async with message_bench(tmp_path, other_senders=True) as bench:
         await bench.submit("g")
         (ours,) = await bench.jobs.group("g")
         bodies = [foreign("g", proof_type="twap"), foreign("g", start=3600)]
@@ -169,7 +157,7 @@ async def test_a_group_gains_what_another_sender_asks_for_and_keeps_what_it_has(
 
 
 async def test_what_a_plugin_refuses_is_not_adopted(tmp_path: Path) -> None:
-    async with open_bench(tmp_path, other_senders=True) as bench:
+    async with message_bench(tmp_path, other_senders=True) as bench:
         bodies = [foreign("a", start=13), foreign("b", start=14), foreign("c", proof_type="lobby")]
         await bench.queue.send([Outgoing("", "default", body) for body in bodies])
         async with bench.worker():
@@ -186,7 +174,7 @@ async def test_what_a_plugin_refuses_is_not_adopted(tmp_path: Path) -> None:
 async def test_a_database_that_refuses_is_no_reason_to_bury_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_bench(tmp_path, other_senders=True, lease_seconds=1.0) as bench:
+    async with message_bench(tmp_path, other_senders=True, lease_seconds=1.0) as bench:
         enqueue = bench.jobs.enqueue
         troubles = [StoreError("no space left")]
 
@@ -204,7 +192,7 @@ async def test_a_database_that_refuses_is_no_reason_to_bury_a_message(
 
 
 async def test_the_message_of_a_final_job_is_removed(tmp_path: Path) -> None:
-    async with open_bench(tmp_path) as bench:
+    async with message_bench(tmp_path) as bench:
         await bench.submit("g")
         await bench.jobs.cancel("g")
         async with bench.worker():
@@ -216,7 +204,7 @@ async def test_the_message_of_a_final_job_is_removed(tmp_path: Path) -> None:
 async def test_the_message_of_a_waiting_job_is_removed_and_sent_again_when_due(
     tmp_path: Path,
 ) -> None:
-    async with open_bench(tmp_path) as bench:
+    async with message_bench(tmp_path) as bench:
         job_id = await bench.submit("g")
         taken = await bench.jobs.take(job_id, worker="another", lease_seconds=60)
         assert isinstance(taken, Taken)
@@ -232,7 +220,7 @@ async def test_the_message_of_a_waiting_job_is_removed_and_sent_again_when_due(
 async def test_the_message_of_a_leased_job_is_hidden_for_the_rest_of_the_lease(
     tmp_path: Path,
 ) -> None:
-    async with open_bench(tmp_path) as bench:
+    async with message_bench(tmp_path) as bench:
         job_id = await bench.submit("g")
         taken = await bench.jobs.take(job_id, worker="another", lease_seconds=600)
         assert isinstance(taken, Taken)
@@ -244,7 +232,7 @@ async def test_the_message_of_a_leased_job_is_hidden_for_the_rest_of_the_lease(
 
 
 async def test_the_message_of_a_job_that_is_not_due_is_hidden_until_it_is(tmp_path: Path) -> None:
-    async with open_bench(tmp_path, retry_seconds=200.0) as bench:
+    async with message_bench(tmp_path, retry_seconds=200.0) as bench:
         job_id = await bench.submit("g")
         taken = await bench.jobs.take(job_id, worker="another", lease_seconds=600)
         assert isinstance(taken, Taken)
@@ -260,7 +248,7 @@ async def test_the_message_of_a_job_that_is_long_not_due_is_removed_and_sent_in_
 ) -> None:
     clock = ManualClock()
 
-    async with open_bench(tmp_path, clock=clock) as bench:
+    async with message_bench(tmp_path, clock=clock) as bench:
         parameters = f'{{"start_timestamp": 0, "end_timestamp": {END}}}'
         later = NewJob("j", "lab", parameters, "default", delay_seconds=3600)
         (job,) = (await bench.jobs.submit(NewGroup("g", (later,)))).jobs
@@ -275,7 +263,7 @@ async def test_the_message_of_a_job_that_is_long_not_due_is_removed_and_sent_in_
 
 
 async def test_a_worker_takes_no_more_messages_than_it_has_slots(tmp_path: Path) -> None:
-    async with open_bench(tmp_path, worker_slots=2) as bench:
+    async with message_bench(tmp_path, worker_slots=2) as bench:
         for group in "abcd":
             await bench.submit(group, "hold")
         async with bench.worker():
@@ -290,7 +278,7 @@ async def test_a_worker_takes_no_more_messages_than_it_has_slots(tmp_path: Path)
 
 
 async def test_what_is_expected_to_begin_at_once_is_taken_ahead(tmp_path: Path) -> None:
-    async with open_bench(tmp_path, timings=Timings(prefetch_seconds=HANG_SECONDS)) as bench:
+    async with message_bench(tmp_path, timings=Timings(prefetch_seconds=HANG_SECONDS)) as bench:
         await bench.submit("quick")
         async with bench.worker():
             await bench.ends("quick")
@@ -306,7 +294,7 @@ async def test_what_is_expected_to_begin_at_once_is_taken_ahead(tmp_path: Path) 
 
 
 async def test_a_worker_that_knows_no_pace_takes_what_it_has_slots_for(tmp_path: Path) -> None:
-    async with open_bench(tmp_path) as bench:
+    async with message_bench(tmp_path) as bench:
         await bench.submit("long", "hold")
         async with bench.worker():
             await bench.holding("long")
@@ -317,7 +305,7 @@ async def test_a_worker_that_knows_no_pace_takes_what_it_has_slots_for(tmp_path:
 
 
 async def test_what_was_taken_ahead_in_vain_is_given_back_to_others(tmp_path: Path) -> None:
-    async with open_bench(tmp_path, timings=Timings(prefetch_seconds=0.3)) as bench:
+    async with message_bench(tmp_path, timings=Timings(prefetch_seconds=0.3)) as bench:
         await bench.submit("long", "hold")
         async with bench.worker() as worker:
             await bench.holding("long")
@@ -332,83 +320,3 @@ async def test_what_was_taken_ahead_in_vain_is_given_back_to_others(tmp_path: Pa
             assert (job.state, job.attempts) == (S.SUCCEEDED, 1)
             assert (await bench.job("long")).state is S.RUNNING
             bench.let_go("long")
-
-
-def test_how_many_are_prefetched_follows_from_how_long_computations_take() -> None:
-    mean = MeanDuration()
-
-    def prefetched() -> int:
-        return prefetch(2, mean.seconds, 1.0)
-
-    assert prefetched() == 0
-    mean.note(0.1)
-    assert prefetched() == 10
-    mean.note(60.0)
-    assert prefetched() == 0, "one that is long makes a worker careful at once"
-    for _ in range(100):
-        mean.note(0.0)
-    assert prefetched() == MAX_PREFETCH
-    mean.forget()
-    assert prefetched() == 0
-
-
-SLOTS = st.integers(1, 256)
-SECONDS = st.floats(0.0, 1e6)
-
-
-@given(SLOTS, SECONDS, st.floats(0.01, 60.0))
-def test_what_is_prefetched_begins_within_half_of_its_time(
-    slots: int, mean_seconds: float, prefetch_seconds: float
-) -> None:
-    prefetched = prefetch(slots, mean_seconds, prefetch_seconds)
-    assert 0 <= prefetched <= MAX_PREFETCH
-    assert prefetched * mean_seconds / slots <= prefetch_seconds / 2 * (1 + 1e-9)
-    assert prefetch(slots, 2 * mean_seconds, prefetch_seconds) <= prefetched
-
-
-@given(SLOTS, st.integers(0, 300), st.integers(0, MAX_PREFETCH))
-def test_a_free_slot_is_always_received_for_and_prefetching_goes_in_batches(
-    slots: int, in_flight: int, prefetched: int
-) -> None:
-    found = places(slots, in_flight, prefetched)
-    assert found >= 0
-    if in_flight < slots:
-        assert found == slots + prefetched - in_flight
-    else:
-        assert found == 0 or found >= PREFETCH_BATCH
-        assert in_flight + found <= max(in_flight, slots + prefetched)
-
-
-@given(SLOTS, st.lists(st.floats(0.0, 100.0), max_size=20), st.data())
-def test_room_never_takes_more_than_it_has(
-    slots: int, durations: list[float], data: st.DataObject
-) -> None:
-    mean = MeanDuration()
-    room = Room(slots, mean, prefetch_seconds=1.0)
-    in_flight = 0
-    for seconds in durations:
-        for _ in range(found := room.places):
-            room.enter()
-        in_flight += found
-        assert slots <= in_flight <= slots + MAX_PREFETCH, "no slot is without a job"
-        mean.note(seconds)
-        for _ in range(left := data.draw(st.integers(0, in_flight))):
-            room.leave()
-        in_flight -= left
-
-
-async def test_who_waits_for_room_gets_it_when_a_job_leaves_and_nothing_after_the_end() -> None:
-    room, stopping = Room(1, MeanDuration(), prefetch_seconds=1.0), asyncio.Event()
-    assert await room.wait(stopping) == 1
-    room.enter()
-    waiting = asyncio.create_task(room.wait(stopping))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    room.leave()
-    assert await waiting == 1
-    room.enter()
-    waiting = asyncio.create_task(room.wait(stopping))
-    await asyncio.sleep(0)
-    stopping.set()
-    room.look_again()
-    assert await waiting == 0

@@ -1,20 +1,22 @@
-"""A queue that is a table in the same database: nothing to install, nothing to configure.
+"""A queue of messages that is a table of the test's own database.
 
-Receivers that wait are woken by what their own process sends. What other processes send they find
-by looking: on SQLite 25 ms later at the most; on PostgreSQL, which keeps no mark of changes, and
-for messages that become visible by time alone, a tenth of a second later.
+What a worker does with messages is tried with it: it is quick, keeps the order of sending, and its
+visibility follows the database's clock, which the test can own. What it has in common with SQS is
+held by the contract that both pass (`queue_contract`).
 """
 
 import asyncio
 import secrets
 from collections.abc import Sequence
+from typing import Self
+
+from attrs import frozen
 
 from prover_framework.database.batching import Batcher
 from prover_framework.database.database import Database
 from prover_framework.database.engine import rows_value, storable
 from prover_framework.errors import StoreError
 from prover_framework.queues.base import Outgoing, QueueStatus, Received, SendFailure
-from prover_framework.queues.table.admin import queue_status
 
 # How often a waiting receive asks an embedded database whether another process has committed
 # something. That is answered from shared memory; at this pace it costs about half a
@@ -52,16 +54,63 @@ RETURNING id, body, receipt_handle, receive_count
 # each names its row.
 RECEIVED = "id = ANY(?) AND receipt_handle = ANY(?)"
 
-DELETE = f"DELETE FROM queue_message WHERE {RECEIVED} RETURNING id"  # noqa: S608 - our own
+DELETE = f"DELETE FROM queue_message WHERE {RECEIVED} RETURNING id"
 
 CHANGE_VISIBILITY = (
-    f"UPDATE queue_message SET visible_at = NOW_MS + ? WHERE {RECEIVED} RETURNING id"  # noqa: S608
+    f"UPDATE queue_message SET visible_at = NOW_MS + ? WHERE {RECEIVED} RETURNING id"
 )
 
 BURY = "INSERT INTO dead_letter (queue, body, reason, died_at) VALUES (?, ?, ?, NOW_MS)"
 
+COUNT = """
+SELECT COUNT(CASE WHEN visible_at <= NOW_MS THEN 1 END) AS visible,
+    COUNT(CASE WHEN visible_at > NOW_MS AND receive_count > 0 THEN 1 END) AS in_flight,
+    COUNT(CASE WHEN visible_at > NOW_MS AND receive_count = 0 THEN 1 END) AS later
+FROM queue_message WHERE queue = ?
+"""
 
-class EmbeddedQueue:
+COUNT_DEAD = "SELECT COUNT(*) AS dead FROM dead_letter WHERE queue = ?"
+
+# A statement each; the key counts by itself, which SQLite says in another way.
+MAKE_TABLES = (
+    """
+    CREATE TABLE IF NOT EXISTS queue_message (
+        id {key} PRIMARY KEY, queue TEXT, body TEXT, visible_at BIGINT, receive_count INT,
+        receipt_handle TEXT
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS dead_letter (
+        id {key} PRIMARY KEY, queue TEXT, body TEXT, reason TEXT, died_at BIGINT
+    )
+    """,
+)
+
+
+@frozen
+class Message:
+    """A message as it stands in the table."""
+
+    id: int
+    queue: str
+    body: str
+    visible_at: int
+    receive_count: int
+    receipt_handle: str | None
+
+
+@frozen
+class Dead:
+    """A dead letter as it stands in the table."""
+
+    id: int
+    queue: str
+    body: str
+    reason: str
+    died_at: int
+
+
+class TableQueue:
     """Named queues in one table; see `prover_framework.queues.base.Queue`.
 
     Args:
@@ -85,6 +134,28 @@ class EmbeddedQueue:
         self._interrupted = False
         self._insert: Batcher[Sequence[Outgoing], None] = Batcher(self._insert_all)
         self._remove: Batcher[Received, None] = Batcher(self._remove_all)
+
+    @classmethod
+    async def open(cls, database: Database, **waits: float) -> Self:
+        """Make the tables, where they are not there, and the queue."""
+        key = "INTEGER" if database.embedded else "BIGSERIAL"
+        for statement in MAKE_TABLES:
+            await database.write(statement.format(key=key))
+        return cls(database, **waits)
+
+    async def messages(self) -> list[Message]:
+        """Return all messages, oldest first."""
+        rows = await self._database.read("SELECT * FROM queue_message ORDER BY id")
+        return [Message(**dict(row)) for row in rows]
+
+    async def dead(self) -> list[Dead]:
+        """Return the dead letters, oldest first."""
+        rows = await self._database.read("SELECT * FROM dead_letter ORDER BY id")
+        return [Dead(**dict(row)) for row in rows]
+
+    async def lose_all(self) -> None:
+        """Lose all messages, as a queue that is purged does."""
+        await self._database.write("DELETE FROM queue_message RETURNING id")
 
     async def send(self, messages: Sequence[Outgoing]) -> list[SendFailure]:
         """Send messages; all of them or, when the database refuses, none."""
@@ -205,6 +276,22 @@ class EmbeddedQueue:
             Received(queue, row["body"], row["receipt_handle"], row["receive_count"])
             for row in sorted(rows, key=lambda row: row["id"])
         ]
+
+
+async def queue_status(database: Database, queue: str) -> QueueStatus:
+    """Count the messages of a queue and its dead letters.
+
+    Raises:
+        StoreError: The database refused, and why.
+    """
+    (messages,) = await database.read(COUNT, [queue])
+    (letters,) = await database.read(COUNT_DEAD, [queue])
+    return QueueStatus(
+        visible=messages["visible"],
+        in_flight=messages["in_flight"],
+        delayed=messages["later"],
+        dead_letters=letters["dead"],
+    )
 
 
 def _received(messages: Sequence[Received]) -> list[object]:

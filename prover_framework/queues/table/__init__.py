@@ -1,1 +1,0 @@
-"""The queue that is a table of the database."""
