@@ -25,7 +25,7 @@ LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
   tests/chain/test_store.py tests/seals/test_keys.py tests/verification/test_verifier.py \
   tests/kit/test_parts_for_tests.py
 
-.PHONY: help demo test coverage test-localstack test-versions test-lowest faults lint audit format bench bench-peers bench-growth migrations schemas clean
+.PHONY: help demo test coverage test-localstack test-versions test-lowest faults abuse lint audit format bench bench-peers bench-growth migrations schemas clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -59,6 +59,9 @@ test-lowest: $(LOWEST)/.ready ## Run what touches other libraries with the lowes
 
 faults: $(VENV)/.dev $(LOCALSTACK)/.ready ## Break everything around a running service; takes some minutes (SEED=1559).
 	PYTHONPATH=tests/support $(BIN)/python tests/faults/fault_run.py $(SEED)
+
+abuse: $(VENV)/.dev ## Ill-treat a running service from all sides for a minute (SEED=1559).
+	PYTHONPATH=tests/support $(BIN)/python tests/abuse/abuse_run.py $(SEED)
 
 lint: $(VENV)/.dev ## Check style, and types strictly, over the whole tree.
 	$(BIN)/ruff format --check .

@@ -7,6 +7,8 @@ from functools import partial
 
 from attrs import frozen
 
+from prover_framework.callers.service import Callers
+from prover_framework.callers.store import ApiKeyStore
 from prover_framework.chain.rule_book import read_rule_book
 from prover_framework.chain.sources.base import HeaderSource
 from prover_framework.chain.store import HeaderStore
@@ -61,6 +63,7 @@ class Runtime:
     headers: HeaderStore
     queue: Queue | None
     service: ProvingService
+    callers: Callers
     receipts: ReceiptService
     verification: VerificationService
     monitoring: Monitoring
@@ -123,7 +126,8 @@ async def open_runtime(
         async with _open_queue(settings, queue) as opened:
             queue = CountedQueue(opened, metrics) if opened else None
             headers = HeaderStore(database, jobs.wake_waiting, read_rule_book(settings.chain_rules))
-            service = ProvingService(plugins, jobs, queue)
+            service = ProvingService(plugins, jobs, queue, max_open_jobs=settings.max_open_jobs)
+            callers = Callers(ApiKeyStore(database), is_open=settings.is_open)
             receipts = ReceiptService(settings, plugins, jobs, ReceiptStore(database))
             verification = VerificationService(settings, plugins)
             try:
@@ -136,6 +140,7 @@ async def open_runtime(
                     headers=headers,
                     queue=queue,
                     service=service,
+                    callers=callers,
                     receipts=receipts,
                     verification=verification,
                     monitoring=_monitoring(
@@ -143,6 +148,7 @@ async def open_runtime(
                     ),
                 )
             finally:
+                await callers.close()
                 await service.close()
                 await receipts.close()
                 await verification.close()

@@ -11,7 +11,15 @@
     │   ├── UnsupportedMediaType    415
     │   └── PayloadTooLarge         413
     ├── GroupNotFound               404
+    ├── GroupIdInvalid              404: no group can have this id
     ├── GroupConflict               409: this group id was used for another request
+    ├── ApiKeyError                 a key of the API cannot be made or found
+    ├── CallerUnknown               401: a key is needed, and this is none
+    ├── ScopeMissing                403: the key is not for this
+    ├── Limited                     a caller, or all of them, ask for more than they may now
+    │   ├── RateLimited             429
+    │   ├── TooManyOpenGroups       429
+    │   └── TooManyOpenJobs         503
     ├── ReceiptError                a receipt that cannot be read
     ├── ReceiptMissing              404: there is no such receipt
     │   └── ReceiptNotYet           409: what it is to be made of is not there yet
@@ -160,6 +168,15 @@ class GroupNotFound(ProverError):
         super().__init__(f"there is no job group {group_id!r}")
 
 
+class GroupIdInvalid(ProverError):
+    """No job group can have this id."""
+
+    code = "group_id_invalid"
+
+    def __init__(self, quoted: str) -> None:
+        super().__init__(f"there is no job group {quoted}")
+
+
 class GroupConflict(ProverError):
     """The group id is taken by a request that asked for something else."""
 
@@ -170,6 +187,81 @@ class GroupConflict(ProverError):
         super().__init__(
             f"job group {group_id!r} exists already and asked for something else; "
             "send the same body again to repeat it, or choose another job_group_id"
+        )
+
+
+class ApiKeyError(ProverError):
+    """A key of the API cannot be made, or is not there."""
+
+    code = "api_key"
+
+
+class CallerUnknown(ProverError):
+    """A caller of the API shows no key that is valid."""
+
+    code = "caller_unknown"
+
+
+class ScopeMissing(ProverError):
+    """A caller's key is not for what he asks.
+
+    Args:
+        key_id: The key's id; None where he has none.
+        scope: What it is not for.
+    """
+
+    code = "scope_missing"
+
+    def __init__(self, key_id: str | None, scope: str) -> None:
+        whose = "who has no key" if key_id is None else f"the key {key_id}"
+        super().__init__(f"{whose} may not do this: it takes the scope {scope}")
+
+
+class Limited(ProverError):
+    """A caller, or all of them together, ask for more than they may for now.
+
+    Args:
+        message: What is limited.
+        retry_seconds: After which time another try makes sense.
+    """
+
+    code = "limited"
+
+    def __init__(self, message: str, retry_seconds: int) -> None:
+        self.retry_seconds = retry_seconds
+        super().__init__(f"{message}; try again in {retry_seconds} s")
+
+
+class RateLimited(Limited):
+    """A key is used more often than it may be."""
+
+    code = "rate_limited"
+
+    def __init__(self, limit: str, key_id: str, retry_seconds: int) -> None:
+        super().__init__(f"the key {key_id} has {limit}, and has used them", retry_seconds)
+
+
+class TooManyOpenGroups(Limited):
+    """As many groups of a key have jobs that have not ended as may."""
+
+    code = "too_many_open_groups"
+
+    def __init__(self, limit: int, key_id: str, retry_seconds: int) -> None:
+        super().__init__(
+            f"the key {key_id} may have {limit} job groups that have not ended, and has them",
+            retry_seconds,
+        )
+
+
+class TooManyOpenJobs(Limited):
+    """The service has as many jobs that have not ended as it may."""
+
+    code = "too_many_open_jobs"
+
+    def __init__(self, limit: int, retry_seconds: int) -> None:
+        super().__init__(
+            f"{limit} jobs have not ended, the limit of this service (PROVER_MAX_OPEN_JOBS)",
+            retry_seconds,
         )
 
 

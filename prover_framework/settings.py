@@ -225,10 +225,18 @@ class Settings:
     )
     is_open: bool = _setting(
         "PROVER_OPEN",
-        "Let everybody use the API who can reach it; needed to listen on an address that is not "
-        "loopback.",
+        "Let everybody use the API who can reach it, without a key; without API keys this is "
+        "needed to listen on an address that is not loopback.",
         _flag,
         False,  # noqa: FBT003 - the default's place is the same for all settings
+    )
+    max_open_jobs: int = _setting(
+        "PROVER_MAX_OPEN_JOBS",
+        "How many jobs that have not ended there may be; beyond that new groups are refused with "
+        "status 503 until workers have caught up.",
+        _integer,
+        100_000,
+        [ge(1), le(10_000_000)],
     )
     max_connections: int = _setting(
         "PROVER_MAX_CONNECTIONS",

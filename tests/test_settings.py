@@ -33,6 +33,7 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
         "must be NAME or NAME:PORT, with an IPv6 address in brackets",
     ),
     "PROVER_OPEN": ("true", True, "perhaps", "must be true or false"),
+    "PROVER_MAX_OPEN_JOBS": ("500", 500, "0", "must be >= 1"),
     "PROVER_MAX_CONNECTIONS": ("50", 50, "0", "must be >= 1"),
     "PROVER_PORT": ("8080", 8080, "65536", "must be <= 65535"),
     "PROVER_WORKER_RESOURCES": (

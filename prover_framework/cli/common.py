@@ -8,18 +8,59 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+import click
 from rich.console import Console
 
 from prover_framework.app import Runtime, open_runtime
+from prover_framework.errors import GroupNotFound
+from prover_framework.model.names import (
+    DEFAULT_NAMESPACE,
+    GROUP_ID,
+    NAMESPACE,
+    NAMESPACE_RULE,
+    group_key,
+)
 from prover_framework.plugins.registry import Plugins
 from prover_framework.settings import Settings, aws_variables, load_settings
 
 T = TypeVar("T")
 
+# Commands on the database see every namespace; this says which one is meant.
+namespace_option = click.option(
+    "--namespace",
+    default=DEFAULT_NAMESPACE,
+    show_default=True,
+    help="Namespace of the group, as API keys have one.",
+)
+
 DOTENV = Path(".env")
 
 # What reads the database alone waits for no plugin, and works where a plugin hangs.
 NO_PLUGINS = Plugins(found=(), hooks={})
+
+
+def require_namespace(namespace: str) -> str:
+    """Return a namespace that can be one.
+
+    Raises:
+        click.BadParameter: It cannot.
+    """
+    if not NAMESPACE.fullmatch(namespace):
+        raise click.BadParameter(f"{namespace!r} is not {NAMESPACE_RULE}", param_hint="--namespace")
+    return namespace
+
+
+def stored_group(namespace: str, group_id: str) -> str:
+    """Return the key of a group: what the database knows it by.
+
+    Raises:
+        click.BadParameter: The namespace cannot be one.
+        GroupNotFound: No group can have this id.
+    """
+    require_namespace(namespace)
+    if not GROUP_ID.fullmatch(group_id):
+        raise GroupNotFound(group_id)
+    return group_key(namespace, group_id)
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:

@@ -17,16 +17,20 @@ from prover_framework.app import Runtime, load_plugins
 from prover_framework.cli.common import (
     NO_PLUGINS,
     console,
+    namespace_option,
     progress_console,
+    require_namespace,
     settings,
+    stored_group,
     with_runtime,
 )
 from prover_framework.cli.parameters import Given, ParametersCommand, given
 from prover_framework.errors import RequestError
 from prover_framework.jobs.service import Acceptance
 from prover_framework.jobs.views import GroupView, JobView, SealView, VerboseJobView
+from prover_framework.model.callers import Caller
 from prover_framework.model.jobs import FINAL, JobState
-from prover_framework.model.names import GROUP_ID_KEY
+from prover_framework.model.names import DEFAULT_NAMESPACE, GROUP_ID_KEY
 from prover_framework.model.proofs import split_job_id
 from prover_framework.model.seals import SealState
 from prover_framework.receipts.evidence import EVIDENCE
@@ -71,11 +75,13 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON inst
     "of their own. Unix timestamps or UTC times such as 2024-05-01T12:00. May be repeated.",
 )
 @click.option("--wait", is_flag=True, help="Show the jobs until all have ended.")
+@namespace_option
 @_as_json
 def submit(
     file: Path | None,
     group_id: str | None,
     ranges: tuple[str, ...],
+    namespace: str,
     *,
     wait: bool,
     as_json: bool,
@@ -96,9 +102,11 @@ def submit(
         raise click.UsageError("give either a FILE or flags, not both")
     body = file.read_bytes() if file else dump_json(_document(wanted, group_id, ranges)).encode()
 
+    caller = Caller(namespace=require_namespace(namespace))
+
     async def send(runtime: Runtime) -> GroupView:
         request = runtime.service.parse(body)
-        return await _accepted(runtime, await runtime.service.submit(request), wait=wait)
+        return await _accepted(runtime, await runtime.service.submit(request, caller), wait=wait)
 
     try:
         group = with_runtime(wanted.plugins, send)
@@ -113,19 +121,21 @@ def submit(
 @click.argument("group_id")
 @click.option("--wait", is_flag=True, help="Show the jobs until all have ended.")
 @click.option("--verbose", is_flag=True, help="Show each attempt, with its worker and its error.")
+@namespace_option
 @_as_json
-def status(group_id: str, *, wait: bool, verbose: bool, as_json: bool) -> None:
+def status(group_id: str, namespace: str, *, wait: bool, verbose: bool, as_json: bool) -> None:
     """Show the jobs of the group GROUP_ID: states, results, errors.
 
     With --wait the exit status is 1 unless all jobs succeeded.
     """
+    key = stored_group(namespace, group_id)
 
     async def read(runtime: Runtime) -> GroupView:
         if wait:
-            await watch(runtime, group_id)
+            await watch(runtime, key)
         if verbose:
-            return await runtime.service.verbose_status(group_id)
-        return await runtime.service.status(group_id)
+            return await runtime.service.verbose_status(key)
+        return await runtime.service.status(key)
 
     group = with_runtime(NO_PLUGINS, read)
     _show(group, as_json=as_json)
@@ -146,12 +156,17 @@ def status(group_id: str, *, wait: bool, verbose: bool, as_json: bool) -> None:
     show_default=True,
     help="How many groups at the most.",
 )
+@click.option("--namespace", help="Only groups of this namespace. Default: those of all.")
 @_as_json
-def list_(state: str | None, limit: int, *, as_json: bool) -> None:
+def list_(state: str | None, limit: int, namespace: str | None, *, as_json: bool) -> None:
     """List the newest job groups."""
+    if namespace is not None:
+        require_namespace(namespace)
 
     async def read(runtime: Runtime) -> list[GroupView]:
-        return await runtime.service.list(state=JobState(state) if state else None, limit=limit)
+        return await runtime.service.list(
+            state=JobState(state) if state else None, limit=limit, namespace=namespace
+        )
 
     groups = with_runtime(NO_PLUGINS, read)
     if as_json:
@@ -169,7 +184,7 @@ def list_(state: str | None, limit: int, *, as_json: bool) -> None:
             for job in group.jobs
         )
         table.add_row(
-            group.job_group_id,
+            _name(group),
             Text(group.status.value, STYLES.get(group.status, "")),
             jobs,
             group.jobs[0].created_at,
@@ -179,16 +194,18 @@ def list_(state: str | None, limit: int, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("group_id")
+@namespace_option
 @_as_json
-def cancel(group_id: str, *, as_json: bool) -> None:
+def cancel(group_id: str, namespace: str, *, as_json: bool) -> None:
     """Call off the jobs of the group GROUP_ID that have not ended.
 
     A computation that runs is stopped within a third of PROVER_LEASE_SECONDS. "prover redrive"
     brings the jobs back.
     """
+    key = stored_group(namespace, group_id)
 
     async def call_off(runtime: Runtime) -> GroupView:
-        return await runtime.service.cancel(group_id)
+        return await runtime.service.cancel(key)
 
     _show(with_runtime(load_plugins(settings()), call_off), as_json=as_json)
 
@@ -196,15 +213,17 @@ def cancel(group_id: str, *, as_json: bool) -> None:
 @click.command()
 @click.argument("group_id")
 @click.option("--wait", is_flag=True, help="Show the jobs until all have ended.")
+@namespace_option
 @_as_json
-def redrive(group_id: str, *, wait: bool, as_json: bool) -> None:
+def redrive(group_id: str, namespace: str, *, wait: bool, as_json: bool) -> None:
     """Try the failed and cancelled jobs of the group GROUP_ID again, with new budgets.
 
     With --wait the exit status is 1 unless all jobs succeeded.
     """
+    key = stored_group(namespace, group_id)
 
     async def send(runtime: Runtime) -> GroupView:
-        return await _accepted(runtime, await runtime.service.redrive(group_id), wait=wait)
+        return await _accepted(runtime, await runtime.service.redrive(key), wait=wait)
 
     group = with_runtime(load_plugins(settings()), send)
     _show(group, as_json=as_json)
@@ -265,7 +284,7 @@ async def watch(
 
     Args:
         runtime: The service.
-        group_id: The group.
+        group_id: The key of the group.
         patience_seconds: When to ask whether a worker runs, if none has taken a job until then.
     """
     group = await runtime.service.status(group_id)
@@ -292,6 +311,13 @@ async def _accepted(runtime: Runtime, acceptance: Acceptance, *, wait: bool) -> 
     if wait:
         return await watch(runtime, acceptance.group_id)
     return await runtime.service.status(acceptance.group_id)
+
+
+def _name(group: GroupView) -> str:
+    """Name a group to people: with its namespace, where that is not the default one."""
+    if group.namespace == DEFAULT_NAMESPACE:
+        return group.job_group_id
+    return f"{group.job_group_id} (namespace {group.namespace})"
 
 
 def _untouched(group: GroupView) -> bool:
@@ -336,7 +362,7 @@ def _table(group: GroupView) -> Group:
         if isinstance(job, VerboseJobView):
             notes.extend(Text(line, "dim") for line in _history(job))
     notes.extend(_seal_note("(group)", seal) for seal in group.seals)
-    title = Text.assemble(("group ", "dim"), group.job_group_id)
+    title = Text.assemble(("group ", "dim"), _name(group))
     return Group(title, table, *notes)
 
 

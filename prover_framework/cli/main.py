@@ -50,18 +50,21 @@ COMMANDS: Mapping[str, Place] = MappingProxyType(
             "receipts",
             "Check the receipt TARGET: a file, or the id of a job group of this service.",
         ),
-        "key": Place("receipts", "Manage the keys that sign receipts."),
+        "key": Place(
+            "receipts",
+            'Manage the keys that sign receipts, and those of the API ("prover key api").',
+        ),
         "headers": Place("headers", "Load block headers and see what is there."),
         "queue": Place("queues", "See how full the queue is, empty it, or make one on AWS SQS."),
         "dead": Place(
             "dead_letters", "See to dead letters: messages that nobody could understand."
         ),
+        "new-plugin": Place("new_plugin", "Write a new plugin NAME as a distribution of its own."),
         "stats": Place(
             "stats", "Show open jobs, queues and headers, and whether the service can do its work."
         ),
-        "plugins": Place("system", "List the plugins that were found, and why any is not used."),
         "migrate": Place("system", "Bring the database's schema up to date."),
-        "new-plugin": Place("new_plugin", "Write a new plugin NAME as a distribution of its own."),
+        "plugins": Place("system", "List the plugins that were found, and why any is not used."),
     }
 )
 

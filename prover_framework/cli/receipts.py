@@ -12,8 +12,17 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from prover_framework.app import Runtime, load_plugins, open_runtime
+from prover_framework.cli.api_keys import api
 from prover_framework.cli.attachments import attached_in, export, files_of
-from prover_framework.cli.common import NO_PLUGINS, console, run, settings, with_runtime
+from prover_framework.cli.common import (
+    NO_PLUGINS,
+    console,
+    namespace_option,
+    run,
+    settings,
+    stored_group,
+    with_runtime,
+)
 from prover_framework.model.findings import Outcome
 from prover_framework.model.names import MAX_INT64
 from prover_framework.model.receipts import BLOCK_HASH, AnyReceipt
@@ -59,22 +68,28 @@ STYLES = {
     metavar="DIR",
     help="Write what is attached to the results into this directory: DIR/JOB_ID/NAME.",
 )
+@namespace_option
 def receipt(
-    group_id: str, proof_type: str | None, output: Path | None, attachments: Path | None
+    group_id: str,
+    proof_type: str | None,
+    output: Path | None,
+    attachments: Path | None,
+    namespace: str,
 ) -> None:
     """Write the receipt of the group GROUP_ID, or of its proof PROOF_TYPE alone.
 
     The receipt of a group holds those of its proofs. It is there once all jobs have ended.
     """
+    group = stored_group(namespace, group_id)
 
     async def read(runtime: Runtime) -> bytes:
         receipt_service = runtime.receipts
         if proof_type is not None:
-            found: AnyReceipt = await receipt_service.of_proof(group_id, proof_type)
+            found: AnyReceipt = await receipt_service.of_proof(group, proof_type)
         else:
-            found = await receipt_service.of_group(group_id)
+            found = await receipt_service.of_group(group)
         if attachments is not None:
-            await export(receipt_service, group_id, attached_in(found, proof_type), attachments)
+            await export(receipt_service, group, attached_in(found, proof_type), attachments)
         return dump_receipt(found)
 
     # The receipt of a group may be made now, to which plugins add; that of a proof is there.
@@ -95,19 +110,23 @@ def receipt(
     help="Seal the receipt of this job alone. Default: that of the group and those of its jobs.",
 )
 @click.option("--wait", is_flag=True, help="Wait until no seal of the group is still to be made.")
+@namespace_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def seal(group_id: str, kind: str, job_id: str | None, *, wait: bool, as_json: bool) -> None:
+def seal(
+    group_id: str, kind: str, job_id: str | None, namespace: str, *, wait: bool, as_json: bool
+) -> None:
     """Ask for seals on the receipts of the group GROUP_ID, which a worker makes then.
 
     What is made or on its way stays so, and what has failed is tried again. "prover status" shows
     how far they are.
     """
+    group = stored_group(namespace, group_id)
 
     async def ask(runtime: Runtime) -> RequestedSeals:
-        asked = await runtime.receipts.ask_for_seals(group_id, kind, job_id)
+        asked = await runtime.receipts.ask_for_seals(group, kind, job_id)
         while wait and asked.group.has_open_seals:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
-            asked = attrs.evolve(asked, group=await runtime.service.status(group_id))
+            asked = attrs.evolve(asked, group=await runtime.service.status(group))
         return asked
 
     asked = with_runtime(load_plugins(settings()), ask)
@@ -191,6 +210,7 @@ def seal(group_id: str, kind: str, job_id: str | None, *, wait: bool, as_json: b
     help='A file of what is attached to a result, as "prover receipt --attachments" wrote it; '
     "JOB_ID/NAME where several results have one of this name. May be repeated.",
 )
+@namespace_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def verify(
     target: str,
@@ -204,6 +224,7 @@ def verify(
     require_seals: tuple[str, ...],
     only: tuple[str, ...],
     attachments: tuple[str, ...],
+    namespace: str,
     *,
     as_json: bool,
 ) -> None:
@@ -230,12 +251,14 @@ def verify(
     files = files_of(attachments)
     body = _read_file(target)
 
+    group = stored_group(namespace, target) if body is None else ""
+
     async def check() -> Report:
         async with AsyncExitStack() as parts:
             found = body
             if found is None:
                 runtime = await parts.enter_async_context(open_runtime(chosen, plugins))
-                found = dump_receipt(await runtime.receipts.of_group(target))
+                found = dump_receipt(await runtime.receipts.of_group(group))
             source = await parts.enter_async_context(
                 open_source(chosen, "this database")
                 if headers_file is None
@@ -261,10 +284,10 @@ def verify(
 
 @click.group()
 def key() -> None:
-    """Manage the keys that sign receipts.
+    """Manage the keys that sign receipts, and those of the API ("prover key api").
 
-    They are files in PROVER_KEY_DIR. The private key is used by worker and API of this machine;
-    back it up nowhere, and rotate it when in doubt.
+    Keys that sign are files in PROVER_KEY_DIR. The private key is used by worker and API of this
+    machine; back it up nowhere, and rotate it when in doubt.
     """
 
 
@@ -302,6 +325,9 @@ def show(key_id: str | None) -> None:
             else 'there is no key; "prover key create" makes one'
         )
     _show_key(found[-1])
+
+
+key.add_command(api)
 
 
 def _keys() -> KeyDirectory:

@@ -161,6 +161,7 @@ async def _serve_until_signalled(
                             chosen.port,
                             stopping,
                             receipts=runtime.receipts,
+                            callers=runtime.callers,
                             exposure=exposure,
                             limits=limits,
                             verification=runtime.verification,

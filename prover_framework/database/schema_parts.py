@@ -30,6 +30,59 @@ class TakeableIndex(Index):
         self.extra = " WHERE state IN ('pending', 'queued')"
 
 
+class OpenJobsIndex(Index):
+    """An index of jobs that have not ended and were asked for with a key of the API."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        # As statements about open jobs say it: SQLite compares the words.
+        states = "'pending', 'queued', 'running', 'waiting'"
+        self.extra = f' WHERE "api_key" IS NOT NULL AND "state" IN ({states})'
+
+
+class UnrevokedIndex(Index):
+    """An index that leaves out the keys of the API that are revoked."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.extra = ' WHERE "revoked_at" IS NULL'
+
+
+class WidenColumns(ops.AlterField):
+    """Let a text, and the columns that refer to it, be longer; no row is written anew.
+
+    SQLite keeps texts of any length, and the ORM's own way there is to make the table anew.
+
+    Args:
+        model_name: The model.
+        name: Its field.
+        field: The field as it is then.
+        columns: The columns, each as its table and its name.
+    """
+
+    def __init__(
+        self, model_name: str, name: str, field: Any, columns: tuple[tuple[str, str], ...]
+    ) -> None:
+        super().__init__(model_name, name, field)
+        self.columns = columns
+        self.length: int = field.max_length
+
+    async def database_forward(
+        self,
+        app_label: str,  # noqa: ARG002 - the ORM's form
+        old_state: State,  # noqa: ARG002 - the ORM's form
+        new_state: State,  # noqa: ARG002 - the ORM's form
+        state_editor: BaseSchemaEditor | None = None,
+    ) -> None:
+        """Change the columns of servers."""
+        if state_editor is None or state_editor.DIALECT == "sqlite":
+            return
+        for table, column in self.columns:
+            await state_editor._run_sql(  # noqa: SLF001 - what the ORM's operations call
+                f'ALTER TABLE "{table}" ALTER COLUMN "{column}" TYPE VARCHAR({self.length})'
+            )
+
+
 class DropColumn(ops.RemoveField):
     """Remove a column where it stands.
 

@@ -7,20 +7,31 @@ from tortoise import fields
 from tortoise.indexes import Index
 from tortoise.models import Model
 
-from prover_framework.database.schema_parts import PresentIndex, TakeableIndex
+from prover_framework.database.schema_parts import (
+    OpenJobsIndex,
+    PresentIndex,
+    TakeableIndex,
+    UnrevokedIndex,
+)
+from prover_framework.model.names import DEFAULT_NAMESPACE, MAX_GROUP_KEY, MAX_NAMESPACE
 
 
 class JobGroup(Model):
     """Jobs that were asked for together."""
 
-    id = fields.CharField(128, primary_key=True)
+    # Its key, with the namespace where that is not the default one: ids are unique in each.
+    id = fields.CharField(MAX_GROUP_KEY, primary_key=True)
+    namespace = fields.CharField(MAX_NAMESPACE, db_default=DEFAULT_NAMESPACE)
     created_at = fields.BigIntField()
     # The composed receipt, once all jobs have ended.
     receipt = fields.TextField(null=True)
 
     class Meta:
         table = "job_group"
-        indexes = (Index(fields=("created_at", "id"), name="job_group_created"),)
+        indexes = (
+            Index(fields=("created_at", "id"), name="job_group_created"),
+            Index(fields=("namespace", "created_at", "id"), name="job_group_namespace"),
+        )
 
 
 class Job(Model):
@@ -68,6 +79,9 @@ class Job(Model):
     progress_millionths = fields.IntField(null=True)
     progress_text = fields.TextField(null=True)
     progress_at = fields.BigIntField(null=True)
+    # That of its group, and the id of the API key that it was asked for with.
+    namespace = fields.CharField(MAX_NAMESPACE, db_default=DEFAULT_NAMESPACE)
+    api_key = fields.CharField(16, null=True)
 
     class Meta:
         table = "job"
@@ -80,6 +94,8 @@ class Job(Model):
             TakeableIndex(fields=("queue", "proof_type", "not_before", "id"), name="job_ready"),
             # The newest jobs in a state, in the order in which groups are listed.
             Index(fields=("state", "created_at", "group_id"), name="job_state_created"),
+            Index(fields=("namespace", "state", "created_at", "group_id"), name="job_namespace"),
+            OpenJobsIndex(fields=("api_key", "group_id"), name="job_open_of_key"),
         )
 
 
@@ -177,7 +193,7 @@ class Event(Model):
     # missed nothing below it.
     number = fields.BigIntField(null=True)
     kind = fields.CharField(32)
-    group_id = fields.CharField(128)
+    group_id = fields.CharField(MAX_GROUP_KEY)
     job_id = fields.CharField(32, null=True)
     seal_kind = fields.CharField(63, null=True)
     created_at = fields.BigIntField()
@@ -205,7 +221,7 @@ class Delivery(Model):
     id = fields.BigIntField(primary_key=True)
     number = fields.BigIntField()
     observer = fields.CharField(128)
-    group_id = fields.CharField(128)
+    group_id = fields.CharField(MAX_GROUP_KEY)
     created_at = fields.BigIntField()
     tries = fields.IntField()
     # No worker may try before this. Whoever tries holds it until then by the token.
@@ -253,6 +269,29 @@ class AttachmentChunk(Model):
     class Meta:
         table = "attachment_chunk"
         unique_together = (("attachment", "number"),)
+
+
+class ApiKey(Model):
+    """A key of the API. What is stored of the secret is its digest."""
+
+    id = fields.CharField(16, primary_key=True)
+    # SHA-256 of the whole key, in hex.
+    digest = fields.CharField(64)
+    name = fields.CharField(80)
+    namespace = fields.CharField(MAX_NAMESPACE)
+    # Names with commas.
+    scopes = fields.CharField(80)
+    requests_per_minute = fields.IntField()
+    verifications_per_minute = fields.IntField()
+    open_groups = fields.IntField()
+    created_at = fields.BigIntField()
+    expires_at = fields.BigIntField(null=True)
+    revoked_at = fields.BigIntField(null=True)
+    last_used_at = fields.BigIntField(null=True)
+
+    class Meta:
+        table = "api_key"
+        indexes = (UnrevokedIndex(fields=("id",), name="api_key_unrevoked"),)
 
 
 class Chain(Model):

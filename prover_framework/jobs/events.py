@@ -176,7 +176,8 @@ def _change(transition: Transition) -> JobChange:
     """Make the change anew for each observer, so that none can alter what another sees."""
     job = transition.job
     return JobChange(
-        group_id=job.group_id,
+        group_id=job.job_group_id,
+        namespace=job.namespace,
         proof_type=job.proof_type,
         job_id=job.id,
         old_state=transition.old,

@@ -14,9 +14,12 @@ from prover_framework.jobs.requests import (
     parse_group_request,
     requested_job,
 )
+from prover_framework.jobs.room import MAX_OPEN_JOBS, Room
 from prover_framework.jobs.store import JobStore, NewGroup, NewJob, StoredJob
 from prover_framework.jobs.views import GroupView, VerboseGroupView, verbose_view, view
+from prover_framework.model.callers import OPERATOR, Caller
 from prover_framework.model.jobs import JobState
+from prover_framework.model.names import group_key
 from prover_framework.model.proofs import Dispatch, GroupRequest, JobRequest, split_job_id
 from prover_framework.plugins.catalogue import Catalogue, catalogue
 from prover_framework.plugins.registry import Plugins
@@ -33,7 +36,7 @@ class Acceptance:
     """What came of a request: stored in any case, and which messages were not sent.
 
     Args:
-        group_id: The group.
+        group_id: The key of the group.
         unsent: For each job whose message was not sent its proof type's title and the reason.
             Such a job stays pending; a sweep or the same request again sends it.
     """
@@ -45,13 +48,25 @@ class Acceptance:
 class ProvingService:
     """Takes in job groups and tells what became of them.
 
+    A ``group_id`` that a method takes is the group's key: `prover_framework.model.names.group_key`
+    makes it of a namespace and the id that the sender has chosen.
+
     Args:
-        plugins: What can be asked for.
+        plugins: The plugins.
         jobs: Where jobs are.
         queue: Where messages go that wake workers; None where the table of jobs is the queue.
+        max_open_jobs: How many jobs that have not ended there may be before no more are accepted.
     """
 
-    def __init__(self, plugins: Plugins, jobs: JobStore, queue: Queue | None) -> None:
+    def __init__(
+        self,
+        plugins: Plugins,
+        jobs: JobStore,
+        queue: Queue | None,
+        *,
+        max_open_jobs: int = MAX_OPEN_JOBS,
+    ) -> None:
+        self._room = Room(jobs, max_open_jobs)
         self._plugins = plugins
         self._jobs = jobs
         self._queue = queue
@@ -69,13 +84,19 @@ class ProvingService:
         """
         return parse_group_request(body, self._plugins.proof_types)
 
-    async def submit(self, request: GroupRequest) -> Acceptance:
+    async def submit(self, request: GroupRequest, caller: Caller = OPERATOR) -> Acceptance:
         """Have a group's parameters validated, store it and send its messages.
 
         The group id makes this idempotent: the same request again sends only what is not yet
         sent.
 
+        Args:
+            request: What is asked for.
+            caller: Who asks. The group is one of his namespace.
+
         Raises:
+            TooManyOpenGroups: The group is new, and the caller has as many as he may.
+            TooManyOpenJobs: The group is new, and the service has as many jobs as it may.
             RequestError: Plugins find problems; nothing was stored.
             ProofError: A plugin refuses its job; nothing was stored.
             PluginError: A plugin could not say whether there are problems, or where its job goes;
@@ -91,10 +112,12 @@ class ProvingService:
             self._new_job(job, await self._hook_calls.dispatch(job), place)
             for place, job in enumerate(request.jobs)
         ]
-        submitted = await self._jobs.submit(NewGroup(request.group_id, tuple(jobs)))
+        key = group_key(caller.namespace, request.group_id)
+        await self._room.require(key, len(jobs), caller)
+        submitted = await self._jobs.submit(NewGroup(key, tuple(jobs), caller.key_id))
         if not submitted.created and not self._same(request.jobs, submitted.jobs):
             raise GroupConflict(request.group_id)
-        return await self._send_pending(request.group_id, submitted.jobs)
+        return await self._send_pending(key, submitted.jobs)
 
     async def cancel(self, group_id: str) -> GroupView:
         """Call off the jobs of a group that have not ended; return the group as it is then.
@@ -184,9 +207,11 @@ class ProvingService:
         attempts = await self._jobs.attempts.of_group(group_id)
         return verbose_view(jobs, attempts, await self._jobs.seals.of_groups([group_id]))
 
-    async def list(self, *, state: JobState | None = None, limit: int = 50) -> list[GroupView]:
-        """Return the newest groups, all or those with a job in ``state``."""
-        groups = await self._jobs.groups(state=state, limit=limit)
+    async def list(
+        self, *, state: JobState | None = None, limit: int = 50, namespace: str | None = None
+    ) -> list[GroupView]:
+        """Return the newest groups, or those with a job in ``state``, of one namespace or all."""
+        groups = await self._jobs.groups(state=state, limit=limit, namespace=namespace)
         seals = await self._jobs.seals.of_groups([jobs[0].group_id for jobs in groups])
         return [
             view(jobs, [seal for seal in seals if seal.group_id == jobs[0].group_id])
@@ -253,7 +278,7 @@ def _outgoing(job: StoredJob) -> Outgoing:
     start, end = parameters.get("start_timestamp"), parameters.get("end_timestamp")
     message = JobMessage(
         job_id=job.name,
-        job_group_id=job.group_id,
+        job_group_id=job.job_group_id,
         start_timestamp=start if isinstance(start, int) else None,
         end_timestamp=end if isinstance(end, int) else None,
         id=job.id,

@@ -29,7 +29,7 @@ FIELDS = (
     *("sends", "attempts", "failures", "losses", "not_before", "data_deadline"),
     *("lease_until", "worker", "error_code", "error_message", "result", "receipt"),
     *("created_at", "queued_at", "started_at", "finished_at", "dependents"),
-    *("progress_millionths", "progress_text", "progress_at", "method_version"),
+    *("progress_millionths", "progress_text", "progress_at", "method_version", "api_key"),
 )
 
 # A row has them in this order, and the token of the lease after them.
@@ -69,11 +69,37 @@ JOBS_OF_GROUPS = f"SELECT {COLUMNS} FROM job WHERE group_id = ANY(?) ORDER BY id
 
 NEWEST_GROUPS = "SELECT id FROM job_group ORDER BY created_at DESC, id DESC LIMIT ?"
 
+NEWEST_GROUPS_OF_ONE = """
+SELECT id FROM job_group WHERE namespace = ? ORDER BY created_at DESC, id DESC LIMIT ?
+"""
+
 # A page of the newest jobs in a state, below where the last page ended: the index has them in this
 # order. A group stands there once for each of its jobs.
 NEWEST_IN_STATE = """
 SELECT created_at, group_id FROM job WHERE state = ? AND (created_at, group_id) < (?, ?)
 ORDER BY created_at DESC, group_id DESC LIMIT ?
+"""
+
+NEWEST_IN_STATE_OF_ONE = """
+SELECT created_at, group_id FROM job
+WHERE namespace = ? AND state = ? AND (created_at, group_id) < (?, ?)
+ORDER BY created_at DESC, group_id DESC LIMIT ?
+"""
+
+# How many groups of an API key have jobs that have not ended, up to a limit. The index has no
+# others.
+OPEN_GROUPS_OF_KEY = f"""
+SELECT COUNT(*) AS count FROM (
+    SELECT DISTINCT group_id FROM job
+    WHERE api_key = ? AND api_key IS NOT NULL AND {one_of(CANCELLABLE)} LIMIT ?
+) AS open_groups
+"""
+
+# How many jobs have not ended, up to a limit.
+COUNT_OPEN = f"""
+SELECT COUNT(*) AS count FROM (
+    SELECT id FROM job WHERE {one_of(CANCELLABLE)} LIMIT ?
+) AS open_jobs
 """
 
 # The index of states leads to jobs that have not ended past all those that have.
@@ -84,16 +110,17 @@ FROM job WHERE {one_of(CANCELLABLE)} GROUP BY name, state, error_code
 
 # Returned are those that no other submission, before or at the same time, has stored.
 INSERT_GROUPS = """
-INSERT INTO job_group (id, created_at)
-SELECT fresh.group_id, NOW_MS FROM ROWS(?) AS fresh(group_id TEXT) WHERE TRUE
+INSERT INTO job_group (id, namespace, created_at)
+SELECT fresh.group_id, fresh.space, NOW_MS FROM ROWS(?) AS fresh(group_id TEXT, space TEXT)
+WHERE TRUE
 ON CONFLICT (id) DO NOTHING RETURNING id, created_at
 """
 
 INSERT_JOB = """
 INSERT INTO job (id, group_id, name, proof_type, parameters, queue, state, not_before, due_at,
-                 created_at, queued_at, dependents, method_version,
+                 created_at, queued_at, dependents, method_version, namespace, api_key,
                  sends, attempts, failures, losses)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)
 """
 
 # Which jobs rest on which others of their group.

@@ -25,6 +25,7 @@ from prover_framework.jobs.sql import (
     CANCEL,
     COLUMNS,
     COUNT_LOSSES,
+    COUNT_OPEN,
     COUNT_RUNNING,
     COUNT_TAKEABLE,
     DUE,
@@ -54,10 +55,13 @@ from prover_framework.jobs.sql import (
     MAKE_READY,
     MARK_SENT,
     NEWEST_GROUPS,
+    NEWEST_GROUPS_OF_ONE,
     NEWEST_IN_STATE,
+    NEWEST_IN_STATE_OF_ONE,
     NOTE_ENDS,
     NOTE_LEFT,
     NOTE_PROGRESS,
+    OPEN_GROUPS_OF_KEY,
     PUBLISH,
     PUT,
     REDRIVE,
@@ -77,7 +81,7 @@ from prover_framework.jobs.sql import (
     take_ready,
 )
 from prover_framework.model.jobs import FINAL, JobState, RetryPolicy
-from prover_framework.model.names import MAX_INT64
+from prover_framework.model.names import MAX_INT64, group_id_of, namespace_of
 from prover_framework.model.proofs import split_job_id
 from prover_framework.model.work import Progress
 
@@ -111,10 +115,17 @@ class NewJob:
 
 @frozen
 class NewGroup:
-    """A group to be stored with its jobs; what these rest on is among them."""
+    """A group to be stored with its jobs; what these rest on is among them.
+
+    Args:
+        id: Its key: see `prover_framework.model.names.group_key`.
+        jobs: Its jobs.
+        api_key: Id of the API key that it is asked for with, if any.
+    """
 
     id: str
     jobs: tuple[NewJob, ...]
+    api_key: str | None = None
 
     def dependents(self, name: str) -> int:
         """Return how many of the jobs rest on one."""
@@ -128,7 +139,11 @@ class NewGroup:
 
 @frozen(kw_only=True)
 class StoredJob:
-    """A job as it stands in the database; times in milliseconds since the Unix epoch."""
+    """A job as it stands in the database; times in milliseconds since the Unix epoch.
+
+    ``group_id`` is the key of its group, which has its namespace; `job_group_id` is what the
+    sender has called the group.
+    """
 
     id: str
     group_id: str
@@ -157,6 +172,17 @@ class StoredJob:
     progress_text: str | None = None
     progress_at: int | None = None
     method_version: str | None = None
+    api_key: str | None = None
+
+    @property
+    def job_group_id(self) -> str:
+        """What the sender of its group has called that; unique in its namespace."""
+        return group_id_of(self.group_id)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of its group."""
+        return namespace_of(self.group_id)
 
     @property
     def proof_type(self) -> str:
@@ -412,34 +438,62 @@ class JobStore:
         """
         rows = await self._database.read(JOBS_OF_GROUPS, [[group_id]])
         if not rows:
-            raise GroupNotFound(group_id)
+            raise GroupNotFound(group_id_of(group_id))
         return tuple(map(_stored, rows))
 
     async def groups(
-        self, *, state: JobState | None = None, limit: int = 50
+        self,
+        *,
+        state: JobState | None = None,
+        limit: int = 50,
+        namespace: str | None = None,
     ) -> list[tuple[StoredJob, ...]]:
-        """Return the newest groups, or those of the newest jobs in ``state``."""
-        if state is None:
+        """Return the newest groups, or those of the newest jobs in ``state``.
+
+        Args:
+            state: The state.
+            limit: How many, at the most.
+            namespace: Those of it; None: of all.
+        """
+        if state is not None:
+            ids = await self._newest_with(state, limit, namespace)
+        elif namespace is None:
             ids = [row["id"] for row in await self._database.read(NEWEST_GROUPS, [limit])]
         else:
-            ids = await self._newest_with(state, limit)
+            values = [namespace, limit]
+            ids = [row["id"] for row in await self._database.read(NEWEST_GROUPS_OF_ONE, values)]
         jobs = await self._database.read(JOBS_OF_GROUPS, [ids])
         by_group: dict[str, list[StoredJob]] = {group_id: [] for group_id in ids}
         for job in map(_stored, jobs):
             by_group[job.group_id].append(job)
         return [tuple(members) for members in by_group.values()]
 
-    async def _newest_with(self, state: JobState, limit: int) -> list[str]:
+    async def _newest_with(self, state: JobState, limit: int, namespace: str | None) -> list[str]:
         """Return the ids of groups with a job in a state, the newest such job first."""
         found: dict[str, None] = {}
         page, below = limit * JOBS_A_GROUP, (MAX_INT64, "")
         while len(found) < limit:
-            rows = await self._database.read(NEWEST_IN_STATE, [state, *below, page])
+            statement, of = (
+                (NEWEST_IN_STATE, [state])
+                if namespace is None
+                else (NEWEST_IN_STATE_OF_ONE, [namespace, state])
+            )
+            rows = await self._database.read(statement, [*of, *below, page])
             found |= dict.fromkeys(row["group_id"] for row in rows)
             if len(rows) < page:
                 break
             below = (rows[-1]["created_at"], rows[-1]["group_id"])
         return list(found)[:limit]
+
+    async def open_groups(self, api_key: str, most: int) -> int:
+        """Return how many groups of an API key have jobs that have not ended, or ``most``."""
+        (row,) = await self._database.read(OPEN_GROUPS_OF_KEY, [api_key, most])
+        return int(row["count"])
+
+    async def count_open(self, most: int) -> int:
+        """Return how many jobs have not ended, or ``most``."""
+        (row,) = await self._database.read(COUNT_OPEN, [most])
+        return int(row["count"])
 
     async def ended(self, ids: Sequence[str]) -> frozenset[str]:
         """Return those of some unique ids whose jobs have ended, or are not there."""
@@ -453,7 +507,7 @@ class JobStore:
             # In the order of their ids: of two processes that store the same groups at once, one
             # waits for the other, and not each for the other.
             wanted = sorted({group.id for group in groups})
-            fresh = [{"group_id": group_id} for group_id in wanted]
+            fresh = [_group_row(group_id) for group_id in wanted]
             stored = await connection.fetch(INSERT_GROUPS, [rows_value(fresh)])
             created = {row["id"]: row["created_at"] for row in stored}
             made: dict[str, tuple[StoredJob, ...]] = {}
@@ -463,7 +517,9 @@ class JobStore:
                     at = created[group.id]
                     made[group.id] = tuple(
                         attrs.evolve(
-                            self._new(group.id, job, at), dependents=group.dependents(job.name)
+                            self._new(group.id, job, at),
+                            dependents=group.dependents(job.name),
+                            api_key=group.api_key,
                         )
                         for job in group.jobs
                     )
@@ -493,7 +549,7 @@ class JobStore:
         all of them get it.
         """
         async with self._changing() as (connection, changes):
-            fresh = rows_value([{"group_id": group_id}])
+            fresh = rows_value([_group_row(group_id)])
             await connection.fetch(INSERT_GROUPS, [fresh])
             new = self._new(group_id, job, await self._database.now_ms(connection))
             stored = list(map(_stored, await connection.fetch(ENQUEUE, _row(new))))
@@ -1077,7 +1133,14 @@ def _row(job: StoredJob) -> list[object]:
         job.queued_at,
         job.dependents,
         job.method_version,
+        job.namespace,
+        job.api_key,
     ]
+
+
+def _group_row(group_id: str) -> dict[str, object]:
+    """Return the values of a new group for `INSERT_GROUPS`."""
+    return {"group_id": group_id, "space": namespace_of(group_id)}
 
 
 def _stored(row: Row) -> StoredJob:

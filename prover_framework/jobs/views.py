@@ -10,6 +10,7 @@ from prover_framework.jobs.attempts import Attempt
 from prover_framework.jobs.seals import StoredSealJob
 from prover_framework.jobs.store import StoredJob
 from prover_framework.model.jobs import JobState, group_state
+from prover_framework.model.names import DEFAULT_NAMESPACE
 from prover_framework.model.seals import OF_GROUP, OPEN_SEALS, SealState
 from prover_framework.receipts.evidence import EVIDENCE, attachments_of, evidence_of
 from prover_framework.serialization.converter import unstructure
@@ -77,6 +78,7 @@ class GroupView:
     status: JobState
     jobs: tuple[JobView, ...]
     seals: tuple[SealView, ...] = ()
+    namespace: str = DEFAULT_NAMESPACE
 
     @property
     def has_open_seals(self) -> bool:
@@ -129,6 +131,7 @@ def verbose_view(
             for job, short in zip(jobs, shown.jobs, strict=True)
         ),
         seals=shown.seals,
+        namespace=shown.namespace,
     )
 
 
@@ -162,7 +165,8 @@ def _history(job: StoredJob, failed: Sequence[Attempt]) -> tuple[AttemptView, ..
 def view(jobs: Sequence[StoredJob], seals: Sequence[StoredSealJob] = ()) -> GroupView:
     """Show the jobs of one group, and the seals that are made after their receipts."""
     return GroupView(
-        job_group_id=jobs[0].group_id,
+        job_group_id=jobs[0].job_group_id,
+        namespace=jobs[0].namespace,
         status=group_state([job.state for job in jobs]),
         jobs=tuple(_job_view(job, _seals(seals, job.name)) for job in jobs),
         seals=_seals(seals, OF_GROUP),
@@ -214,7 +218,7 @@ def _job_view(job: StoredJob, seals: tuple[SealView, ...]) -> JobView:
 def _attachments(job: StoredJob) -> tuple[AttachmentView, ...]:
     if job.receipt is None:
         return ()
-    place = f"/api/job/{quote(job.group_id)}/attachment/{quote(job.name)}"
+    place = f"/api/job/{quote(job.job_group_id)}/attachment/{quote(job.name)}"
     return tuple(
         AttachmentView(
             name=name,

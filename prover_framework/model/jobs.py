@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from attrs import field, frozen
 
+from prover_framework.model.names import DEFAULT_NAMESPACE
 from prover_framework.serialization.json_text import Json
 
 # The code of a job that no worker was able to do which has seen it.
@@ -70,7 +71,7 @@ class JobChange:
     """A change of a job's state, as observers are told it: stored, and not to be undone.
 
     Args:
-        group_id: Id of the job's group.
+        group_id: Id of the job's group, unique in its namespace.
         proof_type: Name of its proof type.
         job_id: Its unique id.
         old_state: The state it was in; None when it was just accepted.
@@ -80,6 +81,7 @@ class JobChange:
         error_message: Message of that error.
         changed_at_ms: When, in milliseconds since the Unix epoch by the database's clock.
         result: JSON form of the result once it has succeeded.
+        namespace: The namespace of the group.
     """
 
     group_id: str
@@ -92,6 +94,7 @@ class JobChange:
     error_message: str | None
     changed_at_ms: int
     result: Json = field(repr=False)
+    namespace: str = DEFAULT_NAMESPACE
 
 
 def group_state(states: Collection[JobState]) -> JobState:

@@ -45,3 +45,45 @@ GROUP_ID_RULE = "1 to 128 letters, digits, '.', '_', ':' or '-'"
 
 
 GROUP_ID_KEY = "job_group_id"
+
+
+# Group ids are unique in a namespace. What has no other is in the default one.
+DEFAULT_NAMESPACE = "default"
+
+MAX_NAMESPACE = 32
+
+NAMESPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
+
+NAMESPACE_RULE = "1 to 32 lower-case letters, digits or '-', the first not '-'"
+
+# No group id has one, so that a key is of one namespace and one id only.
+_SEPARATOR = "/"
+
+# A namespace, the separator and an id, with room to spare.
+MAX_GROUP_KEY = 192
+
+
+def group_key(namespace: str, group_id: str) -> str:
+    """Return what a group is stored under: its id, with its namespace if that is not the default.
+
+    Raises:
+        ValueError: The id or the namespace cannot be one.
+    """
+    if not GROUP_ID.fullmatch(group_id):
+        raise ValueError(f"a group id must be {GROUP_ID_RULE}")
+    if not NAMESPACE.fullmatch(namespace):
+        raise ValueError(f"a namespace must be {NAMESPACE_RULE}")
+    if namespace == DEFAULT_NAMESPACE:
+        return group_id
+    return f"{namespace}{_SEPARATOR}{group_id}"
+
+
+def namespace_of(key: str) -> str:
+    """Return the namespace of a stored group."""
+    namespace, separator, _ = key.rpartition(_SEPARATOR)
+    return namespace if separator else DEFAULT_NAMESPACE
+
+
+def group_id_of(key: str) -> str:
+    """Return what the sender of a stored group has called it."""
+    return key.rpartition(_SEPARATOR)[2]

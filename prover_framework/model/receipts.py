@@ -20,7 +20,13 @@ from attrs.validators import matches_re, optional
 from prover_framework.model.attachments import StatedAttachment, attachment_names
 from prover_framework.model.inputs import input_names
 from prover_framework.model.jobs import JobState, group_state
-from prover_framework.model.names import GROUP_ID, JOB_ID, KIND_NAME, PROOF_TYPE_NAME
+from prover_framework.model.names import (
+    DEFAULT_NAMESPACE,
+    GROUP_ID,
+    JOB_ID,
+    KIND_NAME,
+    PROOF_TYPE_NAME,
+)
 from prover_framework.model.series import TimeRange
 from prover_framework.serialization.converter import structure
 from prover_framework.serialization.json_text import Json
@@ -311,11 +317,12 @@ class GroupEnd:
 
     Args:
         event: Number of the event: the same each time this end is told, and no other's.
-        group_id: The group.
+        group_id: The group; unique in its namespace.
         ended_at_ms: When, in milliseconds since the Unix epoch by the database's clock.
         receipt: The group's receipt. It binds those of the jobs that succeeded; the others have
             none, and if no job has succeeded it binds none.
         document: The receipt in JSON, as it is served and verified.
+        namespace: The namespace of the group. No receipt states it.
     """
 
     event: int
@@ -323,6 +330,7 @@ class GroupEnd:
     ended_at_ms: int
     receipt: GroupReceipt = field(repr=False)
     document: Json = field(repr=False)
+    namespace: str = DEFAULT_NAMESPACE
 
     @property
     def states(self) -> Mapping[str, JobState]:

@@ -64,7 +64,7 @@ class Composing:
 
         Args:
             slot: Where plugins do their part.
-            group_id: The group.
+            group_id: The group, as its sender has called it.
             jobs: All of its jobs, in the order of the request, each of them ended.
 
         Raises:

@@ -13,6 +13,7 @@ from prover_framework.jobs.store import JobStore, StoredJob
 from prover_framework.jobs.views import GroupView, view
 from prover_framework.model.attachments import StatedAttachment
 from prover_framework.model.jobs import FINAL
+from prover_framework.model.names import group_id_of
 from prover_framework.model.receipts import SIGNATURE, GroupReceipt, Receipt, RestedOn, Seal
 from prover_framework.model.seals import OF_GROUP
 from prover_framework.plugins.registry import Plugins
@@ -124,7 +125,7 @@ class ReceiptService:
         stated = read_content(job.receipt or "", ()).statement.attachments
         found = await self._receipts.attachments.find(job.id, name) if name in stated else None
         if found is None:
-            whose, there = f"{job_id} of job group {group_id}", ", ".join(stated) or "none"
+            whose, there = f"{job_id} of job group {job.job_group_id}", ", ".join(stated) or "none"
             raise ReceiptMissing(f"{whose} has no attachment {quote(name)} (it has: {there})")
         chunks = self._receipts.attachments.chunks(found)
         return OpenAttachment(name=name, stated=stated[name], chunks=chunks)
@@ -179,7 +180,7 @@ class ReceiptService:
             ReceiptMissing: The group has no such job, or it ended without a result.
             ReceiptNotYet: The job, or some job of the group, has not ended.
         """
-        self._require_kind(group_id, kind)
+        self._require_kind(group_id_of(group_id), kind)
         if job_id is None:
             digests = await self._digests(group_id)
         else:
@@ -226,7 +227,8 @@ class ReceiptService:
         """
         if running := [job for job in jobs if job.state not in FINAL]:
             raise ReceiptNotYet(
-                f"job group {group_id} has not ended: {running[0].name} is {running[0].state}"
+                f"job group {running[0].job_group_id} has not ended: "
+                f"{running[0].name} is {running[0].state}"
             )
         ended = _ended(jobs)
         text = await self._receipts.composed(group_id)
@@ -236,7 +238,7 @@ class ReceiptService:
             if kept.statement.members == members_of(ended):
                 return kept
         async with self._turn:
-            made = await self._composing.compose(self._slot, group_id, ended)
+            made = await self._composing.compose(self._slot, jobs[0].job_group_id, ended)
         wanted = self._wanted_seals(made, is_first=text is None)
         if await self._receipts.keep(group_id, dump_bound(made), instead_of=text, wanted=wanted):
             return made
@@ -337,7 +339,7 @@ def _proved(jobs: Sequence[StoredJob], job_id: str) -> StoredJob:
         ReceiptMissing: There is none, or it ended without a result.
         ReceiptNotYet: It has not ended.
     """
-    group_id = jobs[0].group_id
+    group_id = jobs[0].job_group_id
     job = next((job for job in jobs if job.name == job_id), None)
     if job is None:
         there = ", ".join(job.name for job in jobs)

@@ -292,6 +292,7 @@ async def _serve(runtime: Runtime, started: "Future[_Started]") -> None:
                 stopping,
                 tell,
                 receipts=runtime.receipts,
+                callers=runtime.callers,
                 verification=runtime.verification,
                 monitoring=runtime.monitoring,
             )

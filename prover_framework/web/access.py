@@ -40,22 +40,21 @@ HTTP_PORTS = {"http": 80, "https": 443}
 OWN_SITES = ("same-origin", "none")
 
 
-def require_guarded(address: str, *, is_open: bool) -> None:
+def require_guarded(address: str, *, is_guarded: bool) -> None:
     """Require that whoever can reach an address may do so.
 
     Args:
         address: What is listened on.
-        is_open: Whether the operator says that everybody may.
+        is_guarded: Whether callers need keys, or the operator says that everybody may call.
 
     Raises:
         SettingsError: Others can reach it, and nobody has said that they may.
     """
-    # Keys of the API will do here as well as the setting.
-    if not is_open and not is_loopback(address):
+    if not is_guarded and not is_loopback(address):
         raise SettingsError(
             f"cannot listen on {address}: other machines reach it, and whoever does can use the "
-            "whole API; listen on 127.0.0.1, or say that this is wanted with PROVER_OPEN=true or "
-            "--open"
+            'whole API; listen on 127.0.0.1, make keys for its callers with "prover key api '
+            'create", or say that everybody may call it with PROVER_OPEN=true or --open'
         )
 
 

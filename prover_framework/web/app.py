@@ -13,9 +13,13 @@ from sanic.handlers import ErrorHandler
 from sanic.http import Http
 from sanic.response import HTTPResponse
 
+from prover_framework.callers.service import Callers
 from prover_framework.errors import (
+    CallerUnknown,
     GroupConflict,
+    GroupIdInvalid,
     GroupNotFound,
+    Limited,
     NotSigned,
     PayloadTooLarge,
     Problem,
@@ -24,20 +28,23 @@ from prover_framework.errors import (
     ReceiptMissing,
     ReceiptNotYet,
     RequestError,
+    ScopeMissing,
     StoreError,
+    TooManyOpenJobs,
     UnsupportedMediaType,
     VerificationEnded,
     VerifierBusy,
     VerifierUnavailable,
 )
 from prover_framework.jobs.service import ProvingService
-from prover_framework.model.names import GROUP_ID
+from prover_framework.model.callers import Scope
 from prover_framework.monitoring.service import Monitoring
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json
 from prover_framework.text import quote
 from prover_framework.verification.service import VerificationService
+from prover_framework.web.auth import caller_of, challenge, group_of, require_caller
 from prover_framework.web.routes.attachments import add_attachment_route
 from prover_framework.web.routes.monitoring import add_monitoring_routes, count_requests
 from prover_framework.web.routes.receipts import READ, add_receipt_routes, add_verification_route
@@ -51,13 +58,21 @@ MAX_BODY_BYTES = 64 * 1024
 # What servers write down for a request whose client is gone.
 CLIENT_GONE = 499
 
+# The code of an error, which is not in its body: that has the three members of the contract.
+CODE_HEADER = "Prover-Error"
+
 DISPATCHED = "All jobs dispatched successfully"
 
 STATUS_OF_ERROR: tuple[tuple[type[ProverError], int], ...] = (
     (PayloadTooLarge, 413),
     (UnsupportedMediaType, 415),
     (RequestError, 400),
+    (CallerUnknown, 401),
+    (ScopeMissing, 403),
+    (TooManyOpenJobs, 503),
+    (Limited, 429),
     (GroupNotFound, 404),
+    (GroupIdInvalid, 404),
     (GroupConflict, 409),
     (ReceiptNotYet, 409),
     (ReceiptMissing, 404),
@@ -74,13 +89,15 @@ def make_app(
     receipts: ReceiptService,
     verification: VerificationService,
     monitoring: Monitoring,
+    callers: Callers,
 ) -> "Sanic[Any, Any]":
     """Make the application. It must be unregistered when it is no longer used."""
     app = _bare_app()
     app.ctx.service = service
+    app.register_middleware(require_caller(callers), "request")
     app.register_middleware(_require_json_of_posts, "request")
     count_requests(app, monitoring)
-    app.add_route(_submit, "/api/job", methods=["POST"])
+    app.add_route(_submit, "/api/job", methods=["POST"], ctx_scope=Scope.SUBMIT)
     app.add_route(_status, "/api/job/<group_id>", methods=READ, unquote=True)
     app.add_route(_proof_types, "/api/proof-types", methods=READ)
     add_monitoring_routes(app, monitoring)
@@ -116,11 +133,12 @@ def _bare_app() -> "Sanic[Any, Any]":
 
 async def _submit(request: Request) -> HTTPResponse:
     service: ProvingService = request.app.ctx.service
+    caller = caller_of(request)
     wanted = service.parse(request.body)
     try:
-        acceptance = await service.submit(wanted)
+        acceptance = await service.submit(wanted, caller)
     except ProverError as error:
-        return _error(_status_of(error), str(error), wanted.group_id)
+        return _told(request, error, wanted.group_id)
     if acceptance.unsent:
         reasons = ", ".join(f"{title} job failed: {reason}" for title, reason in acceptance.unsent)
         return _error(500, reasons, wanted.group_id)
@@ -131,15 +149,13 @@ async def _submit(request: Request) -> HTTPResponse:
 
 async def _status(request: Request, group_id: str) -> HTTPResponse:
     service: ProvingService = request.app.ctx.service
-    if not GROUP_ID.fullmatch(group_id):
-        # No group can have such an id, and a database need not be able to look for it.
-        return _error(404, f"there is no job group {quote(group_id)}", None)
+    key = group_of(request, group_id)
     try:
         if request.args.get("verbose") == "1":
-            return _answer(200, unstructure(await service.verbose_status(group_id)))
-        return _answer(200, unstructure(await service.status(group_id)))
+            return _answer(200, unstructure(await service.verbose_status(key)))
+        return _answer(200, unstructure(await service.status(key)))
     except ProverError as error:
-        return _error(_status_of(error), str(error), group_id)
+        return _told(request, error, group_id)
 
 
 async def _proof_types(request: Request) -> HTTPResponse:
@@ -200,15 +216,10 @@ class _Errors(ErrorHandler):
 
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
         match exception:
-            case RequestError():
-                return _error(_status_of(exception), str(exception), exception.group_id)
-            case GroupNotFound():
-                return _error(404, str(exception), exception.group_id)
-            case VerifierBusy():
-                again = {"Retry-After": str(exception.retry_seconds)}
-                return _error(503, str(exception), None, again)
+            case RequestError() | GroupNotFound():
+                return _told(request, exception, exception.group_id)
             case ProverError():
-                return _error(_status_of(exception), str(exception), None)
+                return _told(request, exception, None)
             case SanicPayloadTooLarge() if request.method == "NONE":
                 return _error(431, "the request's head is too large", None)
             case SanicPayloadTooLarge():
@@ -230,6 +241,17 @@ class _Errors(ErrorHandler):
 
 def _status_of(error: ProverError) -> int:
     return next((status for cls, status in STATUS_OF_ERROR if isinstance(error, cls)), 500)
+
+
+def _told(request: Request, error: ProverError, group_id: str | None) -> HTTPResponse:
+    """Answer with an error: its message for people, its code for programs."""
+    headers = {CODE_HEADER: error.code}
+    match error:
+        case VerifierBusy() | Limited():
+            headers["Retry-After"] = str(error.retry_seconds)
+        case CallerUnknown() | ScopeMissing():
+            headers["WWW-Authenticate"] = challenge(request, error)
+    return _error(_status_of(error), str(error), group_id, headers)
 
 
 def _error(

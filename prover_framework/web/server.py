@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 from sanic import Sanic
 
+from prover_framework.callers.service import Callers
 from prover_framework.errors import SettingsError
 from prover_framework.hosts import is_loopback
 from prover_framework.jobs.service import ProvingService
@@ -64,6 +65,7 @@ async def serve(
     verification: VerificationService,
     monitoring: Monitoring,
     exposure: Exposure = LOCAL,
+    callers: Callers,
     limits: ConnectionLimits = USUAL_LIMITS,
     drain_seconds: float = DRAIN_SECONDS,
 ) -> None:
@@ -79,6 +81,7 @@ async def serve(
         verification: What verifies receipts.
         monitoring: What is seen of this process.
         exposure: Who can reach it.
+        callers: What recognises callers by their keys.
         limits: What clients may use.
         drain_seconds: How long requests that are under way may take when it stops.
 
@@ -86,9 +89,12 @@ async def serve(
         SettingsError: The address cannot be listened on, or is not to be without a word that it is
             open.
     """
-    listener = _listen(host, port, exposure)
-    app = make_app(service, receipts, verification, monitoring)
-    serving = _Serving(app, "API", Access(exposure.allowed_hosts, host), limits, drain_seconds)
+    has_keys = await callers.have_keys()
+    listener = _listen(host, port, is_guarded=has_keys or exposure.is_open)
+    app = make_app(service, receipts, verification, monitoring, callers)
+    access = Access(exposure.allowed_hosts, host)
+    is_open = exposure.is_open or not has_keys
+    serving = _Serving(app, "API", access, limits, drain_seconds, is_open=is_open)
     await serving.run(listener, stopping, on_ready)
 
 
@@ -102,7 +108,7 @@ async def serve_monitoring(
     exposure: Exposure = LOCAL,
 ) -> None:
     """Serve the monitoring of a process without an API until ``stopping`` is set; see `serve`."""
-    listener = _listen(host, port, exposure)
+    listener = _listen(host, port, is_guarded=exposure.is_open)
     app = make_monitoring_app(monitoring)
     access = Access(exposure.allowed_hosts, host)
     serving = _Serving(app, "monitoring", access, USUAL_LIMITS, DRAIN_SECONDS)
@@ -116,6 +122,7 @@ class _Serving:
     access: Access
     limits: ConnectionLimits
     drain_seconds: float
+    is_open: bool = True
 
     async def run(
         self,
@@ -152,7 +159,7 @@ class _Serving:
     def _tell(self, listener: socket.socket, on_ready: Callable[[str], None] | None) -> None:
         url = _url(listener)
         log.info("%s: listening on %s", self.what, url)
-        if not is_loopback(listener.getsockname()[0]):
+        if self.is_open and not is_loopback(listener.getsockname()[0]):
             log.warning("%s: open: whoever can reach %s may use all of it", self.what, url)
         if on_ready:
             on_ready(url)
@@ -180,11 +187,11 @@ async def _wait(event: asyncio.Event) -> None:
     await event.wait()
 
 
-def _listen(host: str, port: int, exposure: Exposure) -> socket.socket:
+def _listen(host: str, port: int, *, is_guarded: bool) -> socket.socket:
     """Listen on an address; on the unspecified one of IPv6 for IPv4 as well."""
     try:
         family, address = _resolve(host, port)
-        require_guarded(address[0], is_open=exposure.is_open)
+        require_guarded(address[0], is_guarded=is_guarded)
         listener = socket.create_server(
             address,
             family=family,

@@ -18,6 +18,7 @@ from prover_framework.jobs.outbox import PUBLISH_LIMIT, Delivery, Outbox
 from prover_framework.logs import Trouble
 from prover_framework.metrics import Metrics
 from prover_framework.model.jobs import RetryPolicy
+from prover_framework.model.names import group_id_of, namespace_of
 from prover_framework.model.receipts import GroupEnd
 from prover_framework.plugins.calls import Observer
 from prover_framework.proofs.service import ReceiptService
@@ -239,7 +240,8 @@ class _Line:
             return False
         end = GroupEnd(
             event=delivery.number,
-            group_id=delivery.group_id,
+            group_id=group_id_of(delivery.group_id),
+            namespace=namespace_of(delivery.group_id),
             ended_at_ms=delivery.ended_at_ms,
             receipt=receipt,
             document=document_of(receipt),

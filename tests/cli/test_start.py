@@ -73,8 +73,8 @@ def test_an_address_for_others_is_refused_in_one_line_unless_it_is_called_open(
     assert done.returncode == 1
     assert done.stderr == (
         f"prover: cannot listen on {host}: other machines reach it, and whoever does can use the "
-        "whole API; listen on 127.0.0.1, or say that this is wanted with PROVER_OPEN=true or "
-        "--open\n"
+        'whole API; listen on 127.0.0.1, make keys for its callers with "prover key api create", '
+        "or say that everybody may call it with PROVER_OPEN=true or --open\n"
     )
 
 

@@ -16,6 +16,7 @@ from attrs import frozen
 from grown_database import BLOCK_SECONDS, FACTS, TABLES, grow
 from postgres_server import PostgresServer
 
+from prover_framework.callers.store import ApiKeyStore
 from prover_framework.chain.headers import Header
 from prover_framework.chain.store import HeaderStore
 from prover_framework.database.database import Database
@@ -101,8 +102,14 @@ async def _serve(database: Database) -> None:
     await jobs.submit(_group("sealed", 1))
     await jobs.group("listed")
     await jobs.groups(limit=20)
+    await jobs.groups(limit=20, namespace="default")
     for state in JobState:
         await jobs.groups(state=state, limit=20)
+        await jobs.groups(state=state, limit=20, namespace="default")
+    await jobs.submit(NewGroup("team/g", _group("team/g", 2).jobs, "key"))
+    assert await jobs.open_groups("key", 1000) == 1
+    assert await jobs.count_open(100_000)
+    await ApiKeyStore(database).now()
     await jobs.cancel("listed")
     await jobs.redrive("listed")
     await jobs.enqueue("of another", NewJob("another", "type0", "{}", "default"))

@@ -1,6 +1,7 @@
 """The migrations make the schema that the models describe, on each engine."""
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
@@ -54,9 +55,17 @@ async def schema(database: Database) -> dict[str, list[tuple[object, ...]]]:
     """Describe the tables of a database, in any order of their columns."""
     catalogue = CATALOGUES["sqlite" if database.embedded else "postgres"]
     return {
-        name: sorted(_rows(await database.read(query)), key=str)
+        name: sorted(map(_comparable, _rows(await database.read(query))), key=str)
         for name, query in catalogue.items()
     }
+
+
+def _comparable(row: tuple[object, ...]) -> tuple[object, ...]:
+    """Leave out what SQLite writes down and does not heed: how long a text may be."""
+    return tuple(
+        re.sub(r"^VARCHAR\(\d+\)$", "VARCHAR", part) if isinstance(part, str) else part
+        for part in row
+    )
 
 
 def _rows(found: Iterable[Row]) -> list[tuple[object, ...]]:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import attrs
 import click
 import pytest
-from api_server import NO_MONITORING
+from api_server import NO_MONITORING, no_keys
 from page_session import ROOT, pages
 from sanic import Sanic
 
@@ -210,7 +210,11 @@ def test_every_field_of_the_queue_message_is_in_the_reference() -> None:
 def routes() -> set[str]:
     verification = VerificationService(Settings(), Plugins(found=(), hooks={}))
     app = make_app(
-        cast(ProvingService, object()), cast(ReceiptService, object()), verification, NO_MONITORING
+        cast(ProvingService, object()),
+        cast(ReceiptService, object()),
+        verification,
+        NO_MONITORING,
+        no_keys(),
     )
     try:
         return {

@@ -8,9 +8,13 @@ from typing import cast
 import httpx
 from attrs import field, frozen
 
+from prover_framework.callers.service import Callers
+from prover_framework.callers.store import ApiKeyStore, KeysNow
+from prover_framework.database.database import Database
 from prover_framework.jobs.service import Acceptance, ProvingService
 from prover_framework.jobs.views import GroupView
 from prover_framework.metrics import Metrics
+from prover_framework.model.callers import OPERATOR, Caller
 from prover_framework.model.proofs import GroupRequest
 from prover_framework.monitoring.readiness import ReadinessChecks
 from prover_framework.monitoring.sampling import Sampler
@@ -27,6 +31,18 @@ NO_RECEIPTS = cast(ReceiptService, object())
 
 # Counts requests, and has nothing to look at.
 NO_MONITORING = Monitoring(Metrics(), cast(Sampler, object()), cast(ReadinessChecks, object()))
+
+
+class _NoKeys(ApiKeyStore):
+    """Keys of an API that has none."""
+
+    async def now(self) -> KeysNow:
+        return KeysNow(0, {}, any_made=False)
+
+
+def no_keys() -> Callers:
+    """Return what recognises callers where no key was ever made."""
+    return Callers(_NoKeys(cast(Database, object())))
 
 
 def no_verification() -> VerificationService:
@@ -62,7 +78,8 @@ class StubService(ProvingService):
         del body
         return GroupRequest("job_123", ())
 
-    async def submit(self, request: GroupRequest) -> Acceptance:
+    async def submit(self, request: GroupRequest, caller: Caller = OPERATOR) -> Acceptance:
+        del caller
         await self._act()
         return Acceptance(request.group_id)
 
@@ -118,6 +135,7 @@ async def running(
                 stopping,
                 ready.set_result,
                 receipts=NO_RECEIPTS,
+                callers=no_keys(),
                 verification=verification or no_verification(),
                 monitoring=NO_MONITORING,
                 exposure=exposure,

@@ -47,6 +47,7 @@ def base_url(installed: Plugins, database_path: Path) -> Iterator[str]:
                 stopping,
                 lambda url: started.set_result((url, stop)),
                 receipts=runtime.receipts,
+                callers=runtime.callers,
                 verification=runtime.verification,
                 monitoring=runtime.monitoring,
             )

@@ -333,14 +333,14 @@ async def test_a_probe_by_any_name_gets_the_status_alone() -> None:
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
 def test_loopback_needs_no_word(address: str) -> None:
-    require_guarded(address, is_open=False)
+    require_guarded(address, is_guarded=False)
 
 
 @pytest.mark.parametrize(
     "address", ["0.0.0.0", "::", "192.168.1.5", "fd00::1", "fe80::1%eth0", "::ffff:10.0.0.1"]
 )
 def test_other_addresses_have_to_be_called_open(address: str) -> None:
-    require_guarded(address, is_open=True)
+    require_guarded(address, is_guarded=True)
     with pytest.raises(SettingsError, match=r"PROVER_OPEN=true or --open$") as caught:
-        require_guarded(address, is_open=False)
+        require_guarded(address, is_guarded=False)
     assert "\n" not in str(caught.value)

@@ -37,6 +37,7 @@ def test_a_group_shows_its_jobs_in_the_order_of_the_request(
         "job_group_id": "job_123",
         "status": "queued",
         "seals": [],
+        "namespace": "default",
     }
     assert [job["job_id"] for job in view["jobs"]] == ["twap", "reserve_price", "max_return"]
     for job in view["jobs"]:

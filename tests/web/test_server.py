@@ -12,6 +12,7 @@ from api_server import (
     NO_MONITORING,
     NO_RECEIPTS,
     StubService,
+    no_keys,
     no_verification,
     nothing,
     running,
@@ -124,6 +125,7 @@ def test_an_address_in_use_is_named() -> None:
                     port,
                     asyncio.Event(),
                     receipts=NO_RECEIPTS,
+                    callers=no_keys(),
                     verification=no_verification(),
                     monitoring=NO_MONITORING,
                 )
@@ -144,6 +146,7 @@ def test_a_host_that_is_none_is_named(host: str) -> None:
                 0,
                 asyncio.Event(),
                 receipts=NO_RECEIPTS,
+                callers=no_keys(),
                 verification=no_verification(),
                 monitoring=NO_MONITORING,
             )

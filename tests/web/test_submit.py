@@ -261,6 +261,7 @@ async def _fail_and_retry(installed: Plugins, directory: Path) -> None:
                     stopping,
                     ready.set_result,
                     receipts=runtime.receipts,
+                    callers=runtime.callers,
                     verification=runtime.verification,
                     monitoring=runtime.monitoring,
                 )

@@ -21,7 +21,7 @@ async def _name_proof_types(_: object, editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("prover", "0010_attachments")]
+    dependencies = [("prover", "0011_api_keys")]
 
     initial = False
 

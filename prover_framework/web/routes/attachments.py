@@ -6,10 +6,8 @@ from typing import Any
 from sanic import Request, Sanic
 from sanic.response import HTTPResponse
 
-from prover_framework.errors import ReceiptMissing
-from prover_framework.model.names import GROUP_ID
 from prover_framework.proofs.service import OpenAttachment, ReceiptService
-from prover_framework.text import quote
+from prover_framework.web.auth import group_of
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +32,7 @@ async def _attachment(
     request: Request, group_id: str, job_id: str, name: str
 ) -> HTTPResponse | None:
     receipts: ReceiptService = request.app.ctx.receipts
-    if not GROUP_ID.fullmatch(group_id):
-        # No group can have such an id, and a database need not be able to look for it.
-        raise ReceiptMissing(f"there is no job group {quote(group_id)}")
-    found = await receipts.attachment(group_id, job_id, name)
+    found = await receipts.attachment(group_of(request, group_id), job_id, name)
     headers = _headers(found)
     if _has_it(request, headers["ETag"]):
         return HTTPResponse(status=304, headers=headers)

@@ -9,6 +9,7 @@ from sanic.response import BaseHTTPResponse, HTTPResponse
 
 from prover_framework.monitoring.exposition import CONTENT_TYPE
 from prover_framework.monitoring.service import Monitoring
+from prover_framework.web.auth import PUBLIC
 from prover_framework.web.routes.receipts import READ
 
 # The route of requests that lead nowhere: what clients make up is no label.
@@ -20,10 +21,10 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 def add_monitoring_routes(app: "Sanic[Any, Any]", monitoring: Monitoring) -> None:
     """Add ``/health``, ``/health/live``, ``/health/ready`` and ``/metrics``."""
     app.ctx.monitoring = monitoring
-    app.add_route(_live, "/health", methods=READ, name="health")
-    app.add_route(_live, "/health/live", methods=READ, name="live")
-    app.add_route(_ready, "/health/ready", methods=READ, name="ready")
-    app.add_route(_metrics, "/metrics", methods=READ, name="metrics")
+    app.add_route(_live, "/health", methods=READ, name="health", ctx_scope=PUBLIC)
+    app.add_route(_live, "/health/live", methods=READ, name="live", ctx_scope=PUBLIC)
+    app.add_route(_ready, "/health/ready", methods=READ, name="ready", ctx_scope=PUBLIC)
+    app.add_route(_metrics, "/metrics", methods=READ, name="metrics", ctx_scope=PUBLIC)
 
 
 def count_requests(app: "Sanic[Any, Any]", monitoring: Monitoring) -> None:

@@ -7,8 +7,8 @@ from sanic import Request, Sanic
 from sanic.exceptions import PayloadTooLarge as SanicPayloadTooLarge
 from sanic.response import HTTPResponse
 
-from prover_framework.errors import PayloadTooLarge, Problem, ReceiptMissing, RequestError
-from prover_framework.model.names import GROUP_ID
+from prover_framework.errors import PayloadTooLarge, Problem, RequestError
+from prover_framework.model.callers import Scope
 from prover_framework.model.receipts import BLOCK_HASH
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.receipts.documents import MAX_RECEIPT_BYTES, dump_receipt
@@ -17,6 +17,7 @@ from prover_framework.serialization.json_text import Json, dump_json
 from prover_framework.serialization.objections import capped
 from prover_framework.text import quote
 from prover_framework.verification.service import VerificationService
+from prover_framework.web.auth import group_of
 
 READ = ("GET", "HEAD")
 
@@ -41,18 +42,20 @@ def add_verification_route(app: "Sanic[Any, Any]", verification: VerificationSer
         "/api/verify",
         methods=["POST"],
         stream=True,
+        ctx_scope=Scope.VERIFY,
         ctx_answer_seconds=verification.longest_seconds,
     )
 
 
 async def _of_group(request: Request, group_id: str) -> HTTPResponse:
     receipt_service: ReceiptService = request.app.ctx.receipts
-    return _json(dump_receipt(await receipt_service.of_group(_known_form(group_id))))
+    return _json(dump_receipt(await receipt_service.of_group(group_of(request, group_id))))
 
 
 async def _of_proof(request: Request, group_id: str, job_id: str) -> HTTPResponse:
     receipt_service: ReceiptService = request.app.ctx.receipts
-    return _json(dump_receipt(await receipt_service.of_proof(_known_form(group_id), job_id)))
+    key = group_of(request, group_id)
+    return _json(dump_receipt(await receipt_service.of_proof(key, job_id)))
 
 
 async def _keys(request: Request) -> HTTPResponse:
@@ -93,13 +96,6 @@ def _trusted_hash(request: Request) -> str | None:
     if problems:
         raise RequestError(capped(problems))
     return text
-
-
-def _known_form(group_id: str) -> str:
-    if not GROUP_ID.fullmatch(group_id):
-        # No group can have such an id, and a database need not be able to look for it.
-        raise ReceiptMissing(f"there is no job group {quote(group_id)}")
-    return group_id
 
 
 def _json(body: bytes) -> HTTPResponse:

@@ -6,11 +6,11 @@ from attrs import frozen
 from sanic import Request, Sanic
 from sanic.response import HTTPResponse
 
-from prover_framework.errors import GroupNotFound
-from prover_framework.model.names import GROUP_ID
+from prover_framework.model.callers import Scope
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.serialization.converter import structure, unstructure
 from prover_framework.serialization.json_text import dump_json, parse_json
+from prover_framework.web.auth import group_of
 
 
 @frozen
@@ -26,18 +26,22 @@ class SealRequest:
 
 def add_seal_route(app: "Sanic[Any, Any]") -> None:
     """Add what asks for seals on the receipts of this service."""
-    app.add_route(_seal, "/api/job/<group_id>/seal/<kind>", methods=["POST"], unquote=True)
+    app.add_route(
+        _seal,
+        "/api/job/<group_id>/seal/<kind>",
+        methods=["POST"],
+        unquote=True,
+        ctx_scope=Scope.SUBMIT,
+    )
 
 
 async def _seal(request: Request, group_id: str, kind: str) -> HTTPResponse:
     receipts: ReceiptService = request.app.ctx.receipts
-    if not GROUP_ID.fullmatch(group_id):
-        # No group can have such an id, and a database need not be able to look for it.
-        raise GroupNotFound(group_id)
+    key = group_of(request, group_id)
     wanted = SealRequest()
     if request.body:
         wanted = structure(parse_json(request.body), SealRequest)
-    asked = await receipts.ask_for_seals(group_id, kind, wanted.job_id)
+    asked = await receipts.ask_for_seals(key, kind, wanted.job_id)
     return HTTPResponse(
         dump_json(unstructure(asked.group)),
         status=202 if asked.queued else 200,

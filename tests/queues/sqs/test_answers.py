@@ -50,6 +50,7 @@ def post(scripted: ScriptedServer, directory: Path, *scripts: Any) -> list[httpx
                     stopping,
                     ready.set_result,
                     receipts=runtime.receipts,
+                    callers=runtime.callers,
                     verification=runtime.verification,
                     monitoring=runtime.monitoring,
                 )

@@ -1,0 +1,1 @@
+"""Keys of the API: made, stored, recognised, and how much each may be used."""
