@@ -24,6 +24,7 @@ from prover_framework.database.engine import Bounds
 from prover_framework.jobs.store import JobStore, Lease, NewGroup, NewJob, Taken
 from prover_framework.jobs.views import view
 from prover_framework.model.jobs import JobState, RetryPolicy
+from prover_framework.model.listing import GroupQuery
 from prover_framework.model.series import TimeRange
 
 SIZES = (10_000, 100_000, 1_000_000)
@@ -143,9 +144,11 @@ def _calls(database: Database, size: int) -> dict[str, Call]:
     return {
         "a sweep that finds nothing": lambda: jobs.sweep(100),
         "waking the jobs that wait": jobs.wake_waiting,
-        "the newest 50 groups": jobs.groups,
-        "the newest 50 with a failed job": lambda: jobs.groups(state=JobState.FAILED),
-        "those with a queued job": lambda: jobs.groups(state=JobState.QUEUED),
+        "the newest 50 groups": lambda: jobs.listing.page(GroupQuery()),
+        "the newest 50 with a failed job": lambda: jobs.listing.page(
+            GroupQuery(state=JobState.FAILED)
+        ),
+        "those with a queued job": lambda: jobs.listing.page(GroupQuery(state=JobState.QUEUED)),
         "a group's status": show,
         "a job from submit to result": life,
         "a day of the series": lambda: headers.series_and_blocks(

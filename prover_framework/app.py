@@ -19,6 +19,7 @@ from prover_framework.errors import SettingsError
 from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.events import Observers
 from prover_framework.jobs.outbox import Outbox
+from prover_framework.jobs.quotas import Quotas
 from prover_framework.jobs.ready import ReadyJobs, table_status
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore
@@ -126,7 +127,13 @@ async def open_runtime(
         async with _open_queue(settings, queue) as opened:
             queue = CountedQueue(opened, metrics) if opened else None
             headers = HeaderStore(database, jobs.wake_waiting, read_rule_book(settings.chain_rules))
-            service = ProvingService(plugins, jobs, queue, max_open_jobs=settings.max_open_jobs)
+            service = ProvingService(
+                plugins,
+                jobs,
+                queue,
+                max_open_jobs=settings.max_open_jobs,
+                quotas=Quotas(database, settings),
+            )
             callers = Callers(ApiKeyStore(database), is_open=settings.is_open)
             receipts = ReceiptService(settings, plugins, jobs, ReceiptStore(database))
             verification = VerificationService(settings, plugins)
@@ -188,6 +195,8 @@ def make_worker(
         trace=runtime.plugins.trace,
         metrics=runtime.monitoring.metrics,
         timings=timings,
+        plugins=tuple(one.candidate.name for one in runtime.plugins.found if one.failure is None),
+        database=runtime.database,
     )
 
 

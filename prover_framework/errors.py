@@ -20,6 +20,12 @@
     │   ├── RateLimited             429
     │   ├── TooManyOpenGroups       429
     │   └── TooManyOpenJobs         503
+    ├── WorkerNotFound              404
+    ├── GroupConflict               409: this group id was used for another request
+    ├── TransferError               an export that cannot be taken in
+    ├── StoreFull                   507: there is no room for more jobs
+    ├── ServiceRefused              a service that is asked over HTTP refuses
+    │   └── ServiceUnreachable      it does not answer
     ├── ReceiptError                a receipt that cannot be read
     ├── ReceiptMissing              404: there is no such receipt
     │   └── ReceiptNotYet           409: what it is to be made of is not there yet
@@ -177,6 +183,12 @@ class GroupIdInvalid(ProverError):
         super().__init__(f"there is no job group {quoted}")
 
 
+class WorkerNotFound(ProverError):
+    """No worker has this name."""
+
+    code = "no_such_worker"
+
+
 class GroupConflict(ProverError):
     """The group id is taken by a request that asked for something else."""
 
@@ -263,6 +275,39 @@ class TooManyOpenJobs(Limited):
             f"{limit} jobs have not ended, the limit of this service (PROVER_MAX_OPEN_JOBS)",
             retry_seconds,
         )
+
+
+class TransferError(ProverError):
+    """An export cannot be taken in, and why."""
+
+    code = "transfer"
+
+
+class StoreFull(ProverError):
+    """There is no room for more jobs: a quota is used up, or the disk nearly is."""
+
+    code = "store_full"
+
+
+class ServiceRefused(ProverError):
+    """A service that is asked over HTTP refuses, and why.
+
+    Args:
+        message: What it said.
+        status: Status of its answer; 0 where there was none.
+    """
+
+    code = "service_refused"
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class ServiceUnreachable(ServiceRefused):
+    """A service that is asked over HTTP does not answer."""
+
+    code = "service_unreachable"
 
 
 class ReceiptError(ProverError):

@@ -1,7 +1,10 @@
 """Directories that are for their owner only, and changes to them that a power cut does not undo."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 # What a mode grants to others than the owner.
 FOR_OTHERS = 0o077
@@ -34,3 +37,26 @@ def synchronise(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def whole_file(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """Write a file that appears whole when the body has ended, or not at all.
+
+    Args:
+        path: The file; one that is there is replaced.
+        mode: Who may read it.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    part = path.with_name(f"{path.name}~")
+    try:
+        with os.fdopen(os.open(part, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, mode), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        synchronise(path.absolute().parent)
+    finally:
+        part.unlink(missing_ok=True)

@@ -124,6 +124,12 @@ def _url(text: str) -> str:
     return text
 
 
+def _key(text: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{1,512}", text):
+        raise ValueError("must be 1 to 512 printable characters of ASCII without blanks")
+    return text
+
+
 def _database_url(text: str) -> str:
     if text.startswith(SQLITE_SCHEME):
         if text == SQLITE_SCHEME:
@@ -197,6 +203,21 @@ class Settings:
         "write to the queue may then have jobs computed; without this they are dead letters.",
         _flag,
         False,  # noqa: FBT003 - the default's place is the same for all settings
+    )
+    url: str | None = _setting(
+        "PROVER_URL",
+        "URL of a service that commands are for; unset means the database and queue of the "
+        "settings.",
+        _url,
+        None,
+        secret=True,
+    )
+    api_key: str | None = _setting(
+        "PROVER_API_KEY",
+        "Key that commands show to the service at PROVER_URL.",
+        _key,
+        None,
+        secret=True,
     )
     data_dir: Path = _setting(
         "PROVER_DATA_DIR",
@@ -349,6 +370,30 @@ class Settings:
         "asks for more is not used.",
         _integer,
         256,
+        [ge(0), le(MAX_MEMORY_MB)],
+    )
+    retention_days: float | None = _setting(
+        "PROVER_RETENTION_DAYS",
+        "After how many days a worker removes groups that have ended, with their results and "
+        "receipts, and events; unset means never.",
+        _number,
+        None,
+        optional([ge(1), le(3650)]),
+    )
+    max_database_mb: int | None = _setting(
+        "PROVER_MAX_DATABASE_MB",
+        "How many MiB the database may have before further groups are refused with 507; unset "
+        "means any number.",
+        _integer,
+        None,
+        optional([ge(1), le(MAX_MEMORY_MB)]),
+    )
+    min_free_disk_mb: int = _setting(
+        "PROVER_MIN_FREE_DISK_MB",
+        "How many MiB have to be free on the disk of the embedded database; with less, further "
+        "groups are refused with 507, so that what is stored can be finished.",
+        _integer,
+        64,
         [ge(0), le(MAX_MEMORY_MB)],
     )
     rpc_url: str | None = _setting(

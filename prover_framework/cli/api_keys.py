@@ -18,9 +18,10 @@ from prover_framework.callers.keys import (
 )
 from prover_framework.callers.service import KEEP_SECONDS
 from prover_framework.callers.store import ApiKeyStore
-from prover_framework.cli.common import console, namespace_option, require_namespace, run, settings
+from prover_framework.cli.common import console, require_namespace, run, settings
 from prover_framework.database.opening import open_database
 from prover_framework.model.callers import Scope
+from prover_framework.model.names import DEFAULT_NAMESPACE
 from prover_framework.serialization.json_text import Json, dump_json
 from prover_framework.text import iso_utc
 
@@ -52,7 +53,12 @@ def api() -> None:
     type=click.Choice([scope.value for scope in Scope]),
     help="What it is for. May be repeated. Default: submit, read and verify.",
 )
-@namespace_option
+@click.option(
+    "--namespace",
+    default=DEFAULT_NAMESPACE,
+    show_default=True,
+    help="Namespace of the group, as API keys have one.",
+)
 @click.option(
     "--expires",
     metavar="TIME",

@@ -5,21 +5,41 @@ from hashlib import sha256
 from pathlib import Path
 
 import click
+from attrs import frozen
 
 from prover_framework.errors import StoreError
 from prover_framework.model.receipts import AnyReceipt, GroupReceipt, Statement
-from prover_framework.proofs.service import ReceiptService
+from prover_framework.operations import Operations
 
 
-def attached_in(receipt: AnyReceipt, job_id: str | None) -> list[tuple[str, str]]:
-    """Return the ids of jobs and the names of what is attached to their results.
+@frozen
+class Attached:
+    """What is attached to a result.
+
+    Args:
+        job_id: The job.
+        name: Its name.
+        sha256: Its digest, as the receipt states it.
+    """
+
+    job_id: str
+    name: str
+    sha256: str
+
+
+def attached_in(receipt: AnyReceipt, job_id: str | None) -> list[Attached]:
+    """Return what is attached to the results of a receipt.
 
     Args:
         receipt: A receipt of a group, or of a job with those that it rests on.
         job_id: The id of that job; None for a group's.
     """
     statements = _statements(receipt, job_id)
-    return [(job, name) for job, statement in statements for name in statement.attachments]
+    return [
+        Attached(job, name, stated.sha256)
+        for job, statement in statements
+        for name, stated in statement.attachments.items()
+    ]
 
 
 def _statements(receipt: AnyReceipt, job_id: str | None) -> Iterator[tuple[str, Statement]]:
@@ -34,31 +54,31 @@ def _statements(receipt: AnyReceipt, job_id: str | None) -> Iterator[tuple[str, 
 
 
 async def export(
-    receipts: ReceiptService, group_id: str, attached: Sequence[tuple[str, str]], directory: Path
+    operations: Operations, group_id: str, attached: Sequence[Attached], directory: Path
 ) -> None:
     """Write attachments into a directory, each as ``JOB_ID/NAME``.
 
     Args:
-        receipts: Where they are asked for.
+        operations: Where they are asked for.
         group_id: The group.
-        attached: The jobs' ids and the names.
+        attached: They.
         directory: Where they are written; it is made if it is not there.
 
     Raises:
         StoreError: One cannot be read, or is not what is stated.
         OSError: One cannot be written.
     """
-    for job_id, name in attached:
-        found = await receipts.attachment(group_id, job_id, name)
+    for one in attached:
+        job_id, name = one.job_id, one.name
         path = directory / job_id / name
         path.parent.mkdir(parents=True, exist_ok=True)
         # A file that has its name is whole. No attachment has such a name.
         part, digest = path.with_name(f"{name}~"), sha256()
         with part.open("wb") as file:
-            async for chunk in found.chunks:
+            async for chunk in operations.attachment(group_id, job_id, name):
                 digest.update(chunk)
                 file.write(chunk)
-        if digest.hexdigest() != found.stated.sha256:
+        if digest.hexdigest() != one.sha256:
             part.unlink()
             raise StoreError(f"{name} of {job_id} as it is stored is not what its receipt states")
         part.replace(path)

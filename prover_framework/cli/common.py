@@ -12,26 +12,12 @@ import click
 from rich.console import Console
 
 from prover_framework.app import Runtime, open_runtime
-from prover_framework.errors import GroupNotFound
-from prover_framework.model.names import (
-    DEFAULT_NAMESPACE,
-    GROUP_ID,
-    NAMESPACE,
-    NAMESPACE_RULE,
-    group_key,
-)
+from prover_framework.cli.exit_codes import INTERRUPTED
+from prover_framework.model.names import NAMESPACE, NAMESPACE_RULE
 from prover_framework.plugins.registry import Plugins
 from prover_framework.settings import Settings, aws_variables, load_settings
 
 T = TypeVar("T")
-
-# Commands on the database see every namespace; this says which one is meant.
-namespace_option = click.option(
-    "--namespace",
-    default=DEFAULT_NAMESPACE,
-    show_default=True,
-    help="Namespace of the group, as API keys have one.",
-)
 
 DOTENV = Path(".env")
 
@@ -48,19 +34,6 @@ def require_namespace(namespace: str) -> str:
     if not NAMESPACE.fullmatch(namespace):
         raise click.BadParameter(f"{namespace!r} is not {NAMESPACE_RULE}", param_hint="--namespace")
     return namespace
-
-
-def stored_group(namespace: str, group_id: str) -> str:
-    """Return the key of a group: what the database knows it by.
-
-    Raises:
-        click.BadParameter: The namespace cannot be one.
-        GroupNotFound: No group can have this id.
-    """
-    require_namespace(namespace)
-    if not GROUP_ID.fullmatch(group_id):
-        raise GroupNotFound(group_id)
-    return group_key(namespace, group_id)
 
 
 def stop_signals() -> tuple[signal.Signals, ...]:
@@ -97,8 +70,16 @@ def _console(file: TextIO) -> Console:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run asynchronous work to its end."""
-    return asyncio.run(work)
+    """Run asynchronous work to its end.
+
+    Raises:
+        Exit: Ctrl-C ended it.
+    """
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        click.echo("Aborted!", err=True)
+        raise click.exceptions.Exit(INTERRUPTED) from None
 
 
 async def until_signalled(work: Coroutine[Any, Any, None]) -> bool:

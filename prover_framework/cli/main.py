@@ -11,9 +11,8 @@ from types import MappingProxyType
 import click
 from attrs import frozen
 
+from prover_framework.cli.exit_codes import FAILED, exit_code
 from prover_framework.errors import ProverError
-
-EXIT_FAILED = 1
 
 
 @frozen
@@ -33,11 +32,20 @@ COMMANDS: Mapping[str, Place] = MappingProxyType(
             "jobs", "Submit a job group, from flags or from a FILE with the JSON of POST /api/job."
         ),
         "status": Place("jobs", "Show the jobs of the group GROUP_ID: states, results, errors."),
-        "list": Place("jobs", "List the newest job groups."),
-        "cancel": Place("jobs", "Call off the jobs of the group GROUP_ID that have not ended."),
+        "list": Place("listing", "List the newest job groups, or those that are searched for."),
+        "cancel": Place(
+            "actions",
+            "Call off jobs that have not ended: those of the group GROUP_ID, or what filters find.",
+        ),
         "redrive": Place(
-            "jobs",
-            "Try the failed and cancelled jobs of the group GROUP_ID again, with new budgets.",
+            "actions",
+            "Try failed and cancelled jobs again, with new budgets: those of "
+            "GROUP_ID, or what is found.",
+        ),
+        "delete": Place(
+            "actions",
+            "Remove groups that have ended, with results and receipts: GROUP_ID, or"
+            " what filters find.",
         ),
         "receipt": Place(
             "receipts", "Write the receipt of the group GROUP_ID, or of its proof PROOF_TYPE alone."
@@ -59,12 +67,34 @@ COMMANDS: Mapping[str, Place] = MappingProxyType(
         "dead": Place(
             "dead_letters", "See to dead letters: messages that nobody could understand."
         ),
+        "backup": Place("moving", "Copy the embedded database to FILE, while the service runs."),
+        "export": Place(
+            "moving",
+            "Write groups, receipts, attachments, headers and public keys to FILE, "
+            'for "prover import".',
+        ),
+        "import": Place(
+            "moving", 'Take in FILE, which "prover export" of the same version has written.'
+        ),
         "new-plugin": Place("new_plugin", "Write a new plugin NAME as a distribution of its own."),
+        "prune": Place(
+            "pruning",
+            "Remove groups that ended long ago, with results, receipts and "
+            "attachments, and old events.",
+        ),
         "stats": Place(
             "stats", "Show open jobs, queues and headers, and whether the service can do its work."
         ),
         "migrate": Place("system", "Bring the database's schema up to date."),
         "plugins": Place("system", "List the plugins that were found, and why any is not used."),
+        "drain": Place(
+            "workers", "Have the worker WORKER take no more jobs, finish what it has, and end."
+        ),
+        "workers": Place(
+            "workers",
+            "List the workers: who they are, what they compute, since when, and "
+            "with which plugins.",
+        ),
     }
 )
 
@@ -110,8 +140,8 @@ def main() -> None:
         prover(prog_name="prover")
     except ProverError as error:
         click.echo(f"prover: {error}", err=True)
-        sys.exit(EXIT_FAILED)
+        sys.exit(exit_code(error))
     except OSError as error:
         # No space left where the output goes, no file descriptors left: the machine's words do.
         click.echo(f"prover: {error}", err=True)
-        sys.exit(EXIT_FAILED)
+        sys.exit(FAILED)

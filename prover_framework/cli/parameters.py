@@ -7,10 +7,16 @@ import click
 from attrs import frozen
 
 from prover_framework.app import load_plugins
-from prover_framework.cli.common import settings
+from prover_framework.cli.operating import (
+    chosen_settings,
+    no_plugins,
+    note_url_in,
+    with_operations,
+)
 from prover_framework.errors import ProverError, RequestError
 from prover_framework.model.names import MAX_INT64
 from prover_framework.model.proofs import ProofType
+from prover_framework.operations import Operations
 from prover_framework.plugins.registry import Plugins
 from prover_framework.serialization.forms import MAX_EXACT_INTEGER, SCALAR_TYPES
 from prover_framework.serialization.json_schema import schema_of
@@ -33,7 +39,8 @@ _BOUNDS: Mapping[str, str] = {
 class ParametersCommand(click.Command):
     """Has an option ``--TYPE.NAME`` for each parameter of each installed proof type.
 
-    Plugins are loaded when the command is run or its help is shown, and not before.
+    Where the command is for a service at a URL, that is asked for them. Plugins are loaded when the
+    command is run or its help is shown, and not before.
     """
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -42,6 +49,7 @@ class ParametersCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the command line. An option may be unknown for want of the plugins."""
+        note_url_in(ctx, args)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption:
@@ -56,7 +64,7 @@ class ParametersCommand(click.Command):
         options = self._options(ctx)
         for proof_type in _proof_types(ctx).values():
             mine = [option for option in options if option.proof_type == proof_type.name]
-            required = ", required" if proof_type.required else ""
+            required = ", required" if proof_type.is_required else ""
             _write(formatter, f"Parameters of {proof_type.title}{required}", mine, ctx)
 
     def _options(self, ctx: click.Context) -> list["_Parameter"]:
@@ -65,21 +73,46 @@ class ParametersCommand(click.Command):
             for number, (proof_type, key) in enumerate(
                 (proof_type, key)
                 for proof_type in _proof_types(ctx).values()
-                for key in _properties(proof_type)
+                for key in proof_type.properties
             )
         ]
 
 
 @frozen
-class Given:
-    """What the command was given: the plugins, and the values of their parameters.
+class DescribedType:
+    """A proof type as far as a command line needs it.
 
     Args:
-        plugins: What is installed.
+        name: Its name.
+        title: What people call it.
+        is_required: Whether each group has to have it.
+        properties: JSON Schemas of its parameters by their names.
+    """
+
+    name: str
+    title: str
+    is_required: bool
+    properties: Mapping[str, dict[str, Json]]
+
+
+@frozen
+class _Loaded:
+    plugins: Plugins
+    types: Mapping[str, DescribedType]
+
+
+@frozen
+class Given:
+    """What the command was given: the proof types, and the values of their parameters.
+
+    Args:
+        plugins: What is installed; nothing where the command is for a service at a URL.
+        types: The proof types, by name.
         values: For each proof type the given parameters by name.
     """
 
     plugins: Plugins
+    types: Mapping[str, DescribedType]
     values: Mapping[str, Mapping[str, Json]]
 
 
@@ -93,14 +126,14 @@ def given() -> Given:
     loaded = ctx.meta[_PLUGINS]
     if isinstance(loaded, ProverError):
         raise loaded
-    return Given(loaded, ctx.meta.get(_GIVEN, {}))
+    return Given(loaded.plugins, loaded.types, ctx.meta.get(_GIVEN, {}))
 
 
 class _Parameter(click.Option):
     """The option for one parameter of a proof type."""
 
-    def __init__(self, proof_type: ProofType[Any, Any], key: str, number: int) -> None:
-        schema = _properties(proof_type)[key]
+    def __init__(self, proof_type: DescribedType, key: str, number: int) -> None:
+        schema = proof_type.properties[key]
         super().__init__(
             [f"--{proof_type.name}.{key}", f"parameter_{number}"],
             type=_Value(schema),
@@ -164,15 +197,41 @@ def _write(
         formatter.write_dl([record for record in records if record])
 
 
-def _proof_types(ctx: click.Context) -> Mapping[str, ProofType[Any, Any]]:
+def _proof_types(ctx: click.Context) -> Mapping[str, DescribedType]:
     if _PLUGINS not in ctx.meta:
         try:
-            ctx.meta[_PLUGINS] = load_plugins(settings())
+            ctx.meta[_PLUGINS] = _load()
         except ProverError as error:
             # The help is shown all the same; who runs the command is told by `given`.
             ctx.meta[_PLUGINS] = error
     loaded = ctx.meta[_PLUGINS]
-    return loaded.proof_types if isinstance(loaded, Plugins) else {}
+    return loaded.types if isinstance(loaded, _Loaded) else {}
+
+
+def _load() -> _Loaded:
+    """Load the plugins, or ask the service which proof types it has."""
+    chosen = chosen_settings()
+    if chosen.url is None:
+        return _loaded(load_plugins(chosen))
+    types = with_operations(no_plugins, _ask_for_types)
+    return _Loaded(no_plugins(), {one.name: one for one in types})
+
+
+def _loaded(plugins: Plugins) -> _Loaded:
+    return _Loaded(
+        plugins,
+        {
+            name: DescribedType(name, one.title, one.required, _properties(one))
+            for name, one in plugins.proof_types.items()
+        },
+    )
+
+
+async def _ask_for_types(operations: Operations) -> list[DescribedType]:
+    return [
+        DescribedType(one.name, one.title, one.required, one.properties)
+        for one in await operations.proof_types()
+    ]
 
 
 def _properties(proof_type: ProofType[Any, Any]) -> dict[str, dict[str, Json]]:

@@ -10,12 +10,14 @@ import click
 from rich.table import Table
 
 from prover_framework.cli.common import console, run, settings
+from prover_framework.cli.operating import no_plugins, url_option, with_operations
 from prover_framework.database.opening import open_database
 from prover_framework.errors import SettingsError
 from prover_framework.jobs.ready import table_status
 from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.model.names import DEFAULT_QUEUE
+from prover_framework.operations import Operations
 from prover_framework.queues.base import QueueStatus
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json
@@ -40,6 +42,36 @@ def queue() -> None:
 
     For SQS, endpoint, region and credentials are the usual AWS variables and profiles.
     """
+
+
+@queue.command()
+@click.argument("name", default=DEFAULT_QUEUE)
+@click.option("--reason", default="", help="Why, for those who see it.")
+@url_option
+def pause(name: str, reason: str) -> None:
+    """Have no worker take jobs of the queue NAME, until it is resumed.
+
+    Workers obey within two seconds. What they have they finish; jobs are accepted, and wait.
+    """
+
+    async def act(operations: Operations) -> None:
+        await operations.pause(name, reason)
+
+    with_operations(no_plugins, act)
+    click.echo(f"queue {name} is paused")
+
+
+@queue.command()
+@click.argument("name", default=DEFAULT_QUEUE)
+@url_option
+def resume(name: str) -> None:
+    """Have workers take jobs of the queue NAME again."""
+
+    async def act(operations: Operations) -> bool:
+        return await operations.resume(name)
+
+    was_paused = with_operations(no_plugins, act)
+    click.echo(f"queue {name} {'goes on' if was_paused else 'was not paused'}")
 
 
 @queue.command()

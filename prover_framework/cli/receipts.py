@@ -14,20 +14,22 @@ from rich.text import Text
 from prover_framework.app import Runtime, load_plugins, open_runtime
 from prover_framework.cli.api_keys import api
 from prover_framework.cli.attachments import attached_in, export, files_of
-from prover_framework.cli.common import (
-    NO_PLUGINS,
-    console,
+from prover_framework.cli.common import console, run, settings, with_runtime
+from prover_framework.cli.operating import (
+    chosen_settings,
+    installed_plugins,
     namespace_option,
-    run,
-    settings,
+    no_plugins,
     stored_group,
-    with_runtime,
+    url_option,
+    with_operations,
 )
 from prover_framework.model.findings import Outcome
 from prover_framework.model.names import MAX_INT64
-from prover_framework.model.receipts import BLOCK_HASH, AnyReceipt
+from prover_framework.model.receipts import BLOCK_HASH
+from prover_framework.operations import Operations
 from prover_framework.proofs.service import RequestedSeals
-from prover_framework.receipts.documents import MAX_RECEIPT_BYTES, dump_receipt
+from prover_framework.receipts.documents import MAX_RECEIPT_BYTES, dump_receipt, read_receipt
 from prover_framework.seals.keys import KeyDirectory, PublicKey, pinned_key
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json
@@ -69,32 +71,27 @@ STYLES = {
     help="Write what is attached to the results into this directory: DIR/JOB_ID/NAME.",
 )
 @namespace_option
+@url_option
 def receipt(
     group_id: str,
     proof_type: str | None,
     output: Path | None,
     attachments: Path | None,
-    namespace: str,
 ) -> None:
     """Write the receipt of the group GROUP_ID, or of its proof PROOF_TYPE alone.
 
     The receipt of a group holds those of its proofs. It is there once all jobs have ended.
     """
-    group = stored_group(namespace, group_id)
 
-    async def read(runtime: Runtime) -> bytes:
-        receipt_service = runtime.receipts
-        if proof_type is not None:
-            found: AnyReceipt = await receipt_service.of_proof(group, proof_type)
-        else:
-            found = await receipt_service.of_group(group)
+    async def read(operations: Operations) -> bytes:
+        document = await operations.receipt(group_id, proof_type)
         if attachments is not None:
-            await export(receipt_service, group, attached_in(found, proof_type), attachments)
-        return dump_receipt(found)
+            attached = attached_in(read_receipt(document), proof_type)
+            await export(operations, group_id, attached, attachments)
+        return document
 
     # The receipt of a group may be made now, to which plugins add; that of a proof is there.
-    plugins = load_plugins(settings()) if proof_type is None else NO_PLUGINS
-    document = with_runtime(plugins, read)
+    document = with_operations(installed_plugins if proof_type is None else no_plugins, read)
     if output is None:
         click.echo(document.decode())
     else:
@@ -112,15 +109,13 @@ def receipt(
 @click.option("--wait", is_flag=True, help="Wait until no seal of the group is still to be made.")
 @namespace_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-def seal(
-    group_id: str, kind: str, job_id: str | None, namespace: str, *, wait: bool, as_json: bool
-) -> None:
+def seal(group_id: str, kind: str, job_id: str | None, *, wait: bool, as_json: bool) -> None:
     """Ask for seals on the receipts of the group GROUP_ID, which a worker makes then.
 
     What is made or on its way stays so, and what has failed is tried again. "prover status" shows
     how far they are.
     """
-    group = stored_group(namespace, group_id)
+    group = stored_group(group_id)
 
     async def ask(runtime: Runtime) -> RequestedSeals:
         asked = await runtime.receipts.ask_for_seals(group, kind, job_id)
@@ -212,6 +207,7 @@ def seal(
 )
 @namespace_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@url_option
 def verify(
     target: str,
     keys: tuple[str, ...],
@@ -224,7 +220,6 @@ def verify(
     require_seals: tuple[str, ...],
     only: tuple[str, ...],
     attachments: tuple[str, ...],
-    namespace: str,
     *,
     as_json: bool,
 ) -> None:
@@ -233,7 +228,16 @@ def verify(
     Nothing that the receipt says of itself counts for it: a signature counts under the keys that
     you name, data is compared with your headers, results are computed again with the plugins that
     are installed. The exit status is 0 only when all that was asked for passed and nothing failed.
+    With --url the service checks it, with what it has: that is its word, not yours.
     """
+    if chosen_settings().url is not None:
+        own = (keys, headers_file, rpc_url, expect_group, expect_proofs)
+        if any((*own, require_seals, only, attachments)):
+            raise click.UsageError(
+                "at a URL the service says what it checks with: only --trusted-hash can be given"
+            )
+        _finish(_verify_there(target, trusted_hash), as_json=as_json)
+        return
     if trusted_hash is not None and not _is_hash(trusted_hash):
         raise click.BadParameter(
             f"{trusted_hash!r} is not 0x and 64 hex digits", param_hint="--trusted-hash"
@@ -251,7 +255,7 @@ def verify(
     files = files_of(attachments)
     body = _read_file(target)
 
-    group = stored_group(namespace, target) if body is None else ""
+    group = stored_group(target) if body is None else ""
 
     async def check() -> Report:
         async with AsyncExitStack() as parts:
@@ -276,7 +280,21 @@ def verify(
             )
             return await verify_with(source, verifier, found, asked)
 
-    report = run(check())
+    _finish(run(check()), as_json=as_json)
+
+
+def _verify_there(target: str, trusted_hash: str | None) -> Report:
+    """Have the service verify a file, or the receipt of one of its own groups."""
+    body = _read_file(target)
+
+    async def check(operations: Operations) -> Report:
+        found = body if body is not None else await operations.receipt(target)
+        return await operations.verify(found, trusted_hash.lower() if trusted_hash else None)
+
+    return with_operations(no_plugins, check)
+
+
+def _finish(report: Report, *, as_json: bool) -> None:
     _show(report, as_json=as_json)
     if not report.accepted:
         raise click.exceptions.Exit(1)

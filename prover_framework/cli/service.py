@@ -23,7 +23,7 @@ from prover_framework.settings import Settings, plugin_variables_in, secret_vari
 from prover_framework.web.connections import ConnectionLimits
 from prover_framework.web.descriptors import connections_within, raise_descriptor_limit
 from prover_framework.web.server import Exposure, serve, serve_monitoring
-from prover_framework.worker.worker import GIVE_UP_SECONDS
+from prover_framework.worker.worker import GIVE_UP_SECONDS, Worker
 
 log = logging.getLogger(__name__)
 
@@ -179,7 +179,7 @@ async def _serve_until_signalled(
                         )
                     )
                 if worker:
-                    tasks.create_task(worker.run())
+                    tasks.create_task(_run_worker(worker, None if limits else stopping))
         except ExceptionGroup as group:
             # What can be explained is told in its own words, not as a group of one. (An error that
             # is raised in an except* of Python 3.11.2 comes out in a group again.)
@@ -187,6 +187,13 @@ async def _serve_until_signalled(
             if explained is None:
                 raise
             raise explained.exceptions[0] from None
+
+
+async def _run_worker(worker: Worker, stopping: asyncio.Event | None) -> None:
+    """Run a worker; where the process is there for nothing else, let it end with the worker."""
+    await worker.run()
+    if stopping is not None:
+        stopping.set()
 
 
 def _on_signals(stop: Callable[[], None]) -> None:

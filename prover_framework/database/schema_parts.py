@@ -83,6 +83,14 @@ class WidenColumns(ops.AlterField):
             )
 
 
+class FirstPresentIndex(Index):
+    """An index that leaves out the rows where its first column is NULL."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.extra = f' WHERE "{self.fields[0]}" IS NOT NULL'
+
+
 class DropColumn(ops.RemoveField):
     """Remove a column where it stands.
 

@@ -8,6 +8,7 @@ from tortoise.indexes import Index
 from tortoise.models import Model
 
 from prover_framework.database.schema_parts import (
+    FirstPresentIndex,
     OpenJobsIndex,
     PresentIndex,
     TakeableIndex,
@@ -96,6 +97,10 @@ class Job(Model):
             Index(fields=("state", "created_at", "group_id"), name="job_state_created"),
             Index(fields=("namespace", "state", "created_at", "group_id"), name="job_namespace"),
             OpenJobsIndex(fields=("api_key", "group_id"), name="job_open_of_key"),
+            # The same for those with an error.
+            FirstPresentIndex(
+                fields=("error_code", "created_at", "group_id"), name="job_error_created"
+            ),
         )
 
 
@@ -269,6 +274,37 @@ class AttachmentChunk(Model):
     class Meta:
         table = "attachment_chunk"
         unique_together = (("attachment", "number"),)
+
+
+class WorkerRow(Model):
+    """A worker that is running, by its own word. The row goes when it stops, or later."""
+
+    id = fields.CharField(80, primary_key=True)
+    queue = fields.CharField(80)
+    version = fields.CharField(80)
+    # Names of the plugins that it has, with commas.
+    plugins = fields.TextField()
+    slots = fields.IntField()
+    in_flight = fields.IntField()
+    state = fields.CharField(16)
+    started_at = fields.BigIntField()
+    seen_at = fields.BigIntField()
+    # An operator wants it to finish what it has and to end.
+    is_draining = fields.BooleanField()
+
+    class Meta:
+        table = "worker"
+
+
+class PausedQueue(Model):
+    """A queue of which no worker takes jobs for now."""
+
+    name = fields.CharField(80, primary_key=True)
+    reason = fields.TextField()
+    paused_at = fields.BigIntField()
+
+    class Meta:
+        table = "paused_queue"
 
 
 class ApiKey(Model):

@@ -6,8 +6,17 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
-from prover_framework.errors import GroupConflict, MessageError, PluginError, RequestError
+from prover_framework.errors import (
+    GroupConflict,
+    GroupNotFound,
+    MessageError,
+    PluginError,
+    RequestError,
+    StoreFull,
+)
+from prover_framework.jobs.actions import Actions
 from prover_framework.jobs.messages import JobMessage, dump_message
+from prover_framework.jobs.quotas import Quotas
 from prover_framework.jobs.requests import (
     dependencies_of,
     dump_parameters,
@@ -16,11 +25,13 @@ from prover_framework.jobs.requests import (
 )
 from prover_framework.jobs.room import MAX_OPEN_JOBS, Room
 from prover_framework.jobs.store import JobStore, NewGroup, NewJob, StoredJob
-from prover_framework.jobs.views import GroupView, VerboseGroupView, verbose_view, view
+from prover_framework.jobs.views import verbose_view, view
 from prover_framework.model.callers import OPERATOR, Caller
 from prover_framework.model.jobs import JobState
+from prover_framework.model.listing import GroupPage, GroupQuery
 from prover_framework.model.names import group_key
 from prover_framework.model.proofs import Dispatch, GroupRequest, JobRequest, split_job_id
+from prover_framework.model.views import GroupView, VerboseGroupView
 from prover_framework.plugins.catalogue import Catalogue, catalogue
 from prover_framework.plugins.registry import Plugins
 from prover_framework.queues.base import Outgoing, Queue
@@ -56,6 +67,7 @@ class ProvingService:
         jobs: Where jobs are.
         queue: Where messages go that wake workers; None where the table of jobs is the queue.
         max_open_jobs: How many jobs that have not ended there may be before no more are accepted.
+        quotas: How large the database may be; None where nobody asks.
     """
 
     def __init__(
@@ -65,12 +77,16 @@ class ProvingService:
         queue: Queue | None,
         *,
         max_open_jobs: int = MAX_OPEN_JOBS,
+        quotas: Quotas | None = None,
     ) -> None:
         self._room = Room(jobs, max_open_jobs)
+        self._quotas = quotas
         self._plugins = plugins
         self._jobs = jobs
         self._queue = queue
         self._hook_calls = HookCalls(plugins)
+        self.workers = jobs.workers
+        self.actions = Actions(jobs, jobs.removal, self.send, plugins)
 
     async def close(self) -> None:
         """End the processes that plugins were asked in."""
@@ -102,6 +118,7 @@ class ProvingService:
             PluginError: A plugin could not say whether there are problems, or where its job goes;
                 nothing was stored.
             GroupConflict: The group exists and asked for something else.
+            StoreFull: There is no room for a further group; nothing was stored.
         """
         problems = [
             problem for job in request.jobs for problem in await self._hook_calls.validate(job)
@@ -113,11 +130,27 @@ class ProvingService:
             for place, job in enumerate(request.jobs)
         ]
         key = group_key(caller.namespace, request.group_id)
+        await self._require_room(key)
         await self._room.require(key, len(jobs), caller)
         submitted = await self._jobs.submit(NewGroup(key, tuple(jobs), caller.key_id))
         if not submitted.created and not self._same(request.jobs, submitted.jobs):
             raise GroupConflict(request.group_id)
         return await self._send_pending(key, submitted.jobs)
+
+    async def _require_room(self, group_id: str) -> None:
+        """Require room for a group, unless it is there already: that can be sent in any case."""
+        if self._quotas is None:
+            return
+        try:
+            await self._quotas.require_room()
+        except StoreFull:
+            try:
+                await self._jobs.group(group_id)
+            except GroupNotFound:
+                pass
+            else:
+                return
+            raise
 
     async def cancel(self, group_id: str) -> GroupView:
         """Call off the jobs of a group that have not ended; return the group as it is then.
@@ -207,16 +240,9 @@ class ProvingService:
         attempts = await self._jobs.attempts.of_group(group_id)
         return verbose_view(jobs, attempts, await self._jobs.seals.of_groups([group_id]))
 
-    async def list(
-        self, *, state: JobState | None = None, limit: int = 50, namespace: str | None = None
-    ) -> list[GroupView]:
-        """Return the newest groups, or those with a job in ``state``, of one namespace or all."""
-        groups = await self._jobs.groups(state=state, limit=limit, namespace=namespace)
-        seals = await self._jobs.seals.of_groups([jobs[0].group_id for jobs in groups])
-        return [
-            view(jobs, [seal for seal in seals if seal.group_id == jobs[0].group_id])
-            for jobs in groups
-        ]
+    async def find(self, query: GroupQuery) -> GroupPage:
+        """Return a page of the groups that a query asks for, the newest first."""
+        return await self._jobs.listing.page(query)
 
     async def _view(self, jobs: Sequence[StoredJob]) -> GroupView:
         return view(jobs, await self._jobs.seals.of_groups([jobs[0].group_id]))

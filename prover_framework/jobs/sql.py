@@ -38,7 +38,7 @@ COLUMNS = f"{', '.join(FIELDS)}, lease_token"
 # Rows that several transactions may want are locked in the order of their ids, so that no two
 # wait for each other.
 LOCK_JOBS = "SELECT id, state FROM job WHERE id = ANY(?) ORDER BY id FOR UPDATE"
-LOCK_GROUP = "SELECT id, state FROM job WHERE group_id = ? ORDER BY id FOR UPDATE"
+LOCK_GROUP = "SELECT id, name, state FROM job WHERE group_id = ? ORDER BY id FOR UPDATE"
 
 # What begins a statement that changes some jobs: lock them, and only then ask for the time. An
 # update that waits for a lock does not look at the clock again when it has it, unless the row was
@@ -66,25 +66,6 @@ WITH locked AS (SELECT id, group_id FROM job WHERE id = ANY(?) ORDER BY id FOR U
 
 JOBS_BY_ID = f"SELECT {COLUMNS} FROM job WHERE id = ANY(?)"
 JOBS_OF_GROUPS = f"SELECT {COLUMNS} FROM job WHERE group_id = ANY(?) ORDER BY id"
-
-NEWEST_GROUPS = "SELECT id FROM job_group ORDER BY created_at DESC, id DESC LIMIT ?"
-
-NEWEST_GROUPS_OF_ONE = """
-SELECT id FROM job_group WHERE namespace = ? ORDER BY created_at DESC, id DESC LIMIT ?
-"""
-
-# A page of the newest jobs in a state, below where the last page ended: the index has them in this
-# order. A group stands there once for each of its jobs.
-NEWEST_IN_STATE = """
-SELECT created_at, group_id FROM job WHERE state = ? AND (created_at, group_id) < (?, ?)
-ORDER BY created_at DESC, group_id DESC LIMIT ?
-"""
-
-NEWEST_IN_STATE_OF_ONE = """
-SELECT created_at, group_id FROM job
-WHERE namespace = ? AND state = ? AND (created_at, group_id) < (?, ?)
-ORDER BY created_at DESC, group_id DESC LIMIT ?
-"""
 
 # How many groups of an API key have jobs that have not ended, up to a limit. The index has no
 # others.
@@ -381,8 +362,8 @@ CANCEL = f"""
 UPDATE job SET
     state = 'cancelled', finished_at = NOW_MS, error_code = NULL, error_message = NULL,
     due_at = NULL, lease_token = NULL, lease_until = NULL
-WHERE group_id = ? AND {one_of(CANCELLABLE)}
-RETURNING group_id, state
+WHERE group_id = ? AND name = ANY(?) AND {one_of(CANCELLABLE)}
+RETURNING id, group_id, state
 """
 
 # What is sent after this is a new intent: a queue that drops copies must not take it for the
@@ -393,8 +374,8 @@ UPDATE job SET
     queued_at = CASE WHEN ? THEN NOW_MS END,
     not_before = NOW_MS, due_at = NOW_MS,
     data_deadline = NULL, error_code = NULL, error_message = NULL, finished_at = NULL
-WHERE group_id = ? AND {one_of(REDRIVABLE)}
-RETURNING group_id, state
+WHERE group_id = ? AND name = ANY(?) AND {one_of(REDRIVABLE)}
+RETURNING id, group_id, state
 """
 
 # The jobs that some jobs rest on; those that these rest on in turn are asked for in the same way.

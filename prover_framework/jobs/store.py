@@ -18,7 +18,9 @@ from prover_framework.database.database import Database
 from prover_framework.database.engine import Connection, Row, rows_value, storable
 from prover_framework.errors import DependencyNotYet, GroupNotFound, LeaseLost
 from prover_framework.jobs.attempts import AttemptStore, note_lost
+from prover_framework.jobs.listing import GroupListing
 from prover_framework.jobs.news import News
+from prover_framework.jobs.removal import Removal
 from prover_framework.jobs.seal_sql import QUEUE_FOR_JOBS
 from prover_framework.jobs.seals import NewSeal, SealJobStore, StoredSeal
 from prover_framework.jobs.sql import (
@@ -54,10 +56,6 @@ from prover_framework.jobs.sql import (
     LOOK_LATER,
     MAKE_READY,
     MARK_SENT,
-    NEWEST_GROUPS,
-    NEWEST_GROUPS_OF_ONE,
-    NEWEST_IN_STATE,
-    NEWEST_IN_STATE_OF_ONE,
     NOTE_ENDS,
     NOTE_LEFT,
     NOTE_PROGRESS,
@@ -66,6 +64,7 @@ from prover_framework.jobs.sql import (
     PUT,
     REDRIVE,
     RELEASE,
+    RESTED_ON,
     RUNNING_TYPES,
     SUCCEED,
     SUCCEED_AS_LAST,
@@ -80,14 +79,11 @@ from prover_framework.jobs.sql import (
     choose_ready,
     take_ready,
 )
+from prover_framework.jobs.workers import WorkerStore
 from prover_framework.model.jobs import FINAL, JobState, RetryPolicy
-from prover_framework.model.names import MAX_INT64, group_id_of, namespace_of
+from prover_framework.model.names import group_id_of, namespace_of
 from prover_framework.model.proofs import split_job_id
 from prover_framework.model.work import Progress
-
-# How many jobs of a group are reckoned with when groups are listed by the state of their jobs; more
-# of them take a second read.
-JOBS_A_GROUP = 4
 
 
 @frozen
@@ -413,6 +409,9 @@ class JobStore:
         self.news = News()
         self.attempts = AttemptStore(database)
         self.seals = SealJobStore(database, policy)
+        self.listing = GroupListing(database)
+        self.removal = Removal(database)
+        self.workers = WorkerStore(database)
         self._database = database
         self._policy = policy
         self._on_change = on_change
@@ -441,50 +440,6 @@ class JobStore:
             raise GroupNotFound(group_id_of(group_id))
         return tuple(map(_stored, rows))
 
-    async def groups(
-        self,
-        *,
-        state: JobState | None = None,
-        limit: int = 50,
-        namespace: str | None = None,
-    ) -> list[tuple[StoredJob, ...]]:
-        """Return the newest groups, or those of the newest jobs in ``state``.
-
-        Args:
-            state: The state.
-            limit: How many, at the most.
-            namespace: Those of it; None: of all.
-        """
-        if state is not None:
-            ids = await self._newest_with(state, limit, namespace)
-        elif namespace is None:
-            ids = [row["id"] for row in await self._database.read(NEWEST_GROUPS, [limit])]
-        else:
-            values = [namespace, limit]
-            ids = [row["id"] for row in await self._database.read(NEWEST_GROUPS_OF_ONE, values)]
-        jobs = await self._database.read(JOBS_OF_GROUPS, [ids])
-        by_group: dict[str, list[StoredJob]] = {group_id: [] for group_id in ids}
-        for job in map(_stored, jobs):
-            by_group[job.group_id].append(job)
-        return [tuple(members) for members in by_group.values()]
-
-    async def _newest_with(self, state: JobState, limit: int, namespace: str | None) -> list[str]:
-        """Return the ids of groups with a job in a state, the newest such job first."""
-        found: dict[str, None] = {}
-        page, below = limit * JOBS_A_GROUP, (MAX_INT64, "")
-        while len(found) < limit:
-            statement, of = (
-                (NEWEST_IN_STATE, [state])
-                if namespace is None
-                else (NEWEST_IN_STATE_OF_ONE, [namespace, state])
-            )
-            rows = await self._database.read(statement, [*of, *below, page])
-            found |= dict.fromkeys(row["group_id"] for row in rows)
-            if len(rows) < page:
-                break
-            below = (rows[-1]["created_at"], rows[-1]["group_id"])
-        return list(found)[:limit]
-
     async def open_groups(self, api_key: str, most: int) -> int:
         """Return how many groups of an API key have jobs that have not ended, or ``most``."""
         (row,) = await self._database.read(OPEN_GROUPS_OF_KEY, [api_key, most])
@@ -499,6 +454,13 @@ class JobStore:
         """Return those of some unique ids whose jobs have ended, or are not there."""
         going_on = await self._database.read(GOING_ON, [list(ids)])
         return frozenset(ids) - {row["id"] for row in going_on}
+
+    async def rests_on(self, ids: Sequence[str]) -> dict[str, list[str]]:
+        """Return for each of some jobs the ids of those that it rests on, where there are any."""
+        found: dict[str, list[str]] = {}
+        for row in await self._database.read(RESTED_ON, [list(ids)]):
+            found.setdefault(row["job_id"], []).append(row["rests_on"])
+        return found
 
     # Accepting and sending
 
@@ -974,32 +936,50 @@ class JobStore:
         """Make every waiting job due at once, since new headers came; return how many."""
         return len(await self._database.write(WAKE))
 
-    async def cancel(self, group_id: str) -> tuple[StoredJob, ...]:
+    async def cancel(
+        self, group_id: str, names: Sequence[str] | None = None
+    ) -> tuple[StoredJob, ...]:
         """Cancel the jobs of a group that are not final; return all of them as they are then.
 
+        Args:
+            group_id: The group.
+            names: Those that it is about, by their ids in the group; None for all.
+
         Raises:
             GroupNotFound: There is no such group.
         """
-        return await self._change_group(CANCEL, [group_id])
+        return await self._change_group(group_id, CANCEL, [], names)
 
-    async def redrive(self, group_id: str) -> tuple[StoredJob, ...]:
+    async def redrive(
+        self, group_id: str, names: Sequence[str] | None = None
+    ) -> tuple[StoredJob, ...]:
         """Give the failed and cancelled jobs of a group a new life, with new budgets.
 
+        Args:
+            group_id: The group.
+            names: Those that it is about, by their ids in the group; None for all.
+
         Raises:
             GroupNotFound: There is no such group.
         """
-        is_queued = self._accepted is JobState.QUEUED
-        return await self._change_group(REDRIVE, [self._accepted.value, is_queued, group_id])
+        first = [self._accepted.value, self._accepted is JobState.QUEUED]
+        return await self._change_group(group_id, REDRIVE, first, names)
 
     async def _change_group(
-        self, statement: str, values: Sequence[object]
+        self,
+        group_id: str,
+        statement: str,
+        values: Sequence[object],
+        names: Sequence[str] | None,
     ) -> tuple[StoredJob, ...]:
-        """Change the jobs of the group that is the last of the values."""
-        group_id = str(values[-1])
         async with self._changing() as (connection, changes):
-            before = _states(await connection.fetch(LOCK_GROUP, [group_id]))
-            changes.note_ended(_ended(await connection.fetch(statement, values)))
-            await changes.note(before)
+            locked = await connection.fetch(LOCK_GROUP, [group_id])
+            wanted = [row["name"] for row in locked] if names is None else list(names)
+            changed = await connection.fetch(statement, [*values, group_id, wanted])
+            changes.note_ended(_ended(changed))
+            await changes.note(_states(locked))
+            ended = [row["id"] for row in changed if row["state"] in FINAL]
+            await self._tell_dependents(connection, changes, ended)
         self.news.announce()
         return await self.group(group_id)
 

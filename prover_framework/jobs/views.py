@@ -1,116 +1,29 @@
-"""Groups and jobs as they are shown to people and programs."""
+"""What people and programs are shown of stored groups and jobs."""
 
 from collections.abc import Sequence
 from urllib.parse import quote
 
 import attrs
-from attrs import frozen
 
 from prover_framework.jobs.attempts import Attempt
 from prover_framework.jobs.seals import StoredSealJob
 from prover_framework.jobs.store import StoredJob
 from prover_framework.model.jobs import JobState, group_state
-from prover_framework.model.names import DEFAULT_NAMESPACE
-from prover_framework.model.seals import OF_GROUP, OPEN_SEALS, SealState
+from prover_framework.model.seals import OF_GROUP
+from prover_framework.model.views import (
+    AttachmentView,
+    AttemptView,
+    GroupView,
+    JobView,
+    ProgressView,
+    SealView,
+    VerboseGroupView,
+    VerboseJobView,
+)
 from prover_framework.receipts.evidence import EVIDENCE, attachments_of, evidence_of
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json, parse_json
 from prover_framework.text import iso_utc
-
-
-@frozen(kw_only=True)
-class ProgressView:
-    """How far a computation said that it was; the time in ISO 8601, UTC."""
-
-    fraction: float
-    text: str
-    at: str
-
-
-@frozen(kw_only=True)
-class SealView:
-    """A seal that is made after its receipt; times in ISO 8601, UTC."""
-
-    kind: str
-    status: SealState
-    attempts: int
-    created_at: str
-    finished_at: str | None
-    error: dict[str, str] | None
-
-
-@frozen(kw_only=True)
-class AttachmentView:
-    """A file that is attached to a result, and the address that it is handed out at."""
-
-    name: str
-    media_type: str
-    size: int
-    sha256: str
-    url: str
-
-
-@frozen(kw_only=True)
-class JobView:
-    """A job as it is shown to people and programs; times in ISO 8601, UTC."""
-
-    job_id: str
-    status: JobState
-    attempts: int
-    created_at: str
-    queued_at: str | None
-    started_at: str | None
-    finished_at: str | None
-    not_before: str | None
-    progress: ProgressView | None = None
-    method_version: str | None = None
-    error: dict[str, str] | None
-    result: Json
-    seals: tuple[SealView, ...] = ()
-    attachments: tuple[AttachmentView, ...] = ()
-
-
-@frozen(kw_only=True)
-class GroupView:
-    """A group as it is shown to people and programs."""
-
-    job_group_id: str
-    status: JobState
-    jobs: tuple[JobView, ...]
-    seals: tuple[SealView, ...] = ()
-    namespace: str = DEFAULT_NAMESPACE
-
-    @property
-    def has_open_seals(self) -> bool:
-        """Whether some seal of the group or its jobs is still to be made."""
-        seals = [*self.seals, *(seal for job in self.jobs for seal in job.seals)]
-        return any(seal.status in OPEN_SEALS for seal in seals)
-
-
-@frozen(kw_only=True)
-class AttemptView:
-    """One attempt at a job; times in ISO 8601, UTC."""
-
-    number: int
-    worker: str | None
-    started_at: str
-    ended_at: str | None
-    error: dict[str, str] | None
-    traceback: tuple[str, ...]
-
-
-@frozen(kw_only=True)
-class VerboseJobView(JobView):
-    """A job with its attempts, oldest first; the newest ones, where there were many."""
-
-    history: tuple[AttemptView, ...]
-
-
-@frozen(kw_only=True)
-class VerboseGroupView(GroupView):
-    """A group with the attempts at its jobs."""
-
-    jobs: tuple[VerboseJobView, ...]
 
 
 def verbose_view(
@@ -126,6 +39,15 @@ def verbose_view(
         jobs=tuple(
             VerboseJobView(
                 **attrs.asdict(short, recurse=False),
+                id=job.id,
+                parameters=parse_json(job.parameters.encode()),
+                queue=job.queue,
+                worker=job.worker,
+                sends=job.sends,
+                failures=job.failures,
+                losses=job.losses,
+                lease_until=None if job.lease_until is None else iso_utc(job.lease_until),
+                data_deadline=None if job.data_deadline is None else iso_utc(job.data_deadline),
                 history=_history(job, [one for one in attempts if one.job_id == job.id]),
             )
             for job, short in zip(jobs, shown.jobs, strict=True)

@@ -78,6 +78,11 @@ def group_key(namespace: str, group_id: str) -> str:
     return f"{namespace}{_SEPARATOR}{group_id}"
 
 
+def is_group_key(text: str) -> bool:
+    """Tell whether a group can be stored under this."""
+    return bool(GROUP_ID.fullmatch(group_id_of(text)) and NAMESPACE.fullmatch(namespace_of(text)))
+
+
 def namespace_of(key: str) -> str:
     """Return the namespace of a stored group."""
     namespace, separator, _ = key.rpartition(_SEPARATOR)

@@ -10,12 +10,13 @@ from attrs import frozen
 from prover_framework.errors import Problem, ReceiptMissing, ReceiptNotYet, RequestError
 from prover_framework.jobs.seals import MadeSeal, StoredSeal
 from prover_framework.jobs.store import JobStore, StoredJob
-from prover_framework.jobs.views import GroupView, view
+from prover_framework.jobs.views import view
 from prover_framework.model.attachments import StatedAttachment
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.names import group_id_of
 from prover_framework.model.receipts import SIGNATURE, GroupReceipt, Receipt, RestedOn, Seal
 from prover_framework.model.seals import OF_GROUP
+from prover_framework.model.views import GroupView
 from prover_framework.plugins.registry import Plugins
 from prover_framework.proofs.group_receipt import Composing, EndedJob, members_of
 from prover_framework.proofs.store import ReceiptStore, WantedSeals

@@ -219,6 +219,24 @@ class KeyDirectory:
             synchronise(self.path)
             return new
 
+    def keep(self, key: PublicKey) -> bool:
+        """Keep a public key from elsewhere, so that receipts which it signed can be checked.
+
+        Returns:
+            Whether it is new here. One that is there stays as it is.
+
+        Raises:
+            SettingsError: The directory cannot be written, or another key has its id.
+        """
+        with self._changing():
+            for known in self.public_keys():
+                if known.id == key.id:
+                    if known.public_key != key.public_key:
+                        raise SettingsError(f"another key in {self.path} has the id {key.id}")
+                    return False
+            self._write_public(key)
+            return True
+
     def _add(self) -> PublicKey:
         from prover_framework.seals.ed25519 import SigningKey, key_id
 

@@ -17,12 +17,12 @@ from attrs import field, frozen
 from prover_framework.app import Runtime, make_worker, open_runtime
 from prover_framework.chain.headers import EncodedHeader, Header
 from prover_framework.chain.ingest import ChainFacts
-from prover_framework.jobs.views import GroupView
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.names import GROUP_ID_KEY
 from prover_framework.model.receipts import GroupReceipt, Receipt
 from prover_framework.model.resources import Resources
 from prover_framework.model.series import HourlySeries
+from prover_framework.model.views import GroupView
 from prover_framework.plugins.calls import Candidate
 from prover_framework.plugins.loading import load
 from prover_framework.plugins.registry import Plugins

@@ -24,13 +24,13 @@ from prover_framework.errors import (
     RequestError,
 )
 from prover_framework.jobs.requests import dump_parameters
-from prover_framework.jobs.views import JobView
 from prover_framework.model.attachments import AttachmentPlace
 from prover_framework.model.findings import Outcome
 from prover_framework.model.inputs import Need
 from prover_framework.model.jobs import JobState
 from prover_framework.model.proofs import JobRequest, RangeParameters
 from prover_framework.model.series import HOUR_SECONDS, HourlySeries
+from prover_framework.model.views import JobView
 from prover_framework.plugins.calls import KindHooks, ProofHooks
 from prover_framework.receipts.documents import dump_receipt
 from prover_framework.receipts.evidence import EVIDENCE

@@ -5,6 +5,7 @@ import logging
 import secrets
 from typing import Any, cast
 
+import attrs
 from sanic import Request, Sanic
 from sanic.compat import Header
 from sanic.exceptions import MethodNotAllowed, NotFound, RequestCancelled, SanicException
@@ -30,25 +31,37 @@ from prover_framework.errors import (
     RequestError,
     ScopeMissing,
     StoreError,
+    StoreFull,
     TooManyOpenJobs,
     UnsupportedMediaType,
     VerificationEnded,
     VerifierBusy,
     VerifierUnavailable,
+    WorkerNotFound,
 )
 from prover_framework.jobs.service import ProvingService
 from prover_framework.model.callers import Scope
+from prover_framework.model.listing import parse_query
 from prover_framework.monitoring.service import Monitoring
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json
 from prover_framework.text import quote
 from prover_framework.verification.service import VerificationService
-from prover_framework.web.auth import caller_of, challenge, group_of, require_caller
+from prover_framework.web.auth import (
+    NAMESPACE_KEY,
+    caller_of,
+    challenge,
+    group_of,
+    namespace_listed,
+    require_caller,
+)
+from prover_framework.web.routes.actions import add_action_routes
 from prover_framework.web.routes.attachments import add_attachment_route
 from prover_framework.web.routes.monitoring import add_monitoring_routes, count_requests
 from prover_framework.web.routes.receipts import READ, add_receipt_routes, add_verification_route
 from prover_framework.web.routes.seals import add_seal_route
+from prover_framework.web.routes.workers import add_worker_routes
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +86,13 @@ STATUS_OF_ERROR: tuple[tuple[type[ProverError], int], ...] = (
     (Limited, 429),
     (GroupNotFound, 404),
     (GroupIdInvalid, 404),
+    (WorkerNotFound, 404),
     (GroupConflict, 409),
     (ReceiptNotYet, 409),
     (ReceiptMissing, 404),
     (ProofError, 400),
     (StoreError, 503),
+    (StoreFull, 507),
     (NotSigned, 503),
     (VerifierUnavailable, 503),
     (VerificationEnded, 422),
@@ -98,11 +113,14 @@ def make_app(
     app.register_middleware(_require_json_of_posts, "request")
     count_requests(app, monitoring)
     app.add_route(_submit, "/api/job", methods=["POST"], ctx_scope=Scope.SUBMIT)
+    app.add_route(_find, "/api/job", methods=READ)
     app.add_route(_status, "/api/job/<group_id>", methods=READ, unquote=True)
     app.add_route(_proof_types, "/api/proof-types", methods=READ)
     add_monitoring_routes(app, monitoring)
     add_receipt_routes(app, receipts)
     add_seal_route(app)
+    add_action_routes(app)
+    add_worker_routes(app)
     add_attachment_route(app)
     add_verification_route(app, verification)
     return app
@@ -145,6 +163,14 @@ async def _submit(request: Request) -> HTTPResponse:
     return _answer(
         200, {"status": "success", "message": DISPATCHED, "job_group_id": wanted.group_id}
     )
+
+
+async def _find(request: Request) -> HTTPResponse:
+    service: ProvingService = request.app.ctx.service
+    # The library's own type returns the first of several values.
+    asked = {name: values for name, values in request.args.items() if name != NAMESPACE_KEY}
+    query = attrs.evolve(parse_query(asked), namespace=namespace_listed(request))
+    return _answer(200, unstructure(await service.find(query)))
 
 
 async def _status(request: Request, group_id: str) -> HTTPResponse:

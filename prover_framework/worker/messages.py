@@ -98,7 +98,7 @@ class MessageIntake:
                 wait_seconds=self._timings.poll_seconds,
                 visibility_seconds=self._lease_seconds,
             )
-            if self._stopping.is_set():
+            if self._stopping.is_set() or self._room.is_paused:
                 # For other workers to take at once.
                 await self._queue.change_visibility(messages, 0)
                 return []

@@ -57,13 +57,24 @@ class Room:
         self._mean_duration = mean_duration
         self._prefetch_seconds = prefetch_seconds
         self._in_flight = 0
+        self._is_paused = False
         self._changed = asyncio.Event()
 
     @property
     def places(self) -> int:
         """For how many messages there is room now."""
         prefetched = prefetch(self._slots, self._mean_duration.seconds, self._prefetch_seconds)
-        return places(self._slots, self._in_flight, prefetched)
+        return 0 if self._is_paused else places(self._slots, self._in_flight, prefetched)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether there is room for nothing, whatever there would be."""
+        return self._is_paused
+
+    def pause(self, is_paused: bool) -> None:  # noqa: FBT001 - what it is
+        """Have room for nothing from now on, or again."""
+        self._is_paused = is_paused
+        self.look_again()
 
     def enter(self) -> None:
         """Count a message as in flight."""

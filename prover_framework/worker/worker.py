@@ -11,15 +11,19 @@ import os
 import secrets
 import socket
 from collections.abc import Coroutine
+from importlib.metadata import version
 from typing import Any
 
+from prover_framework.database.database import Database
 from prover_framework.errors import LeaseLost, ProverError, QueueError, StoreError
 from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.ready import ReadyJobs
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore, StoredJob
+from prover_framework.jobs.workers import Presence
 from prover_framework.logs import Trouble
 from prover_framework.metrics import Metrics
+from prover_framework.model.workers import WorkerState
 from prover_framework.proofs.proving import Proving
 from prover_framework.proofs.sealing import Sealing
 from prover_framework.proofs.service import ReceiptService
@@ -34,8 +38,10 @@ from prover_framework.worker.incapable import OtherWorkers
 from prover_framework.worker.intake import Claim, Intake
 from prover_framework.worker.messages import MessageIntake
 from prover_framework.worker.outcomes import NotComputed, Outcome, Reason, outcome_word
+from prover_framework.worker.presence import PresenceLoop
 from prover_framework.worker.reporting import Reporter
 from prover_framework.worker.resources import ResourcePool
+from prover_framework.worker.retention import RetentionLoop
 from prover_framework.worker.room import Room
 from prover_framework.worker.sealing import SealLoops
 from prover_framework.worker.settling import Settling
@@ -73,6 +79,8 @@ class Worker:
         trace: Log each call of a plugin's hook.
         metrics: Counts what becomes of the jobs.
         timings: Waits.
+        plugins: Names of the plugins that it has, for people to see.
+        database: Where it removes what is older than the settings say.
     """
 
     def __init__(
@@ -91,6 +99,8 @@ class Worker:
         trace: bool,
         metrics: Metrics,
         timings: Timings = USUAL_TIMINGS,
+        plugins: tuple[str, ...] = (),
+        database: Database | None = None,
     ) -> None:
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._slots = settings.worker_slots
@@ -194,6 +204,26 @@ class Worker:
             trace=trace,
         )
         self._sealing: asyncio.Task[None] | None = None
+        self._retention = None
+        if settings.retention_days is not None and database is not None:
+            self._retention = RetentionLoop(database, settings.retention_days, self._stopping)
+        presence = Presence(
+            worker=self.name,
+            queue=queue_name,
+            version=version("prover-framework"),
+            plugins=plugins,
+            slots=settings.worker_slots,
+            in_flight=0,
+            state=WorkerState.RUNNING,
+        )
+        self._presence = PresenceLoop(
+            jobs.workers,
+            presence,
+            lambda: len(self._tasks),
+            self._room.pause,
+            self.stop,
+            self._stopping,
+        )
 
     def stop(self) -> None:
         """Take no more jobs and let `run` come to its end."""
@@ -212,6 +242,8 @@ class Worker:
             delivering,
             asyncio.create_task(self._heartbeat.run()),
             asyncio.create_task(self._sweeper.run()),
+            asyncio.create_task(self._presence.run()),
+            *([] if self._retention is None else [asyncio.create_task(self._retention.run())]),
         ]
         self._sealing = asyncio.create_task(self._seal_loops.run())
         try:

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from attrs import define
-from prover_framework.queues.table.queue import EmbeddedQueue
+from table_queue import TableQueue
 
 from prover_framework.callers.keys import KeySpec, id_in, new_secret
 from prover_framework.callers.rates import Rate
@@ -28,6 +29,7 @@ from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore, NewGroup, NewJob
 from prover_framework.model.callers import OPERATOR, Caller, Scope
 from prover_framework.model.jobs import RetryPolicy
+from prover_framework.model.listing import GroupQuery
 from prover_framework.model.names import group_id_of, group_key, namespace_of
 from prover_framework.plugins.registry import Plugins
 
@@ -260,18 +262,26 @@ async def test_one_id_names_a_group_in_each_namespace(database_url: str) -> None
             assert (await jobs.submit(group(key, f"{number}"))).created
         (job,) = await jobs.group("team-a/g")
         assert (job.id, job.job_group_id, job.namespace) == ("1", "g", "team-a")
-        listed = await jobs.groups(namespace="team-a")
-        assert [members[0].id for members in listed] == ["1"]
-        assert len(await jobs.groups()) == 4
-        pending = await jobs.groups(state=job.state, namespace="default")
-        assert [members[0].id for members in pending] == ["0"]
+
+        async def listed(**wanted: Any) -> list[tuple[str, str]]:
+            page = await jobs.listing.page(GroupQuery(**wanted))
+            return [(found.namespace, found.job_group_id) for found in page.groups]
+
+        assert await listed(namespace="team-a") == [("team-a", "g")]
+        assert len(await listed()) == 4
+        assert await listed(state=job.state, namespace="default") == [("default", "g")]
+        assert await listed(text="team") == [], "the id alone is searched"
+        page = await jobs.listing.page(GroupQuery(limit=1))
+        assert page.next_cursor
+        rest = await jobs.listing.page(GroupQuery().from_cursor(page.next_cursor))
+        assert len(rest.groups) == 3, "a cursor holds a group of any namespace"
         await jobs.cancel("team-b/g")
         assert (await jobs.group("g"))[0].state == "pending"
 
 
 async def test_messages_have_the_id_that_the_sender_has_chosen(database_url: str) -> None:
     async with Database(database_url) as database:
-        jobs, queue = JobStore(database, RetryPolicy()), EmbeddedQueue(database)
+        jobs, queue = JobStore(database, RetryPolicy()), await TableQueue.open(database)
         service = ProvingService(Plugins(found=(), hooks={}), jobs, queue)
         for key in ("g", "team-a/g"):
             submitted = await jobs.submit(group(key, f"{len(key):032x}"))

@@ -26,11 +26,14 @@ from rich.console import Console
 from waiting import until
 
 from prover_framework.app import open_runtime
-from prover_framework.cli import common, jobs
+from prover_framework.cli import common
 from prover_framework.cli import headers as header_commands
 from prover_framework.cli.main import prover as root_command
-from prover_framework.jobs.views import GroupView, JobView
+from prover_framework.cli.operating import LocalOperations
+from prover_framework.cli.tables import group_table, show_group
+from prover_framework.cli.waiting import watch
 from prover_framework.model.jobs import JobState
+from prover_framework.model.views import GroupView, JobView
 from prover_framework.settings import Settings
 
 HOUR = 3600
@@ -486,11 +489,25 @@ def test_list_filters_and_limits(prover: Run) -> None:
     assert everything.returncode == 0
     assert [n for n in range(3) if f"g-{n}" in everything.stdout] == [0, 1, 2]
     assert "twap queued" in everything.stdout
-    newest = json.loads(prover("list", "--limit", 1, "--json").stdout)
-    assert [group["job_group_id"] for group in newest] == ["g-2"]
-    assert json.loads(prover("list", "--state", "failed", "--json").stdout) == []
-    queued = json.loads(prover("list", "--state", "queued", "--json").stdout)
-    assert [group["job_group_id"] for group in queued] == ["g-2", "g-1", "g-0"]
+    cut = prover("list", "--limit", 1)
+    assert "--cursor" in cut.stderr
+
+    def listed(*options: object) -> dict[str, Any]:
+        page: dict[str, Any] = json.loads(prover("list", *options, "--json").stdout)
+        return page | {"groups": [group["job_group_id"] for group in page["groups"]]}
+
+    newest = listed("--limit", 1)
+    assert newest["groups"] == ["g-2"]
+    assert newest["next_cursor"] in cut.stderr
+    rest = listed("--cursor", newest["next_cursor"])
+    assert (rest["groups"], rest["next_cursor"]) == (["g-1", "g-0"], None)
+    assert listed("--state", "failed")["groups"] == []
+    assert listed("--state", "queued")["groups"] == ["g-2", "g-1", "g-0"]
+    assert listed("--proof-type", "twap", "--text", "G-1", "--since", "1h")["groups"] == ["g-1"]
+    wrong = prover("list", "--since", "yesterday", "--text", "a b")
+    assert wrong.returncode == 2
+    assert "--since: must be Unix seconds" in wrong.stderr
+    assert "--text: must be a part of a group id" in wrong.stderr
 
 
 def test_cancel_and_redrive_end_and_revive_what_has_not_ended(prover: Run) -> None:
@@ -541,7 +558,7 @@ def test_nothing_is_cut_off_where_output_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    jobs._show(WIDE, as_json=False)
+    show_group(WIDE, as_json=False)
     shown = capfd.readouterr().out
     assert shown.count("20,036,980,732.038345") == 3
     assert shown.count("2024-05-01T12:00:01.234Z") == 3
@@ -551,7 +568,7 @@ def test_nothing_is_cut_off_where_output_is_no_terminal(
 
 def test_a_job_with_a_label_shows_its_result(capfd: pytest.CaptureFixture[str]) -> None:
     twap = attrs.evolve(WIDE.jobs[-1], job_id="twap@early")
-    jobs._show(attrs.evolve(WIDE, jobs=(twap,)), as_json=False)
+    show_group(attrs.evolve(WIDE, jobs=(twap,)), as_json=False)
     assert "20,036,980,732.038345" in capfd.readouterr().out
 
 
@@ -559,7 +576,7 @@ def test_a_job_with_a_label_shows_its_result(capfd: pytest.CaptureFixture[str]) 
 def test_results_are_whole_on_a_narrow_terminal(width: int) -> None:
     terminal = StringIO()
     console = Console(file=terminal, force_terminal=True, width=width)
-    console.print(jobs._table(WIDE))
+    console.print(group_table(WIDE))
     assert terminal.getvalue().count("20,036,980,732.038345") == 3
 
 
@@ -602,7 +619,9 @@ def test_submit_and_wait_gives_all_results(
     monkeypatch.setenv("PROVER_DATA_DIR", str(served))
     outcome = prover("submit", "--id", "w-1", *FLAGS, "--wait")
     assert outcome.returncode == 0, outcome.stdout
-    assert outcome.stderr == ""
+    # Standard error is no terminal: a line for each change.
+    assert "twap queued\n" in outcome.stderr
+    assert "twap succeeded\n" in outcome.stderr
     assert outcome.stdout.count("succeeded") == 3
     shown = json.loads(prover("status", "w-1", "--json").stdout)
     assert shown["status"] == "succeeded"
@@ -615,7 +634,7 @@ def test_submit_and_wait_gives_all_results(
     assert json.loads(again.stdout) == shown
     assert prover("status", "w-1", "--wait").stdout == outcome.stdout
     listed = json.loads(prover("list", "--state", "succeeded", "--json").stdout)
-    assert [group["job_group_id"] for group in listed] == ["w-1"]
+    assert [group["job_group_id"] for group in listed["groups"]] == ["w-1"]
 
 
 def test_waiting_for_a_group_that_fails_ends_with_status_1_and_says_why(
@@ -629,7 +648,10 @@ def test_waiting_for_a_group_that_fails_ends_with_status_1_and_says_why(
     assert "twap: the range 1234567890..1234567891 holds no whole hour" in outcome.stdout
     assert prover("status", "w-2").returncode == 0
     assert prover("status", "w-2", "--wait").returncode == 1
-    assert prover("redrive", "w-2", "--wait").returncode == 1
+    hopeless = prover("redrive", "w-2", "--wait")
+    assert hopeless.returncode == 1
+    assert "left out: twap: no retry can help (empty_range)" in hopeless.stderr
+    assert prover("redrive", "w-2", "--force", "--wait").returncode == 1
     jobs = json.loads(prover("status", "w-2", "--json").stdout)["jobs"]
     assert [job["attempts"] for job in jobs] == [2, 2, 2]
 
@@ -676,9 +698,9 @@ def test_ctrl_c_ends_the_waiting_without_a_traceback(data_dir: Path, prover: Run
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert out == ""
-    assert err.strip() == "Aborted!"
+    assert err.splitlines()[-1] == "Aborted!"
     # What was submitted stays.
     assert prover("status", "c-1").returncode == 0
 
@@ -695,7 +717,9 @@ def test_who_waits_without_a_worker_is_told(
 
     async def wait_until_it_is_cancelled() -> GroupView:
         async with open_runtime(Settings(data_dir=data_dir), common.NO_PLUGINS) as runtime:
-            waiting = asyncio.create_task(jobs.watch(runtime, "p-1", patience_seconds=0.1))
+            waiting = asyncio.create_task(
+                watch(LocalOperations(runtime), "p-1", patience_seconds=0.1)
+            )
             await until(lambda: hints() > 0)
             await runtime.service.cancel("p-1")
             return await waiting

@@ -23,8 +23,8 @@ from prover_framework.database.postgres_connections import IDLE_SECONDS
 from prover_framework.errors import JobError, ProverError
 from prover_framework.jobs.messages import JobMessage
 from prover_framework.jobs.service import ProvingService
-from prover_framework.jobs.views import JobView
 from prover_framework.model.jobs import TRANSITIONS, JobState
+from prover_framework.model.views import JobView
 from prover_framework.plugins.registry import Plugins
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.receipts.documents import MAX_RECEIPT_BYTES

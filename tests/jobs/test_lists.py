@@ -1,8 +1,19 @@
-"""Lists of the newest groups, all or those with a job in a state."""
+"""Lists of groups, by what they are searched for, a page at a time."""
+
+from collections.abc import AsyncIterator
+
+import attrs
+import pytest
 
 from prover_framework.database.database import Database
-from prover_framework.jobs.store import JOBS_A_GROUP, JobStore, NewGroup, NewJob, StoredJob
+from prover_framework.errors import RequestError
+from prover_framework.jobs.listing import JOBS_A_GROUP, GroupListing
+from prover_framework.jobs.store import Failure, JobStore, NewGroup, NewJob, Taken
 from prover_framework.model.jobs import JobState, RetryPolicy
+from prover_framework.model.listing import TOP, GroupPage, GroupQuery, parse_query
+from prover_framework.model.moments import parse_moment
+
+SIZES = {"a": 1, "b": 3 * JOBS_A_GROUP, "c": 2 * JOBS_A_GROUP + 1, "d": 1}
 
 
 def group(name: str, jobs: int) -> NewGroup:
@@ -11,23 +22,148 @@ def group(name: str, jobs: int) -> NewGroup:
     )
 
 
-def names(found: list[tuple[StoredJob, ...]]) -> list[str]:
-    return [jobs[0].group_id for jobs in found]
+def names(page: GroupPage) -> str:
+    return "".join(group.job_group_id for group in page.groups)
 
 
-async def test_a_list_by_state_has_each_group_once_and_whole_the_newest_first(
-    database_url: str,
-) -> None:
+@pytest.fixture
+async def jobs(database_url: str) -> AsyncIterator[JobStore]:
     async with Database(database_url) as database:
         jobs = JobStore(database, RetryPolicy())
-        sizes = {"a": 1, "b": 3 * JOBS_A_GROUP, "c": 2 * JOBS_A_GROUP + 1, "d": 1}
-        for name, size in sizes.items():
+        for name, size in SIZES.items():
             await jobs.submit(group(name, size))
-        await jobs.mark_sent(["b-00", "d-00"])
-        pending = await jobs.groups(state=JobState.PENDING)
-        assert names(pending) == ["c", "b", "a"]
-        assert [len(members) for members in pending] == [sizes[name] for name in "cba"]
-        assert names(await jobs.groups(state=JobState.QUEUED)) == ["d", "b"]
-        assert names(await jobs.groups(state=JobState.PENDING, limit=2)) == ["c", "b"]
-        assert names(await jobs.groups(state=JobState.FAILED)) == []
-        assert names(await jobs.groups(limit=3)) == ["d", "c", "b"]
+        yield jobs
+
+
+async def listed(jobs: JobStore, query: GroupQuery, limit: int = 50) -> str:
+    """Return the names on all pages."""
+    found, query = "", attrs.evolve(query, limit=limit)
+    while True:
+        page = await jobs.listing.page(query)
+        assert len(page.groups) <= limit
+        found += names(page)
+        if page.next_cursor is None:
+            return found
+        query = query.from_cursor(page.next_cursor)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 50])
+async def test_a_list_has_each_group_once_and_whole_the_newest_first(
+    jobs: JobStore, limit: int
+) -> None:
+    await jobs.mark_sent(["b-00", "d-00"])
+    everything = await jobs.listing.page(GroupQuery())
+    assert {one.job_group_id: len(one.jobs) for one in everything.groups} == SIZES
+    for query, expected in (
+        (GroupQuery(), "dcba"),
+        (GroupQuery(state=JobState.PENDING), "cba"),
+        (GroupQuery(state=JobState.QUEUED), "db"),
+        (GroupQuery(state=JobState.FAILED), ""),
+        (GroupQuery(proof_type="type5"), "cb"),
+        (GroupQuery(proof_type="type5", state=JobState.QUEUED), ""),
+        (GroupQuery(proof_type="type0", state=JobState.QUEUED), "db"),
+        (GroupQuery(text="B"), "b"),
+        (GroupQuery(text="x"), ""),
+    ):
+        assert await listed(jobs, query, limit) == expected
+
+
+async def test_a_job_is_found_by_the_code_of_its_error(jobs: JobStore) -> None:
+    for job_id, code in (("a-00", "one"), ("c-01", "one"), ("c-02", "other")):
+        taken = await jobs.take(job_id, worker="w", lease_seconds=60)
+        assert isinstance(taken, Taken)
+        await jobs.fail(taken.lease, Failure(code, "why"))
+    assert await listed(jobs, GroupQuery(code="one"), 1) == "ca"
+    assert await listed(jobs, GroupQuery(code="one", state=JobState.FAILED)) == "ca"
+    assert await listed(jobs, GroupQuery(code="one", proof_type="type2")) == ""
+    assert await listed(jobs, GroupQuery(code="other", text="c")) == "c"
+    assert await listed(jobs, GroupQuery(code="none")) == ""
+
+
+async def test_times_bound_a_list(jobs: JobStore) -> None:
+    created = {one.id: one for name in SIZES for one in await jobs.group(name)}
+    since, until = created["b-00"].created_at, created["d-00"].created_at
+    inside = "".join(name for name in "dcba" if since <= created[f"{name}-00"].created_at < until)
+    for query in (GroupQuery(), GroupQuery(state=JobState.PENDING)):
+        assert await listed(jobs, attrs.evolve(query, since_ms=since, until_ms=until)) == inside
+
+
+async def test_a_page_that_has_looked_at_enough_says_how_far_it_came(jobs: JobStore) -> None:
+    jobs.listing = GroupListing(jobs._database, most_looked_at=2)
+    page = await jobs.listing.page(GroupQuery(text="a"))
+    assert (names(page), page.searched_back_to is None) == ("", False)
+    assert page.next_cursor is not None
+    for query, expected in (
+        (GroupQuery(text="a"), "a"),
+        (GroupQuery(state=JobState.PENDING, text="a"), "a"),
+        (GroupQuery(state=JobState.PENDING), "dcba"),
+        # Its job is below what one look at the jobs of the group sees.
+        (GroupQuery(state=JobState.PENDING, proof_type="type0"), "dcba"),
+    ):
+        assert await listed(jobs, query) == expected
+
+
+async def test_a_cursor_stays_where_it_is_when_groups_come(jobs: JobStore) -> None:
+    query = GroupQuery(limit=2)
+    first = await jobs.listing.page(query)
+    assert first.next_cursor is not None
+    await jobs.submit(group("e", 1))
+    # A job that comes to a group that was listed does not have it listed again.
+    await jobs.enqueue("c", NewJob("late", "late", "{}", "default"))
+    assert names(await jobs.listing.page(query.from_cursor(first.next_cursor))) == "ba"
+
+
+async def test_a_group_to_which_jobs_came_later_is_listed_once(jobs: JobStore) -> None:
+    await jobs.enqueue("a", NewJob("late", "late", "{}", "default"))
+    found = await listed(jobs, GroupQuery(state=JobState.PENDING), 1)
+    assert sorted(found) == list("abcd")
+
+
+def test_a_query_goes_through_a_url_and_back() -> None:
+    query = parse_query(
+        {
+            "state": ["failed"],
+            "proof_type": ["twap"],
+            "code": ["a.b"],
+            "text": ["x"],
+            "since": ["2024-05-01"],
+            "until": ["1714600000"],
+            "limit": ["7"],
+        }
+    )
+    assert query.since_ms == 1714521600000
+    again = parse_query({name: [text] for name, text in query.parameters().items()})
+    assert again == query
+
+
+def test_what_is_wrong_with_a_query_is_named() -> None:
+    with pytest.raises(RequestError) as refused:
+        parse_query(
+            {
+                "state": ["lost"],
+                "proof_type": ["1"],
+                "code": ["?"],
+                "text": ["a b"],
+                "since": ["1714600000000"],
+                "until": ["soon"],
+                "limit": ["0"],
+                "x": ["y"],
+                "cursor": ["x"],
+            }
+        )
+    told = {problem.where: problem.what for problem in refused.value.problems}
+    assert list(told) == [
+        *("'x'", "state", "proof_type", "since", "until", "text", "code", "limit", "cursor")
+    ]
+    assert "plainly in milliseconds" in told["since"]
+    other = GroupQuery(text="a")
+    page_of_other = other.cursor(TOP)
+    with pytest.raises(ValueError, match="with other filters"):
+        GroupQuery(text="b").from_cursor(page_of_other)
+
+
+def test_moments() -> None:
+    now = 1_714_600_000_000
+    assert parse_moment("24h", now) == now - 86_400_000
+    assert parse_moment("2024-05-01T12:00", now) == 1714564800000
+    assert parse_moment("2024-05-01T14:00+02:00", now) == 1714564800000

@@ -9,8 +9,8 @@ import pytest
 from plugin_files import write_plugin
 
 from prover_framework.errors import InvalidReturn
-from prover_framework.jobs.views import GroupView
 from prover_framework.model.findings import Outcome
+from prover_framework.model.views import GroupView
 from prover_framework.plugins.loading import load
 from prover_framework.testing import Box, series_of
 from prover_framework.testing.box import box_of

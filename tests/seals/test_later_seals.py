@@ -14,8 +14,8 @@ import pytest
 from plugin_files import write_plugin
 from waiting import PATIENCE_SECONDS, wait_until
 
-from prover_framework.jobs.views import GroupView, SealView
 from prover_framework.model.seals import SealState
+from prover_framework.model.views import GroupView, SealView
 from prover_framework.receipts.documents import MAX_RECEIPT_BYTES, dump_receipt, read_receipt
 from prover_framework.testing import Box, series_of, service_in_a_box
 from prover_framework.testing.box import SETTINGS

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from prover_framework.cli.parameters import _PLUGINS, ParametersCommand
+from prover_framework.cli.parameters import _PLUGINS, ParametersCommand, _loaded
 from prover_framework.cli.parameters import given as given_values
 from prover_framework.jobs.requests import dump_parameters
 from prover_framework.model.receipts import GroupReceipt
@@ -139,7 +139,7 @@ def test_the_command_line_takes_each_value(wanted: Parameters) -> None:
         seen.append(given_values().values["echo"])
 
     with click.Context(command) as ctx:
-        ctx.meta[_PLUGINS] = plugins
+        ctx.meta[_PLUGINS] = _loaded(plugins)
         with command.make_context("submit", list(argv), parent=ctx) as made:
             command.invoke(made)
     [given_form] = seen

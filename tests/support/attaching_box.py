@@ -8,7 +8,7 @@ from pathlib import Path
 from attaching_plugin import ATTACHING_PLUGIN, READING_PLUGIN
 from plugin_files import write_plugin
 
-from prover_framework.jobs.views import GroupView
+from prover_framework.model.views import GroupView
 from prover_framework.plugins.loading import load
 from prover_framework.plugins.registry import Plugins
 from prover_framework.testing import Box

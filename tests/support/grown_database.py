@@ -33,7 +33,7 @@ SELECT {GROUP_ID.format(group="i")}, {BEGAN_MS} + i FROM n
 JOBS = f"""
 INSERT INTO job (id, group_id, name, proof_type, parameters, queue, state, sends, attempts,
     failures, losses, not_before, created_at, queued_at, started_at, finished_at, worker, result,
-    receipt)
+    receipt, error_code)
 {UP_TO}
 SELECT 'old-job-' || CAST(i AS VARCHAR(20)),
     {GROUP_ID.format(group=f"((i - 1) / {JOBS_A_GROUP} + 1)")},
@@ -41,7 +41,8 @@ SELECT 'old-job-' || CAST(i AS VARCHAR(20)),
     'type' || CAST(i % {JOBS_A_GROUP} AS VARCHAR(20)), '{{{{}}}}', 'default',
     CASE i % {JOBS_A_GROUP} WHEN 0 THEN 'failed' ELSE 'succeeded' END, 1, 1, 0, 0,
     {BEGAN_MS}, {BEGAN_MS} + (i - 1) / {JOBS_A_GROUP} + 1, {BEGAN_MS}, {BEGAN_MS}, {BEGAN_MS},
-    'worker', '1', '{{{{"receipt": "of a proof"}}}}'
+    'worker', '1', '{{{{"receipt": "of a proof"}}}}',
+    CASE i % {JOBS_A_GROUP} WHEN 0 THEN 'gone' END
 FROM n
 """
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from worker_bench import Bench, open_bench
 
-from prover_framework.cli.jobs import _history
+from prover_framework.cli.tables import _history
 from prover_framework.jobs.attempts import MAX_KEPT
-from prover_framework.jobs.views import VerboseJobView
 from prover_framework.model.jobs import JobState
+from prover_framework.model.views import VerboseJobView
 
 pytestmark = pytest.mark.usefixtures("lab_module")
 

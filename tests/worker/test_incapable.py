@@ -7,7 +7,7 @@ import pytest
 from waiting import answer_that
 from worker_bench import TWAP, Bench, open_bench
 
-from prover_framework.cli.jobs import other_version
+from prover_framework.cli.tables import other_version
 from prover_framework.errors import TryLater
 from prover_framework.jobs.store import StoredJob
 from prover_framework.model.jobs import JobState

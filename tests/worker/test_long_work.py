@@ -11,9 +11,9 @@ from waiting import answer_that, until
 from worker_bench import Bench, open_bench
 
 from prover_framework.jobs.store import Failure, StoredJob
-from prover_framework.jobs.views import JobView
 from prover_framework.model.jobs import JobState
 from prover_framework.model.proofs import GroupRequest, JobRequest
+from prover_framework.model.views import JobView
 from prover_framework.model.work import Progress
 from prover_framework.plugins import loading
 from prover_framework.plugins.calls import Candidate

@@ -16,7 +16,7 @@ from prover_framework import BlockColumns
 from prover_framework.chain.headers import EncodedHeader, Header
 from prover_framework.chain.rlp_header import decode_fields, encode_header
 from prover_framework.chain.sources.simulated import made_whole, simulate
-from prover_framework.jobs.views import JobView
+from prover_framework.model.views import JobView
 from prover_framework.receipts.documents import dump_receipt
 from prover_framework.testing import ProofTypeConformance, service_in_a_box
 

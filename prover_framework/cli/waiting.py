@@ -1,0 +1,144 @@
+"""Waiting for a group: live on a terminal, in lines where standard error is none."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.live import Live
+
+from prover_framework.cli.common import progress_console
+from prover_framework.cli.exit_codes import TIMED_OUT
+from prover_framework.cli.tables import group_table
+from prover_framework.errors import ProverError
+from prover_framework.model.jobs import FINAL, JobState
+from prover_framework.model.views import GroupView, JobView, VerboseJobView
+from prover_framework.operations import Operations
+
+REFRESH_SECONDS = 0.2
+
+# A service elsewhere is asked less often.
+REMOTE_REFRESH_SECONDS = 1.0
+
+# A worker that runs takes a job at once. Who waits for longer than this is told why.
+PATIENCE_SECONDS = 10.0
+
+
+class _Shown:
+    """What is shown of a group while somebody waits for it."""
+
+    def __init__(self, view: Live | None) -> None:
+        self._view = view
+        self._said: dict[str, str] = {}
+
+    def show(self, group: GroupView) -> None:
+        if self._view is not None:
+            self._view.update(group_table(group), refresh=True)
+            return
+        for job in group.jobs:
+            line = _line(job)
+            if self._said.get(job.job_id) != line:
+                self._said[job.job_id] = line
+                click.echo(line, err=True)
+
+    def say(self, line: str) -> None:
+        if self._view is not None:
+            self._view.console.print(line)
+        else:
+            click.echo(line, err=True)
+
+
+@contextmanager
+def _shown(group: GroupView) -> Iterator[_Shown]:
+    if not sys.stderr.isatty():
+        yield _Shown(None)
+        return
+    with Live(
+        group_table(group), console=progress_console(), transient=True, auto_refresh=False
+    ) as view:
+        yield _Shown(view)
+
+
+async def watch(
+    operations: Operations,
+    group_id: str,
+    *,
+    timeout: float | None = None,  # noqa: ASYNC109 - it ends in an exit status
+    patience_seconds: float = PATIENCE_SECONDS,
+    refresh_seconds: float = REFRESH_SECONDS,
+) -> GroupView:
+    """Wait until all jobs have ended, and show meanwhile what they do.
+
+    Args:
+        operations: The service.
+        group_id: The group.
+        timeout: After how many seconds to give up.
+        patience_seconds: When to look for the reason why no worker has taken a job.
+        refresh_seconds: How often to look.
+
+    Raises:
+        Exit: It took longer; the exit status says so.
+    """
+    loop = asyncio.get_running_loop()
+    group = await operations.status(group_id)
+    begun, is_explained = loop.time(), False
+    with _shown(group) as shown:
+        while group.status not in FINAL:
+            shown.show(group)
+            waited = loop.time() - begun
+            if timeout is not None and waited >= timeout:
+                states = ", ".join(f"{job.job_id} {job.status}" for job in group.jobs)
+                shown.say(f"not ended after {timeout:g} s: {states}")
+                raise click.exceptions.Exit(TIMED_OUT)
+            if not is_explained and waited > patience_seconds and _is_untouched(group):
+                is_explained = True
+                if why := await _explain(operations, group_id):
+                    shown.say(why)
+            left = refresh_seconds if timeout is None else min(refresh_seconds, timeout - waited)
+            await asyncio.sleep(left)
+            group = await operations.status(group_id)
+        shown.show(group)
+    return group
+
+
+def _is_untouched(group: GroupView) -> bool:
+    """Tell whether no job has begun, nor says itself what it waits for."""
+    return not any(
+        job.attempts or job.error or job.status is JobState.WAITING for job in group.jobs
+    )
+
+
+async def _explain(operations: Operations, group_id: str) -> str | None:
+    """Say why no worker has taken a job of a group yet, from what the service knows of workers."""
+    try:
+        group = await operations.status(group_id, verbose=True)
+        known = await operations.workers()
+    except ProverError:
+        return None
+    for job in group.jobs:
+        if not isinstance(job, VerboseJobView) or job.status in FINAL:
+            continue
+        for pause in known.paused:
+            if pause.queue == job.queue:
+                reason = f" ({pause.reason})" if pause.reason else ""
+                return f"the queue {job.queue} is paused since {pause.paused_at}{reason}"
+        serving = known.serving(job.queue)
+        if not serving:
+            return (
+                f'no worker has taken a job yet, and none serves the queue {job.queue}: is "prover '
+                'up" running?'
+            )
+        busy = sum(one.in_flight for one in serving)
+        return f"{len(serving)} workers serve the queue {job.queue}, with {busy} jobs in flight"
+    return None
+
+
+def _line(job: JobView) -> str:
+    """Describe a job in one line, for a log."""
+    progress = ""
+    if job.progress is not None:
+        progress = f" {int(job.progress.fraction * 100)} % {job.progress.text}".rstrip()
+    error = f": {job.error['message']}" if job.error else ""
+    again = f" (again at {job.not_before})" if job.not_before and job.status not in FINAL else ""
+    return f"{job.job_id} {job.status}{progress}{error}{again}"

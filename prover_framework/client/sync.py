@@ -1,0 +1,165 @@
+"""The synchronous client."""
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from prover_framework.client import calls, retries
+from prover_framework.client.calls import Call
+from prover_framework.model.actions import Accepted, Action, ActionReport
+from prover_framework.model.listing import GroupPage, GroupQuery
+from prover_framework.model.views import GroupView
+from prover_framework.model.workers import WorkersView
+from prover_framework.operations import OfferedType
+from prover_framework.verification.checks import Report
+
+T = TypeVar("T")
+
+
+class Client:
+    """A service at a URL. Use it as a context manager.
+
+    Every method raises a `ProverError` when the service refuses, and `ServiceUnreachable` when it
+    does not answer.
+
+    Args:
+        url: Where it is, such as ``https://prover.example``.
+        key: A key of its API, if it wants one.
+        namespace: Namespace of the groups, where it is not the key's own; that takes the scope
+            ``operate``.
+        transport: Takes the place of the network, for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        *,
+        namespace: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._url = url
+        options: dict[str, Any] = dict(retries.options(url, key, namespace))
+        self._client = httpx.Client(**options, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._client.close()
+
+    def submit(self, body: bytes) -> Accepted:
+        """Submit a group, as the body of ``POST /api/job``; the same body again does no harm.
+
+        Raises:
+            RequestError: It has problems; nothing was stored.
+            ServiceRefused: The service refuses otherwise.
+        """
+        return self._do(calls.submit(body))
+
+    def status(self, group_id: str, *, verbose: bool = False) -> GroupView:
+        """Return a group with its jobs; with ``verbose`` all that is stored of them.
+
+        Raises:
+            GroupNotFound: There is none.
+        """
+        return self._do(calls.status(group_id, verbose=verbose))
+
+    def find(self, query: GroupQuery) -> GroupPage:
+        """Return a page of the groups that a query asks for; `GroupQuery.from_cursor` goes on."""
+        return self._do(calls.find(query))
+
+    def act(
+        self,
+        action: Action,
+        group_id: str,
+        job_id: str | None = None,
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+    ) -> ActionReport:
+        """Cancel, redrive or delete a group, or one of its jobs.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        return self._do(calls.act(action, group_id, job_id, dry_run=dry_run, force=force))
+
+    def act_on_found(
+        self, action: Action, query: GroupQuery, *, dry_run: bool = False, force: bool = False
+    ) -> ActionReport:
+        """Cancel, redrive or delete a page of what a query finds."""
+        return self._do(calls.act_on_found(action, query, dry_run=dry_run, force=force))
+
+    def receipt(self, group_id: str, job_id: str | None = None) -> bytes:
+        """Return the receipt of a group or of one of its jobs, as JSON."""
+        return self._do(calls.receipt(group_id, job_id))
+
+    def verify(self, receipt: bytes, trusted_hash: str | None = None) -> Report:
+        """Have the service verify a receipt with what it has."""
+        return self._do(calls.verify(receipt, trusted_hash))
+
+    def attachment(self, group_id: str, job_id: str, name: str) -> Iterator[bytes]:
+        """Read what is attached to a result, a piece at a time; nothing of it is repeated."""
+        call = calls.attachment(group_id, job_id, name)
+        request = retries.request(self._client, call)
+        try:
+            answer = self._client.send(request, stream=True)
+            try:
+                if answer.is_success:
+                    yield from answer.iter_bytes()
+                    return
+                answer.read()
+            finally:
+                answer.close()
+        except httpx.HTTPError as error:
+            raise retries.unreachable(self._url, error) from None
+        retries.result(call, answer)
+
+    def proof_types(self) -> tuple[OfferedType, ...]:
+        """Return which proof types there are, with the JSON Schema of their parameters."""
+        return self._do(calls.proof_types())
+
+    def workers(self) -> WorkersView:
+        """Return all workers, and the queues that are paused."""
+        return self._do(calls.workers())
+
+    def pause(self, queue: str, reason: str = "") -> None:
+        """Have no worker take jobs of a queue."""
+        self._do(calls.pause(queue, reason))
+
+    def resume(self, queue: str) -> bool:
+        """Have workers take jobs of a queue again; return whether it was paused."""
+        return self._do(calls.resume(queue))
+
+    def drain(self, worker: str) -> None:
+        """Have a worker finish what it has, and end.
+
+        Raises:
+            WorkerNotFound: There is none of this name.
+        """
+        self._do(calls.drain(worker))
+
+    def _do(self, call: Call[T]) -> T:
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                answer = self._client.send(retries.request(self._client, call))
+            except httpx.HTTPError as error:
+                wait = retries.wait_after_failure(call, error, tries)
+                if wait is None:
+                    raise retries.unreachable(self._url, error) from None
+            else:
+                wait = retries.wait_after_answer(answer, tries)
+                if wait is None:
+                    return retries.result(call, answer)
+            time.sleep(wait)

@@ -1,0 +1,270 @@
+"""Lists of groups, the newest first, a page at a time.
+
+An index gives positions in the order of the list; what it does not know is looked up for as many
+of them as one page may. So each statement ends soon, however few groups fit and however many there
+are.
+"""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from prover_framework.database.database import Database
+from prover_framework.database.engine import Row
+from prover_framework.model.jobs import JobState, group_state
+from prover_framework.model.listing import (
+    TOP,
+    GroupPage,
+    GroupQuery,
+    ListedGroup,
+    ListedJob,
+    Position,
+)
+from prover_framework.model.names import group_id_of, namespace_of
+from prover_framework.model.proofs import split_job_id
+from prover_framework.text import iso_utc
+
+# How many positions a page looks through: some milliseconds.
+MOST_LOOKED_AT = 5_000
+
+# Of the jobs of a group, how many are expected to fit: a group stands in an index once for each.
+JOBS_A_GROUP = 4
+
+FIELDS = (
+    *("group_id", "name", "state", "attempts", "queue", "worker", "method_version"),
+    *("created_at", "queued_at", "started_at", "finished_at", "error_code", "error_message"),
+)
+JOBS_OF_GROUPS = f"SELECT {', '.join(FIELDS)} FROM job WHERE group_id = ANY(?) ORDER BY id"
+
+CREATED = "SELECT id, created_at FROM job_group WHERE id = ANY(?)"
+
+# One of the same type, with whatever label.
+OF_TYPE = "(name = ? OR SUBSTR(name, 1, ?) = ?)"
+
+WITH_TEXT = "REPLACE(LOWER(group_id), ?, '') <> LOWER(group_id)"
+
+
+@frozen
+class _Look:
+    """Statements that give positions, from the newest below one on, and their values.
+
+    Args:
+        positions: What an index has in the order of the list, with what filters need.
+        values: Its values.
+        filters: Conditions on these.
+        filter_values: Their values.
+    """
+
+    positions: str
+    values: list[object]
+    filters: str
+    filter_values: list[object]
+
+    @property
+    def matching(self) -> str:
+        """The positions that fit, of as many as are looked at."""
+        return (
+            f"SELECT created_at, group_id FROM ({self.positions} LIMIT ?) AS looked "
+            f"WHERE {self.filters} ORDER BY created_at DESC, group_id DESC LIMIT ?"
+        )
+
+    @property
+    def last(self) -> str:
+        """The last of as many positions as are looked at, and how many that are."""
+        return (
+            "SELECT created_at, group_id, COUNT(*) OVER () AS count "
+            f"FROM ({self.positions} LIMIT ?) AS looked ORDER BY created_at, group_id LIMIT 1"
+        )
+
+
+class GroupListing:
+    """Reads lists of groups."""
+
+    def __init__(self, database: Database, *, most_looked_at: int = MOST_LOOKED_AT) -> None:
+        self._database = database
+        self._most = most_looked_at
+
+    async def page(self, query: GroupQuery) -> GroupPage:
+        """Return a page of the groups that a query asks for.
+
+        A group whose jobs come to fit while somebody reads page after page may be in none of them.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        groups: list[ListedGroup] = []
+        below, left = query.after or TOP, self._most
+        if query.until_ms is not None and query.until_ms < below.created_at:
+            below = Position(query.until_ms, "")
+        while left > 0:
+            wanted = query.limit - len(groups) + 1
+            if _by_jobs(query):
+                wanted *= JOBS_A_GROUP
+            look = _look(query, below)
+            found, end = await self._positions(look, left, wanted)
+            for position, group in await self._groups(
+                query, found if end is None else [*found, end]
+            ):
+                if len(groups) == query.limit:
+                    return GroupPage(groups=tuple(groups), next_cursor=query.cursor(below))
+                groups.append(group)
+                below = position
+            if end is None and len(found) < wanted:
+                return GroupPage(groups=tuple(groups), next_cursor=None)
+            below = found[-1] if end is None else end
+            left = left - wanted if end is None else 0
+        return GroupPage(
+            groups=tuple(groups),
+            next_cursor=query.cursor(below),
+            searched_back_to=iso_utc(below.created_at),
+        )
+
+    async def _positions(
+        self, look: "_Look", most: int, wanted: int
+    ) -> tuple[list[Position], Position | None]:
+        """Return those that fit, and the last that was looked at where there may be more below it.
+
+        Of the group at that last position more jobs may lie below it.
+        """
+        rows = await self._database.read(
+            look.matching, [*look.values, most, *look.filter_values, wanted]
+        )
+        found = [Position(row["created_at"], row["group_id"]) for row in rows]
+        if len(found) == wanted:
+            return found, None
+        for row in await self._database.read(look.last, [*look.values, most]):
+            if row["count"] == most:
+                return found, Position(row["created_at"], row["group_id"])
+        return found, None
+
+    async def _groups(
+        self, query: GroupQuery, positions: Sequence[Position]
+    ) -> list[tuple[Position, ListedGroup]]:
+        """Return the groups at some positions, each at that of its newest job that fits."""
+        ids = list(dict.fromkeys(position.group_id for position in positions))
+        if not ids:
+            return []
+        jobs: dict[str, list[Row]] = {id_: [] for id_ in ids}
+        for row in await self._database.read(JOBS_OF_GROUPS, [ids]):
+            jobs[row["group_id"]].append(row)
+        created = {
+            row["id"]: row["created_at"] for row in await self._database.read(CREATED, [ids])
+        }
+        found: list[tuple[Position, ListedGroup]] = []
+        for position in dict.fromkeys(positions):
+            members = jobs[position.group_id]
+            if members and _newest(query, members, created[position.group_id]) == position:
+                found.append((position, _listed(members, created[position.group_id])))
+        return found
+
+
+def _by_jobs(query: GroupQuery) -> bool:
+    """Tell whether an index of jobs leads to the groups, and not one of groups."""
+    return query.state is not None or query.code is not None
+
+
+def _look(query: GroupQuery, below: Position) -> _Look:
+    """Choose the index that leads to the fewest positions, and filter the rest."""
+    where: list[str] = []
+    values: list[object] = []
+    filters: list[str] = []
+    filter_values: list[object] = []
+    if query.code is not None:
+        where.append("error_code = ?")
+        values.append(query.code)
+        if query.state is not None:
+            filters.append("state = ?")
+            filter_values.append(query.state.value)
+    elif query.state is not None:
+        where.append("state = ?")
+        values.append(query.state.value)
+    if query.namespace is not None:
+        # The index of error codes has all namespaces; the others begin with it.
+        (where if query.code is None else filters).append("namespace = ?")
+        (values if query.code is None else filter_values).append(query.namespace)
+    if query.text is not None:
+        filters.append(WITH_TEXT)
+        filter_values.append(query.text.lower())
+    if query.proof_type is not None:
+        label = f"{query.proof_type}@"
+        of_type = OF_TYPE
+        if not _by_jobs(query):
+            # Not EXISTS, of which a server makes a join with all jobs.
+            of_type = (
+                "(SELECT name FROM job WHERE job.group_id = looked.group_id"
+                f" AND {OF_TYPE} LIMIT 1) IS NOT NULL"
+            )
+        filters.append(of_type)
+        filter_values += [query.proof_type, len(label), label]
+    group = "group_id" if _by_jobs(query) else "id"
+    where.append(f"(created_at, {group}) < (?, ?)")
+    values += [below.created_at, below.group_id]
+    if query.since_ms is not None:
+        where.append("created_at >= ?")
+        values.append(query.since_ms)
+    columns = (
+        "created_at, group_id, name, state, namespace"
+        if _by_jobs(query)
+        else "created_at, id AS group_id"
+    )
+    table = "job" if _by_jobs(query) else "job_group"
+    return _Look(
+        positions=(
+            f"SELECT {columns} FROM {table} WHERE {' AND '.join(where)} "
+            f"ORDER BY created_at DESC, {group} DESC"
+        ),
+        values=values,
+        filters=" AND ".join(filters) or "TRUE",
+        filter_values=filter_values,
+    )
+
+
+def _newest(query: GroupQuery, jobs: Sequence[Row], group_created_at: int) -> Position | None:
+    """Return where a group stands in a list; None where it does not."""
+    times = [row["created_at"] for row in jobs if _fits(query, row)]
+    group_id = group_id_of(jobs[0]["group_id"])
+    if not times or (query.text and query.text.lower() not in group_id.lower()):
+        return None
+    if _by_jobs(query):
+        times = [at for at in times if query.until_ms is None or at < query.until_ms]
+        return Position(max(times), jobs[0]["group_id"]) if times else None
+    return Position(group_created_at, jobs[0]["group_id"])
+
+
+def _fits(query: GroupQuery, job: Row) -> bool:
+    return query.is_about(
+        state=job["state"], code=job["error_code"], proof_type=split_job_id(job["name"])[0]
+    )
+
+
+def _listed(jobs: Sequence[Row], created_at: int) -> ListedGroup:
+    return ListedGroup(
+        job_group_id=group_id_of(jobs[0]["group_id"]),
+        namespace=namespace_of(jobs[0]["group_id"]),
+        status=group_state([JobState(job["state"]) for job in jobs]),
+        created_at=iso_utc(created_at),
+        jobs=tuple(map(_listed_job, jobs)),
+    )
+
+
+def _listed_job(job: Row) -> ListedJob:
+    error = None
+    if job["error_code"] is not None:
+        error = {"code": job["error_code"], "message": job["error_message"] or ""}
+    return ListedJob(
+        job_id=job["name"],
+        status=JobState(job["state"]),
+        attempts=job["attempts"],
+        queue=job["queue"],
+        worker=job["worker"],
+        method_version=job["method_version"],
+        created_at=iso_utc(job["created_at"]),
+        queued_at=_iso(job["queued_at"]),
+        started_at=_iso(job["started_at"]),
+        finished_at=_iso(job["finished_at"]),
+        error=error,
+    )
+
+
+def _iso(milliseconds: int | None) -> str | None:
+    return None if milliseconds is None else iso_utc(milliseconds)
