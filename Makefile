@@ -7,6 +7,7 @@ VERSIONS := .venv-versions
 PEERS := .venv-peers
 AUDIT := .venv-audit
 LOWEST := .venv-lowest
+CONTRACT := .venv-contract
 BIN := $(VENV)/bin
 NUMERICS := python -c 'import numpy, scipy; print(numpy.__version__, scipy.__version__)'
 # Half of the tests' time is waiting for other processes: one more of pytest's than there are cores.
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PLUGINS := twap reserve_price max_return pitchlake_journal
 EXAMPLES := auction bootstrap gas_use payout quote_average signed_feed volatility webhook
 PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
-EDITABLE := -e . $(PLUGINS:%=-e plugins/%)
+EDITABLE := -e .[pages] $(PLUGINS:%=-e plugins/%)
 # What touches other libraries: databases, queues, HTTP, commands, numbers; and a whole service.
 LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
   plugins/reserve_price/tests/test_reserve_price_plugin.py tests/web tests/serialization/test_converter.py \
@@ -25,7 +26,7 @@ LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
   tests/chain/test_store.py tests/seals/test_keys.py tests/verification/test_verifier.py \
   tests/kit/test_parts_for_tests.py
 
-.PHONY: help demo test coverage test-localstack test-versions test-lowest faults abuse lint audit format bench bench-peers bench-growth migrations schemas clean
+.PHONY: help demo test coverage test-pages test-contract test-localstack test-versions test-lowest faults abuse lint audit format bench bench-peers bench-growth migrations schemas clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -39,6 +40,15 @@ test: $(VENV)/.dev ## Install and run all tests.
 # Tracing doubles what the tests compute, and nothing is decided by what it finds.
 coverage: $(VENV)/.dev ## Run all tests and say which lines none of them reaches.
 	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term:skip-covered $(ARGS)
+
+# Debian's browser where it can be had; the tests say what is missing.
+test-pages: $(VENV)/.dev ## Run the tests of the pages in Chromium; screenshots are in page-artefacts.
+	@[ -n "$$CHROMIUM" ] || command -v chromium chromium-browser google-chrome >/dev/null || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -qq chromium; } || true
+	$(BIN)/python -m pytest -m browser tests/pages $(ARGS)
+
+test-contract: $(VENV)/.dev $(CONTRACT)/.ready ## Call a running service as its OpenAPI document says, and as it does not (REQUESTS=100).
+	PYTHONPATH=tests/support $(BIN)/python tests/contract/contract_run.py $(CURDIR)/$(CONTRACT)/bin/schemathesis $(REQUESTS)
 
 test-localstack: $(VENV)/.dev ## Install LocalStack beside it and run the tests that need it.
 	-@$(MAKE) --no-print-directory $(LOCALSTACK)/.ready
@@ -108,7 +118,7 @@ schemas: $(VENV)/.dev ## Write the JSON Schema of receipts that the types give.
 	$(BIN)/python -m prover_framework.receipts.schemas
 
 clean: ## Remove what the commands made.
-	rm -rf $(VENV) $(LOCALSTACK) $(PEERS) $(AUDIT) $(VERSIONS)-* $(LOWEST) .hardhat-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(CONTRACT) page-artefacts $(LOCALSTACK) $(PEERS) $(AUDIT) $(VERSIONS)-* $(LOWEST) .hardhat-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -126,6 +136,11 @@ $(VENV)/.dev: constraints.txt $(PROJECTS) | $(VENV)/bin/python
 $(LOCALSTACK)/.ready: tests/localstack-requirements.txt
 	$(PYTHON) -m venv --clear $(LOCALSTACK)
 	$(LOCALSTACK)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
+
+$(CONTRACT)/.ready: tests/contract/requirements.txt
+	$(PYTHON) -m venv --clear $(CONTRACT)
+	$(CONTRACT)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
 	@touch $@
 
 $(AUDIT)/.ready:

@@ -15,6 +15,7 @@ from prover_framework.inputs.hourly_base_fee import SeriesFacts, hourly_base_fee
 from prover_framework.inputs.results import JobResult, ResultFacts, result_of
 from prover_framework.model.attachments import StatedAttachment
 from prover_framework.model.blocks import BlockColumns
+from prover_framework.model.charts import Axis, Band, Chart, Curve, Histogram, Mark, Span, Unit
 from prover_framework.model.felt import MAX_FELT, felt_from_float, felt_hex, float_from_felt
 from prover_framework.model.inputs import Chain, Checked, InputKind, Inputs, LoadedData, Need
 from prover_framework.model.jobs import JobChange, JobState
@@ -49,10 +50,14 @@ __all__ = [
     "HOUR_SECONDS",
     "MAX_FELT",
     "Artefact",
+    "Axis",
+    "Band",
     "BlockColumns",
     "BlockFacts",
     "Chain",
+    "Chart",
     "Checked",
+    "Curve",
     "DataNotYet",
     "Dependency",
     "Dispatch",
@@ -60,6 +65,7 @@ __all__ = [
     "GroupEnd",
     "GroupReceipt",
     "GroupReceipts",
+    "Histogram",
     "HourlySeries",
     "InputKind",
     "Inputs",
@@ -70,6 +76,7 @@ __all__ = [
     "JsonType",
     "Limits",
     "LoadedData",
+    "Mark",
     "Need",
     "Problem",
     "ProofError",
@@ -85,11 +92,13 @@ __all__ = [
     "SeriesFacts",
     "SeriesIncomplete",
     "SeriesKind",
+    "Span",
     "StatedAttachment",
     "StatedInput",
     "Statement",
     "TimeRange",
     "TryLater",
+    "Unit",
     "Verdict",
     "Wei",
     "Work",

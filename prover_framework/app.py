@@ -18,6 +18,7 @@ from prover_framework.database.opening import open_database
 from prover_framework.errors import SettingsError
 from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.events import Observers
+from prover_framework.jobs.feed import EventFeed
 from prover_framework.jobs.outbox import Outbox
 from prover_framework.jobs.quotas import Quotas
 from prover_framework.jobs.ready import ReadyJobs, table_status
@@ -31,6 +32,7 @@ from prover_framework.monitoring.sampling import Sampler
 from prover_framework.monitoring.service import Monitoring
 from prover_framework.plugins import loading as plugin_loading
 from prover_framework.plugins.registry import Plugins
+from prover_framework.proofs.charts import ChartService
 from prover_framework.proofs.proving import Proving
 from prover_framework.proofs.sealing import Sealing
 from prover_framework.proofs.service import ReceiptService
@@ -42,6 +44,7 @@ from prover_framework.seals.keys import KeyDirectory
 from prover_framework.seals.making import SignatureMaker
 from prover_framework.settings import Settings
 from prover_framework.verification.service import VerificationService
+from prover_framework.web.pages.parts import PageMode, PageParts
 from prover_framework.worker.deliveries import Deliveries
 from prover_framework.worker.timings import USUAL_TIMINGS, Timings
 from prover_framework.worker.worker import Worker
@@ -68,6 +71,8 @@ class Runtime:
     receipts: ReceiptService
     verification: VerificationService
     monitoring: Monitoring
+    pages: PageParts
+    feed: EventFeed
 
 
 def load_plugins(settings: Settings) -> Plugins:
@@ -137,6 +142,9 @@ async def open_runtime(
             callers = Callers(ApiKeyStore(database), is_open=settings.is_open)
             receipts = ReceiptService(settings, plugins, jobs, ReceiptStore(database))
             verification = VerificationService(settings, plugins)
+            proving = partial(Proving, settings, plugins, headers, jobs)
+            feed = EventFeed(database)
+            charts = ChartService(jobs, proving, trace=plugins.trace)
             try:
                 yield Runtime(
                     settings=settings,
@@ -153,8 +161,12 @@ async def open_runtime(
                     monitoring=_monitoring(
                         settings, plugins, database, jobs, headers, queue, metrics
                     ),
+                    pages=_pages(settings, headers, charts),
+                    feed=feed,
                 )
             finally:
+                await feed.close()
+                await charts.close()
                 await callers.close()
                 await service.close()
                 await receipts.close()
@@ -255,6 +267,16 @@ async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
 
     async with sqs_dead.open_dead_letters(settings.queue_urls) as letters:
         yield letters
+
+
+def _pages(settings: Settings, headers: HeaderStore, charts: ChartService) -> PageParts:
+    return PageParts(
+        mode=PageMode(settings.pages),
+        headers=headers,
+        charts=charts,
+        open_dead_letters=(lambda: open_dead_letters(settings)) if settings.queue_urls else None,
+        queue_names=tuple(settings.queue_urls) or (DEFAULT_QUEUE,),
+    )
 
 
 def _monitoring(

@@ -363,6 +363,25 @@ class VerifierBusy(VerifierUnavailable):
         )
 
 
+class FeedBusy(ProverError):
+    """As many listen for events as may.
+
+    Args:
+        most: How many that is.
+    """
+
+    code = "feed_busy"
+
+    # Somebody leaves soon, or does not: those who come back all at once help nobody.
+    retry_seconds = 10
+
+    def __init__(self, most: int) -> None:
+        super().__init__(
+            f"as many listen for events here as may ({most}); try again in {self.retry_seconds} s, "
+            "or ask for the group with ?wait=30"
+        )
+
+
 class VerificationEnded(ProverError):
     """The verification of a receipt ran over a limit and was ended; nothing was found out."""
 

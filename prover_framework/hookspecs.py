@@ -11,6 +11,7 @@ from typing import Any
 import pluggy
 
 from prover_framework.errors import Problem
+from prover_framework.model.charts import Chart
 from prover_framework.model.inputs import InputKind, Inputs, Need
 from prover_framework.model.jobs import JobChange
 from prover_framework.model.proofs import Dispatch, JobRequest, ProofType, SealType
@@ -54,6 +55,13 @@ def verify(
     parameters: Any, inputs: Inputs, seed: bytes, claimed: Any, settings: Any, work: Work
 ) -> Verdict | None:
     """Judge a claimed result. Default: compute again and compare for equality."""
+
+
+@hookspec(firstresult=True)
+def charts(
+    parameters: Any, inputs: Inputs, seed: bytes, result: Any, settings: Any
+) -> Sequence[Chart] | None:
+    """Describe charts that illustrate a result; the core draws. Default: the inputs' series."""
 
 
 @hookspec(firstresult=True)

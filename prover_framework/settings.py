@@ -50,6 +50,9 @@ PLUGIN_PREFIX = "PROVER_PLUGIN__"
 # What is said of a secret that is wrong.
 HIDDEN = "is not a value of this setting (what it is set to is not shown)"
 
+# What pages there are; see `Settings.pages`.
+PAGES = ("off", "read", "on")
+
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -266,6 +269,14 @@ class Settings:
         _integer,
         1000,
         [ge(1), le(MAX_CONNECTIONS)],
+    )
+    pages: str = _setting(
+        "PROVER_PAGES",
+        f"Pages for people at the API's address, one of {', '.join(PAGES)}: none, such as only "
+        "show, or such as submit, cancel and redrive, too.",
+        str.lower,
+        "on",
+        in_(PAGES),
     )
     worker_slots: int = _setting(
         "PROVER_WORKER_SLOTS",

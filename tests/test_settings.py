@@ -40,6 +40,7 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
     ),
     "PROVER_OPEN": ("true", True, "perhaps", "must be true or false"),
     "PROVER_MAX_CONNECTIONS": ("50", 50, "0", "must be >= 1"),
+    "PROVER_PAGES": ("Read", "read", "some", "must be in ('off', 'read', 'on')"),
     "PROVER_PORT": ("8080", 8080, "65536", "must be <= 65535"),
     "PROVER_WORKER_RESOURCES": (
         "gpu=1, memory_mb=16000",

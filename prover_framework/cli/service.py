@@ -166,6 +166,8 @@ async def _serve_until_signalled(
                             limits=limits,
                             verification=runtime.verification,
                             monitoring=runtime.monitoring,
+                            pages=runtime.pages,
+                            feed=runtime.feed,
                         )
                     )
                 elif chosen.monitoring_port is not None:

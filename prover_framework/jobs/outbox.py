@@ -139,6 +139,9 @@ SELECT number, kind, group_id, job_id, seal_kind, created_at FROM event
 WHERE number > ? ORDER BY number LIMIT ?
 """
 
+# The index has them in order.
+LAST = "SELECT COALESCE(MAX(number), 0) AS last FROM event WHERE number IS NOT NULL"
+
 REGISTER = """
 INSERT INTO observer (name, seen_at) SELECT name, NOW_MS FROM ROWS(?) AS here(name TEXT)
 WHERE TRUE ON CONFLICT (name) DO UPDATE SET seen_at = NOW_MS
@@ -214,6 +217,15 @@ class Outbox:
             StoreError: The database cannot be used.
         """
         return list(map(_event, await self._database.read(AFTER, [number, limit])))
+
+    async def last_number(self) -> int:
+        """Return the number of the last event; 0 where there is none.
+
+        Raises:
+            StoreError: The database cannot be used.
+        """
+        (row,) = await self._database.read(LAST)
+        return int(row["last"])
 
     # Deliveries
 

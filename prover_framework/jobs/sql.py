@@ -82,6 +82,13 @@ SELECT COUNT(*) AS count FROM (
     SELECT id FROM job WHERE {one_of(CANCELLABLE)} LIMIT ?
 ) AS open_jobs
 """
+# How the jobs of some groups stand, for those who listen.
+STATES_OF_GROUPS = """
+SELECT group_id, name, state, attempts, progress_millionths FROM job
+WHERE group_id = ANY(?) ORDER BY id
+"""
+
+NEWEST_GROUP = "SELECT id FROM job_group ORDER BY created_at DESC, id DESC LIMIT 1"
 
 # The index of states leads to jobs that have not ended past all those that have.
 OPEN_JOBS = f"""

@@ -68,3 +68,14 @@ class WorkersView:
         return tuple(
             one for one in self.workers if one.queue == queue and one.status is not WorkerState.LOST
         )
+
+
+@frozen
+class PauseRequest:
+    """The body of a request to pause a queue.
+
+    Args:
+        reason: Why, for those who see it.
+    """
+
+    reason: str = ""

@@ -20,6 +20,7 @@ from prover_framework.errors import (
     TryLater,
 )
 from prover_framework.inputs.builtin import default_needs
+from prover_framework.model.charts import MAX_CHARTS, Chart
 from prover_framework.model.inputs import Chain, Checked, InputKind, Inputs, LoadedData, Need
 from prover_framework.model.jobs import JobChange
 from prover_framework.model.names import INPUT_NAME
@@ -227,6 +228,33 @@ class ProofHooks(_Hooks):
         return Verdict(
             accepted=False, reason=f"computed again with another result{_where(claimed, again)}"
         )
+
+    def charts(
+        self,
+        parameters: object,
+        inputs: Inputs,
+        seed: bytes,
+        result: object,
+        settings: object = None,
+    ) -> tuple[Chart, ...]:
+        """Return what illustrates a result; see `hookspecs.charts`."""
+        answer = self._call(
+            "charts",
+            parameters=parameters,
+            inputs=inputs,
+            seed=seed,
+            result=result,
+            settings=self._usual(settings),
+        )
+        if answer is None:
+            return ()
+        if not isinstance(answer, list | tuple) or not all(type(each) is Chart for each in answer):
+            raise self._returned("charts", answer, "a list of Chart")
+        names = {chart.name for chart in answer}
+        if len(answer) > MAX_CHARTS or len(names) < len(answer):
+            how = f"returned {len(answer)} charts of {len(names)} names: up to {MAX_CHARTS} may be"
+            raise InvalidReturn(self.candidate.name, "charts", f"{how}, each of its own name")
+        return tuple(answer)
 
 
 class Sealer(_Hooks):

@@ -48,7 +48,7 @@ ENTRY_POINT_GROUP = "prover_framework"
 
 
 # The hooks about one proof type: they are nobody's where no proof type is registered.
-OF_ONE_TYPE = frozenset({"validate", "inputs", "dispatch", "compute", "verify"})
+OF_ONE_TYPE = frozenset({"validate", "inputs", "dispatch", "compute", "verify", "charts"})
 
 
 # The hooks about one kind of seal, likewise.

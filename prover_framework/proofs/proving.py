@@ -181,6 +181,10 @@ class Proving:
             log.debug("proof type %s: a message's parameters were not read", proof_type)
         return None
 
+    def settings_of(self, job: ReadJob) -> dict[str, Json] | None:
+        """Return the JSON form of the settings of a job's proof type; None where it has none."""
+        return self._own_settings.of(job.hooks)
+
     async def needs(self, runner: Runner, job: ReadJob) -> dict[str, Need]:
         """Ask the plugin what data the computation needs.
 

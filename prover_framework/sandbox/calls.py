@@ -22,6 +22,7 @@ from prover_framework.errors import (
     ResultInvalid,
 )
 from prover_framework.model.attachments import AttachmentPlace
+from prover_framework.model.charts import Chart
 from prover_framework.model.inputs import Need
 from prover_framework.model.limits import Limits
 from prover_framework.model.proofs import Dispatch, JobRequest
@@ -37,6 +38,7 @@ from prover_framework.plugins.calls import (
 )
 from prover_framework.plugins.registry import Plugins
 from prover_framework.sandbox.hooks import (
+    CHARTS,
     CHECK_SEAL,
     COMPOSE,
     COMPUTE,
@@ -69,6 +71,9 @@ INPUTS_ARGUMENT = "inputs"
 # answer to a request waits no longer than this for a plugin that does not come to an end, nor
 # longer than the plugin says that it takes to compute.
 ASK_SECONDS = 10.0
+
+# Somebody waits for a chart before a page.
+CHART_SECONDS = 20.0
 
 
 class Runner(Protocol):
@@ -245,6 +250,49 @@ async def verify(
     works = hooks.asks_for(WORK, COMPUTE.name, VERIFY.name)
     call = attrs.evolve(call, works=works, place=place)
     return await _answer_to(runner, VERIFY, call, limits)
+
+
+async def charts(
+    runner: Runner,
+    hooks: ProofHooks,
+    memory_bytes: int,
+    *,
+    parameters: dict[str, Json],
+    inputs: Mapping[str, GivenData],
+    seed: bytes,
+    result: dict[str, Json],
+    settings: dict[str, Json] | None = None,
+) -> tuple[Chart, ...]:
+    """Return the charts that illustrate a result, if any; see `hookspecs.charts`.
+
+    Args:
+        runner: Where the hook is called.
+        hooks: Those of the proof type.
+        memory_bytes: Limit of the process's memory.
+        parameters: JSON form of the parameters.
+        inputs: The data that the result was computed from.
+        seed: The derived seed.
+        result: JSON form of the result.
+        settings: JSON form of the proof type's own settings; None for their defaults.
+
+    Raises:
+        ProofError: The plugin refuses.
+        ComputeError: The hook failed or overran its limits.
+    """
+    if not hooks.implements(CHARTS.name):
+        return ()
+    answer = await _answer(
+        runner,
+        CHARTS,
+        hooks,
+        Limits(CHART_SECONDS, memory_bytes),
+        parameters=parameters,
+        inputs=inputs,
+        seed=seed,
+        result=result,
+        settings=settings,
+    )
+    return answer.charts
 
 
 async def compose(

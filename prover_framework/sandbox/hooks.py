@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar, cast
 from attrs import frozen
 
 from prover_framework.errors import NoExactForm, Problem, RequestError, ResultInvalid
+from prover_framework.model.charts import Chart
 from prover_framework.model.inputs import Inputs, Needs
 from prover_framework.model.proofs import Dispatch, JobRequest
 from prover_framework.model.receipts import Artefact, GroupReceipts
@@ -43,6 +44,13 @@ class Problems:
     """What `validate` answers."""
 
     problems: tuple[Problem, ...]
+
+
+@frozen
+class Charts:
+    """What `charts` answers."""
+
+    charts: tuple[Chart, ...]
 
 
 @frozen
@@ -275,6 +283,11 @@ def _read_proof_settings(value: Json, plugin: Plugins) -> object:
 PROOF_SETTINGS = Argument(_as_it_is, _read_proof_settings)
 
 
+RESULT = Argument(
+    _as_it_is, lambda value, plugin: structure(value, _proof(plugin).proof_type.result)
+)
+
+
 def _load(plugin: Plugins, **arguments: Any) -> LoadedForm:
     loaded = _kind(plugin).load(**arguments)
     return LoadedForm(
@@ -353,6 +366,18 @@ VERIFY = Hook(
     # To compute again is the default.
     works=True,
 )
+CHARTS = Hook(
+    name="charts",
+    arguments={
+        "parameters": PARAMETERS,
+        "inputs": INPUTS,
+        "seed": BYTES,
+        "result": RESULT,
+        "settings": PROOF_SETTINGS,
+    },
+    call=lambda plugin, **arguments: Charts(_proof(plugin).charts(**arguments)),
+    answer=_reader(Charts),
+)
 COMPOSE = Hook(
     name="compose",
     arguments={"group": _of_type(GroupReceipts)},
@@ -415,6 +440,7 @@ HOOKS: Mapping[str, Hook[Any]] = MappingProxyType(
             DISPATCH,
             COMPUTE,
             VERIFY,
+            CHARTS,
             COMPOSE,
             MAKE_SEAL,
             CHECK_SEAL,

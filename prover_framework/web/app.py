@@ -17,30 +17,21 @@ from sanic.response import HTTPResponse
 from prover_framework.callers.service import Callers
 from prover_framework.errors import (
     CallerUnknown,
-    GroupConflict,
-    GroupIdInvalid,
+    FeedBusy,
     GroupNotFound,
     Limited,
-    NotSigned,
     PayloadTooLarge,
     Problem,
-    ProofError,
     ProverError,
-    ReceiptMissing,
-    ReceiptNotYet,
     RequestError,
     ScopeMissing,
-    StoreError,
-    StoreFull,
-    TooManyOpenJobs,
     UnsupportedMediaType,
-    VerificationEnded,
     VerifierBusy,
-    VerifierUnavailable,
-    WorkerNotFound,
 )
+from prover_framework.jobs.feed import EventFeed, wait_for_end
 from prover_framework.jobs.service import ProvingService
 from prover_framework.model.callers import Scope
+from prover_framework.model.jobs import FINAL
 from prover_framework.model.listing import parse_query
 from prover_framework.monitoring.service import Monitoring
 from prover_framework.proofs.service import ReceiptService
@@ -56,12 +47,19 @@ from prover_framework.web.auth import (
     namespace_listed,
     require_caller,
 )
+from prover_framework.web.conditional import answer_once
+from prover_framework.web.pages.parts import PageParts, Shown
+from prover_framework.web.pages.routes import add_pages
+from prover_framework.web.problems import error_answer
 from prover_framework.web.routes.actions import add_action_routes
 from prover_framework.web.routes.attachments import add_attachment_route
+from prover_framework.web.routes.events import add_event_routes
 from prover_framework.web.routes.monitoring import add_monitoring_routes, count_requests
+from prover_framework.web.routes.openapi import add_openapi_route
 from prover_framework.web.routes.receipts import READ, add_receipt_routes, add_verification_route
 from prover_framework.web.routes.seals import add_seal_route
 from prover_framework.web.routes.workers import add_worker_routes
+from prover_framework.web.statuses import status_of
 
 log = logging.getLogger(__name__)
 
@@ -71,32 +69,13 @@ MAX_BODY_BYTES = 64 * 1024
 # What servers write down for a request whose client is gone.
 CLIENT_GONE = 499
 
-# The code of an error, which is not in its body: that has the three members of the contract.
-CODE_HEADER = "Prover-Error"
+# How long an answer about a group can wait for its end: less than clients, and what stands between,
+# wait for an answer.
+MAX_WAIT_SECONDS = 50
+
+JSON_TYPE = "application/json"
 
 DISPATCHED = "All jobs dispatched successfully"
-
-STATUS_OF_ERROR: tuple[tuple[type[ProverError], int], ...] = (
-    (PayloadTooLarge, 413),
-    (UnsupportedMediaType, 415),
-    (RequestError, 400),
-    (CallerUnknown, 401),
-    (ScopeMissing, 403),
-    (TooManyOpenJobs, 503),
-    (Limited, 429),
-    (GroupNotFound, 404),
-    (GroupIdInvalid, 404),
-    (WorkerNotFound, 404),
-    (GroupConflict, 409),
-    (ReceiptNotYet, 409),
-    (ReceiptMissing, 404),
-    (ProofError, 400),
-    (StoreError, 503),
-    (StoreFull, 507),
-    (NotSigned, 503),
-    (VerifierUnavailable, 503),
-    (VerificationEnded, 422),
-)
 
 
 def make_app(
@@ -105,6 +84,8 @@ def make_app(
     verification: VerificationService,
     monitoring: Monitoring,
     callers: Callers,
+    pages: PageParts | None = None,
+    feed: EventFeed | None = None,
 ) -> "Sanic[Any, Any]":
     """Make the application. It must be unregistered when it is no longer used."""
     app = _bare_app()
@@ -123,6 +104,20 @@ def make_app(
     add_worker_routes(app)
     add_attachment_route(app)
     add_verification_route(app, verification)
+    add_openapi_route(app)
+    if feed is not None:
+        add_event_routes(app, feed)
+    if pages is not None:
+        add_pages(
+            app,
+            Shown(
+                service=service,
+                receipts=receipts,
+                verification=verification,
+                monitoring=monitoring,
+                parts=pages,
+            ),
+        )
     return app
 
 
@@ -156,10 +151,10 @@ async def _submit(request: Request) -> HTTPResponse:
     try:
         acceptance = await service.submit(wanted, caller)
     except ProverError as error:
-        return _told(request, error, wanted.group_id)
+        return _refusal(request, error, wanted.group_id)
     if acceptance.unsent:
         reasons = ", ".join(f"{title} job failed: {reason}" for title, reason in acceptance.unsent)
-        return _error(500, reasons, wanted.group_id)
+        return error_answer(request, 500, "not_sent", reasons, group_id=wanted.group_id)
     return _answer(
         200, {"status": "success", "message": DISPATCHED, "job_group_id": wanted.group_id}
     )
@@ -177,21 +172,49 @@ async def _status(request: Request, group_id: str) -> HTTPResponse:
     service: ProvingService = request.app.ctx.service
     key = group_of(request, group_id)
     try:
-        if request.args.get("verbose") == "1":
-            return _answer(200, unstructure(await service.verbose_status(key)))
-        return _answer(200, unstructure(await service.status(key)))
+        await _wait(request, group_id, key)
+        is_verbose = request.args.get("verbose") == "1"
+        group = await (service.verbose_status if is_verbose else service.status)(key)
     except ProverError as error:
-        return _told(request, error, group_id)
+        return _refusal(request, error, group_id)
+    if group.has_open_seals or any(job.status not in FINAL for job in group.jobs):
+        return _answer(200, unstructure(group))
+    content = json.dumps(unstructure(group), allow_nan=False).encode()
+    return answer_once(request, content, JSON_TYPE)
+
+
+async def _wait(request: Request, group_id: str, key: str) -> None:
+    """Wait until a group has ended, for as long as the request says."""
+    text = request.args.get("wait")
+    feed: EventFeed | None = getattr(request.app.ctx, "feed", None)
+    if text is None or feed is None:
+        return
+    if not (text.isascii() and text.isdigit() and int(text[:9]) <= MAX_WAIT_SECONDS):
+        what = f"must be seconds, 0 to {MAX_WAIT_SECONDS}, got {quote(text)}"
+        raise RequestError([Problem("wait", what)], group_id)
+    service: ProvingService = request.app.ctx.service
+
+    async def has_ended() -> bool:
+        return all(job.status in FINAL for job in (await service.status(key)).jobs)
+
+    if not await has_ended():
+        await wait_for_end(feed, key, int(text), has_ended)
 
 
 async def _proof_types(request: Request) -> HTTPResponse:
     service: ProvingService = request.app.ctx.service
-    return _answer(200, unstructure(service.catalogue()))
+    content = json.dumps(unstructure(service.catalogue()), allow_nan=False).encode()
+    return answer_once(request, content, JSON_TYPE)
 
 
 async def _require_json_of_posts(request: Request) -> None:
-    """Require JSON of whatever is posted: a form on any web page can send the other types."""
+    """Require JSON of whatever is posted: a form on any web page can send the other types.
+
+    The forms of our own pages show that they are (`prover_framework.web.pages.safety`).
+    """
     if request.method != "POST" or request.route is None:
+        return
+    if getattr(request.route.ctx, "takes_form", False):
         return
     # The library asks once more before it tells that a body is too large, which says more.
     stream = cast("Http", request.stream)
@@ -243,54 +266,59 @@ class _Errors(ErrorHandler):
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
         match exception:
             case RequestError() | GroupNotFound():
-                return _told(request, exception, exception.group_id)
+                return _refusal(request, exception, exception.group_id)
             case ProverError():
-                return _told(request, exception, None)
+                return _refusal(request, exception, None)
             case SanicPayloadTooLarge() if request.method == "NONE":
-                return _error(431, "the request's head is too large", None)
+                return error_answer(
+                    request, 431, "head_too_large", "the request's head is too large"
+                )
             case SanicPayloadTooLarge():
-                return _error(413, f"the body is larger than {MAX_BODY_BYTES} bytes", None)
+                message = f"the body is larger than {MAX_BODY_BYTES} bytes"
+                return error_answer(request, 413, PayloadTooLarge.code, message)
             case NotFound():
-                return _error(404, f"there is nothing at {quote(request.path)}", None)
+                message = f"there is nothing at {quote(request.path)}"
+                return error_answer(request, 404, "nothing_there", message)
             case MethodNotAllowed():
                 allowed = ", ".join(sorted(exception.allowed_methods or ()))
                 message = f"{quote(request.path)} takes {allowed}, not {quote(request.method)}"
-                return _error(405, message, None, {"Allow": allowed})
+                headers = {"Allow": allowed}
+                return error_answer(request, 405, "method_not_allowed", message, headers=headers)
             case RequestCancelled():
                 # The client has hung up: nobody reads this, and nothing is wrong.
-                return _error(CLIENT_GONE, "the client has hung up", None)
+                return error_answer(request, CLIENT_GONE, "client_gone", "the client has hung up")
             case SanicException():
-                return _error(exception.status_code, str(exception), None, dict(exception.headers))
+                return error_answer(
+                    request,
+                    exception.status_code,
+                    "http",
+                    str(exception),
+                    headers=dict(exception.headers),
+                )
         log.error("a request could not be handled", exc_info=exception)
-        return _error(500, "internal error; the log has more", None)
+        return error_answer(request, 500, "internal_error", "internal error; the log has more")
 
 
-def _status_of(error: ProverError) -> int:
-    return next((status for cls, status in STATUS_OF_ERROR if isinstance(error, cls)), 500)
-
-
-def _told(request: Request, error: ProverError, group_id: str | None) -> HTTPResponse:
-    """Answer with an error: its message for people, its code for programs."""
-    headers = {CODE_HEADER: error.code}
+def _refusal(request: Request, error: ProverError, group_id: str | None) -> HTTPResponse:
+    """Answer with one of our own errors."""
+    headers = {}
     match error:
-        case VerifierBusy() | Limited():
+        case VerifierBusy() | FeedBusy() | Limited():
             headers["Retry-After"] = str(error.retry_seconds)
         case CallerUnknown() | ScopeMissing():
             headers["WWW-Authenticate"] = challenge(request, error)
-    return _error(_status_of(error), str(error), group_id, headers)
-
-
-def _error(
-    status: int, message: str, group_id: str | None, headers: dict[str, str] | None = None
-) -> HTTPResponse:
-    document: Json = {"status": "error", "message": message, "job_group_id": group_id}
-    return _answer(status, document, headers)
-
-
-def _answer(status: int, document: Json, headers: dict[str, str] | None = None) -> HTTPResponse:
-    return HTTPResponse(
-        json.dumps(document, allow_nan=False),
-        status=status,
+    return error_answer(
+        request,
+        status_of(error),
+        error.code,
+        str(error),
+        group_id=group_id,
+        problems=error.problems if isinstance(error, RequestError) else (),
         headers=headers,
-        content_type="application/json",
+    )
+
+
+def _answer(status: int, document: Json) -> HTTPResponse:
+    return HTTPResponse(
+        json.dumps(document, allow_nan=False), status=status, content_type=JSON_TYPE
     )

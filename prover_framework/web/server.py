@@ -12,6 +12,7 @@ from sanic import Sanic
 from prover_framework.callers.service import Callers
 from prover_framework.errors import SettingsError
 from prover_framework.hosts import is_loopback
+from prover_framework.jobs.feed import EventFeed
 from prover_framework.jobs.service import ProvingService
 from prover_framework.monitoring.service import Monitoring
 from prover_framework.proofs.service import ReceiptService
@@ -19,6 +20,7 @@ from prover_framework.verification.service import VerificationService
 from prover_framework.web.access import Access, require_guarded
 from prover_framework.web.app import make_app, make_monitoring_app
 from prover_framework.web.connections import ConnectionLimits, Connections
+from prover_framework.web.pages.parts import PageParts
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +66,8 @@ async def serve(
     receipts: ReceiptService,
     verification: VerificationService,
     monitoring: Monitoring,
+    pages: PageParts | None = None,
+    feed: EventFeed | None = None,
     exposure: Exposure = LOCAL,
     callers: Callers,
     limits: ConnectionLimits = USUAL_LIMITS,
@@ -80,6 +84,8 @@ async def serve(
         receipts: What the handlers of receipts call.
         verification: What verifies receipts.
         monitoring: What is seen of this process.
+        pages: What pages for people show; none where there are to be none.
+        feed: Tells of events; it is closed when the serving ends.
         exposure: Who can reach it.
         callers: What recognises callers by their keys.
         limits: What clients may use.
@@ -91,10 +97,10 @@ async def serve(
     """
     has_keys = await callers.have_keys()
     listener = _listen(host, port, is_guarded=has_keys or exposure.is_open)
-    app = make_app(service, receipts, verification, monitoring, callers)
+    app = make_app(service, receipts, verification, monitoring, callers, pages, feed)
     access = Access(exposure.allowed_hosts, host)
     is_open = exposure.is_open or not has_keys
-    serving = _Serving(app, "API", access, limits, drain_seconds, is_open=is_open)
+    serving = _Serving(app, "API", access, limits, drain_seconds, feed, is_open=is_open)
     await serving.run(listener, stopping, on_ready)
 
 
@@ -122,6 +128,7 @@ class _Serving:
     access: Access
     limits: ConnectionLimits
     drain_seconds: float
+    feed: EventFeed | None = None
     is_open: bool = True
 
     async def run(
@@ -147,6 +154,9 @@ class _Serving:
                 tasks[0].cancel()
                 await asyncio.wait(tasks[:1])
                 listener.close()
+                if self.feed is not None:
+                    # Its streams would go on for as long as their clients like.
+                    await self.feed.close()
                 await self._close(connections)
                 for task in tasks:
                     task.cancel()

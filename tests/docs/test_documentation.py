@@ -31,9 +31,10 @@ from prover_framework.receipts.documents import MAX_RECEIPT_BYTES
 from prover_framework.serialization.json_text import MAX_NESTING
 from prover_framework.settings import PLUGIN_PREFIX, Settings, described_settings
 from prover_framework.verification.service import VerificationService
-from prover_framework.web.app import MAX_BODY_BYTES, STATUS_OF_ERROR, make_app
+from prover_framework.web.app import MAX_BODY_BYTES, make_app
 from prover_framework.web.connections import ConnectionLimits
 from prover_framework.web.framing import MAX_CHUNKS, MAX_HEAD_BYTES
+from prover_framework.web.statuses import STATUS_OF_ERROR
 from prover_framework.worker.executor import INTERNAL_ERROR
 from prover_framework.worker.timings import Timings
 

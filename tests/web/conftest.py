@@ -50,6 +50,8 @@ def base_url(installed: Plugins, database_path: Path) -> Iterator[str]:
                 callers=runtime.callers,
                 verification=runtime.verification,
                 monitoring=runtime.monitoring,
+                pages=runtime.pages,
+                feed=runtime.feed,
             )
 
     ended: Future[None] = Future()

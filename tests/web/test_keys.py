@@ -76,7 +76,7 @@ def ended(client: httpx.Client, group_id: str, **parameters: str) -> dict[str, A
 def refused(answer: httpx.Response, status: int, code: str) -> str:
     """Require an error of the house's form; return its message."""
     assert answer.status_code == status, answer.text
-    assert answer.headers["Prover-Error"] == code
+    assert answer.headers["Error-Code"] == code
     document = answer.json()
     assert set(document) == {"status", "message", "job_group_id"}
     return str(document["message"])

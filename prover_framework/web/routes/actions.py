@@ -3,61 +3,16 @@
 from typing import Any
 
 import attrs
-from attrs import fields, frozen
+from attrs import fields
 from sanic import Request, Sanic
 from sanic.response import HTTPResponse
 
 from prover_framework.jobs.service import ProvingService
-from prover_framework.model.actions import Action, ActionReport
+from prover_framework.model.actions import Action, ActionReport, ManyGroups, OneGroup
 from prover_framework.model.listing import parse_query
 from prover_framework.serialization.converter import structure, unstructure
 from prover_framework.serialization.json_text import dump_json, parse_json
 from prover_framework.web.auth import group_of, namespace_listed
-
-
-@frozen
-class OneGroup:
-    """The body of an action on a group.
-
-    Args:
-        job_id: The job that it is for; none for all of the group.
-        dry_run: Only say what would be done.
-        force: Try again also what cannot succeed.
-    """
-
-    job_id: str | None = None
-    dry_run: bool = False
-    force: bool = False
-
-
-@frozen
-class ManyGroups:
-    """The body of an action on all that a filter finds; the filters of a list, and these.
-
-    Args:
-        state: As in a list.
-        proof_type: As in a list.
-        since: As in a list.
-        until: As in a list.
-        text: As in a list.
-        code: As in a list.
-        limit: As in a list; how many groups one request acts on at the most.
-        cursor: As in a list.
-        dry_run: Only say what would be done.
-        force: Try again also what cannot succeed.
-    """
-
-    state: str | None = None
-    proof_type: str | None = None
-    since: str | None = None
-    until: str | None = None
-    text: str | None = None
-    code: str | None = None
-    limit: int | None = None
-    cursor: str | None = None
-    dry_run: bool = False
-    force: bool = False
-
 
 OPTIONS = {field.name for field in fields(OneGroup)}
 

@@ -8,14 +8,12 @@ from sanic.response import HTTPResponse
 
 from prover_framework.proofs.service import OpenAttachment, ReceiptService
 from prover_framework.web.auth import group_of
+from prover_framework.web.conditional import KEPT, has_it
 
 log = logging.getLogger(__name__)
 
 # What a browser must not do with somebody's file: show it as a page of this address.
 SAFE_HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox"}
-
-# A client may keep it, and asks each time whether it is what it was.
-KEPT = "private, no-cache"
 
 
 def add_attachment_route(app: "Sanic[Any, Any]") -> None:
@@ -34,7 +32,7 @@ async def _attachment(
     receipts: ReceiptService = request.app.ctx.receipts
     found = await receipts.attachment(group_of(request, group_id), job_id, name)
     headers = _headers(found)
-    if _has_it(request, headers["ETag"]):
+    if has_it(request, headers["ETag"]):
         return HTTPResponse(status=304, headers=headers)
     headers["Content-Length"] = str(found.stated.size)
     answer: Any = await request.respond(
@@ -60,9 +58,3 @@ def _headers(found: OpenAttachment) -> dict[str, str]:
         "ETag": f'"{found.stated.sha256}"',
         "Cache-Control": KEPT,
     }
-
-
-def _has_it(request: Request, tag: str) -> bool:
-    """Tell whether the client has these bytes already."""
-    known = request.headers.get("if-none-match", "")
-    return any(each.strip().removeprefix("W/") in (tag, "*") for each in known.split(","))

@@ -18,6 +18,7 @@ from prover_framework.serialization.objections import capped
 from prover_framework.text import quote
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.auth import group_of
+from prover_framework.web.conditional import answer_once
 
 READ = ("GET", "HEAD")
 
@@ -49,13 +50,14 @@ def add_verification_route(app: "Sanic[Any, Any]", verification: VerificationSer
 
 async def _of_group(request: Request, group_id: str) -> HTTPResponse:
     receipt_service: ReceiptService = request.app.ctx.receipts
-    return _json(dump_receipt(await receipt_service.of_group(group_of(request, group_id))))
+    content = dump_receipt(await receipt_service.of_group(group_of(request, group_id)))
+    return answer_once(request, content, "application/json")
 
 
 async def _of_proof(request: Request, group_id: str, job_id: str) -> HTTPResponse:
     receipt_service: ReceiptService = request.app.ctx.receipts
-    key = group_of(request, group_id)
-    return _json(dump_receipt(await receipt_service.of_proof(key, job_id)))
+    content = dump_receipt(await receipt_service.of_proof(group_of(request, group_id), job_id))
+    return answer_once(request, content, "application/json")
 
 
 async def _keys(request: Request) -> HTTPResponse:
@@ -86,9 +88,11 @@ async def _body(request: Request) -> bytes:
 
 
 def _trusted_hash(request: Request) -> str | None:
-    unknown = [name for name in request.args if name != TRUSTED_HASH]
+    # An empty one is no hash either: whoever sends it believes that he names a block.
+    arguments = request.get_args(keep_blank_values=True)
+    unknown = [name for name in arguments if name != TRUSTED_HASH]
     problems = [Problem(quote(name), f"is unknown (known: {TRUSTED_HASH})") for name in unknown]
-    text: str | None = request.args.get(TRUSTED_HASH)
+    text: str | None = arguments.get(TRUSTED_HASH)
     if text is not None and not re.fullmatch(BLOCK_HASH, text):
         problems.append(
             Problem(TRUSTED_HASH, f"must be 0x and 64 lower-case hex digits, got {quote(text)}")

@@ -3,30 +3,19 @@
 import re
 from typing import Any
 
-from attrs import frozen
 from sanic import Request, Sanic
 from sanic.response import HTTPResponse
 
 from prover_framework.errors import Problem, RequestError, WorkerNotFound
 from prover_framework.jobs.service import ProvingService
 from prover_framework.model.names import QUEUE_NAME
+from prover_framework.model.workers import PauseRequest
 from prover_framework.serialization.converter import structure, unstructure
 from prover_framework.serialization.json_text import Json, dump_json, parse_json
 from prover_framework.text import one_line, quote
 from prover_framework.web.routes.receipts import READ
 
 MAX_WORKER_NAME = 80
-
-
-@frozen
-class PauseRequest:
-    """The body of a request to pause a queue.
-
-    Args:
-        reason: Why, for those who see it.
-    """
-
-    reason: str = ""
 
 
 def add_worker_routes(app: "Sanic[Any, Any]") -> None:

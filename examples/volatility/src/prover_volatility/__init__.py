@@ -9,6 +9,7 @@ from attrs.validators import and_, ge, le
 
 from prover_framework import (
     HOUR_SECONDS,
+    Chart,
     HourlySeries,
     Inputs,
     Need,
@@ -21,6 +22,7 @@ from prover_framework import (
     hookimpl,
     hourly_base_fees,
 )
+from prover_volatility.illustration import volatility_charts
 
 # The version of the hooks that this is written for.
 PROVER_API = 1
@@ -141,3 +143,10 @@ def inputs(parameters: VolatilityParameters) -> dict[str, Need]:
 def compute(parameters: VolatilityParameters, inputs: Inputs) -> VolatilityResult:
     """Compute the volatility of the range's hours."""
     return volatility(inputs["hourly_base_fee"], parameters.interval_hours)
+
+
+@hookimpl
+def charts(inputs: Inputs, result: VolatilityResult) -> list[Chart]:
+    """Show the course of the volatility over the range, and the returns."""
+    series = inputs["hourly_base_fee"]
+    return volatility_charts(series, result.interval_hours, YEAR_HOURS, result.volatility)

@@ -7,6 +7,7 @@ from attrs.validators import and_, ge, le
 
 from prover_framework import (
     HOUR_SECONDS,
+    Chart,
     HourlySeries,
     Inputs,
     Need,
@@ -19,6 +20,7 @@ from prover_framework import (
     hookimpl,
     hourly_base_fees,
 )
+from prover_max_return.illustration import moving_mean_chart, returns_chart
 
 # The version of the hooks that this is written for.
 PROVER_API = 1
@@ -134,3 +136,13 @@ def inputs(parameters: MaxReturnParameters) -> dict[str, Need]:
 def compute(parameters: MaxReturnParameters, inputs: Inputs) -> MaxReturnResult:
     """Compute the max return of the range's hours."""
     return max_return(inputs["hourly_base_fee"], parameters.window_hours)
+
+
+@hookimpl
+def charts(inputs: Inputs, result: MaxReturnResult) -> list[Chart]:
+    """Show the moving mean with the two windows, and all returns."""
+    series, window = inputs["hourly_base_fee"], result.window_hours
+    return [
+        draw(series, window, result.occurred_hour, result.max_return)
+        for draw in (moving_mean_chart, returns_chart)
+    ]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from prover_framework import (
+    Chart,
     HourlySeries,
     Inputs,
     Need,
@@ -310,3 +311,11 @@ def _result(price: "ReservePrice") -> ReservePriceResult:
             projected_gradient=tuple(calibration.projected_gradient),
         ),
     )
+
+
+@hookimpl
+def charts(inputs: Inputs, seed: bytes, result: ReservePriceResult) -> "list[Chart]":
+    """Show a fan of paths, the payoffs, and the fitted season."""
+    from prover_reserve_price.illustration import reserve_price_charts
+
+    return reserve_price_charts(inputs["hourly_base_fee"], result, seed)

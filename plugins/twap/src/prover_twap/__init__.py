@@ -3,6 +3,7 @@
 from attrs import frozen
 
 from prover_framework import (
+    Chart,
     HourlySeries,
     Inputs,
     ProofType,
@@ -11,6 +12,7 @@ from prover_framework import (
     felt_hex,
     hookimpl,
 )
+from prover_twap.illustration import base_fee_chart
 
 # The version of the hooks that this is written for.
 PROVER_API = 1
@@ -68,3 +70,9 @@ def proof_type() -> ProofType[RangeParameters, TwapResult]:
 def compute(inputs: Inputs) -> TwapResult:
     """Compute the TWAP of the range's hours."""
     return twap(inputs["hourly_base_fee"])
+
+
+@hookimpl
+def charts(inputs: Inputs, result: TwapResult) -> list[Chart]:
+    """Show the hours and their mean."""
+    return [base_fee_chart(inputs["hourly_base_fee"], result.twap)]

@@ -1,0 +1,55 @@
+"""What pages need beside what the API has."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
+
+from attrs import frozen
+
+from prover_framework.chain.store import HeaderStore
+from prover_framework.jobs.service import ProvingService
+from prover_framework.monitoring.service import Monitoring
+from prover_framework.proofs.charts import ChartService
+from prover_framework.proofs.service import ReceiptService
+from prover_framework.queues.base import DeadLetters
+from prover_framework.verification.service import VerificationService
+
+OpenDeadLetters = Callable[[], AbstractAsyncContextManager[DeadLetters]]
+
+
+class PageMode(StrEnum):
+    """Which pages there are; the values of the setting."""
+
+    OFF = "off"
+    READ = "read"
+    ON = "on"
+
+
+@frozen(kw_only=True)
+class PageParts:
+    """What the API does not hand to its handlers, and pages show.
+
+    Args:
+        mode: Which pages there are.
+        headers: The block headers.
+        charts: Has charts described.
+        open_dead_letters: Opens the dead letters of the queues; None where there are no messages.
+        queue_names: Names of the queues that are shown.
+    """
+
+    mode: PageMode
+    headers: HeaderStore
+    charts: ChartService
+    open_dead_letters: OpenDeadLetters | None
+    queue_names: tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Shown:
+    """All that pages show and call: the use cases of the API, and their own parts."""
+
+    service: ProvingService
+    receipts: ReceiptService
+    verification: VerificationService
+    monitoring: Monitoring
+    parts: PageParts

@@ -1,0 +1,234 @@
+"""From a view to a page: templates, what they may use, and the headers of the answer."""
+
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from functools import wraps
+from importlib.resources import files
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+import jinja2
+from sanic import Request, Sanic
+from sanic.response import HTTPResponse
+
+from prover_framework.errors import ProverError
+from prover_framework.model.callers import Scope
+from prover_framework.model.names import DEFAULT_NAMESPACE, group_id_of, namespace_of
+from prover_framework.text import iso_utc
+from prover_framework.web.auth import NAMESPACE_KEY
+from prover_framework.web.pages.parts import PageMode
+from prover_framework.web.pages.safety import (
+    COOKIE,
+    FormRefused,
+    browser_key,
+    new_browser_key,
+    token_of,
+)
+from prover_framework.web.statuses import status_of
+
+Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse]]
+
+TEMPLATES = files("prover_framework.web") / "templates"
+
+# Everything is of this service, nothing is inline, and no other page may show ours in a frame.
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+    )
+)
+
+# With `no-referrer` browsers would say `Origin: null` of our own forms.
+PAGE_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+GWEI = 10**9
+
+
+class Renderer:
+    """Makes pages of views.
+
+    Args:
+        mode: Which pages there are.
+        version: The version of this package, which pages name.
+    """
+
+    def __init__(self, mode: PageMode, version: str) -> None:
+        self._environment = jinja2.Environment(
+            loader=jinja2.FunctionLoader(_template),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.globals.update(can_change=mode is PageMode.ON, version=version)
+        self._environment.filters.update(
+            number=number_text,
+            exact=exact_text,
+            moment=moment_text,
+            seconds=duration_text,
+            size=size_text,
+            segment=segment,
+            in_namespace=in_namespace,
+        )
+
+    def page(
+        self, request: Request, template: str, view: object, *, status: int = 200
+    ) -> HTTPResponse:
+        """Return a page.
+
+        Args:
+            request: What it answers.
+            template: Name of its template.
+            view: What the template calls ``view``.
+            status: The answer's status.
+        """
+        key = browser_key(request)
+        new = new_browser_key() if key is None else None
+        token = token_of(key or new or "")
+        text = self._environment.get_template(template).render(
+            view=view, token=token, path=request.path
+        )
+        response = HTTPResponse(
+            text, status=status, headers=dict(PAGE_HEADERS), content_type="text/html; charset=utf-8"
+        )
+        if new is not None:
+            # Without `Secure`: the service itself speaks HTTP, and TLS ends in front of it.
+            response.add_cookie(
+                COOKIE, new, path="/", httponly=True, samesite="Strict", secure=False
+            )
+        return response
+
+    def show(self, app: "Sanic[Any, Any]", path: str, handler: Handler, name: str) -> None:
+        """Add a page at an address."""
+        guarded = self._guarded(handler)
+        app.add_route(guarded, path, methods=("GET", "HEAD"), name=f"page_{name}", unquote=True)
+
+    def take(
+        self,
+        app: "Sanic[Any, Any]",
+        path: str,
+        handler: Handler,
+        name: str,
+        *,
+        scope: Scope = Scope.OPERATE,
+        answer_seconds: float = 0.0,
+    ) -> None:
+        """Add what takes a form; it has to read it by `read_form`.
+
+        Args:
+            app: The application.
+            path: Where it is sent to.
+            handler: Takes it.
+            name: Name of the route.
+            scope: What a caller's key has to be for.
+            answer_seconds: How long the answer may take, if that is longer than others may.
+        """
+        app.add_route(
+            self._guarded(handler),
+            path,
+            methods=("POST",),
+            name=f"page_{name}",
+            unquote=True,
+            ctx_takes_form=True,
+            ctx_scope=scope,
+            ctx_answer_seconds=answer_seconds,
+        )
+
+    def _guarded(self, handler: Handler) -> Handler:
+        """Answer what a handler raises with a page that says so."""
+
+        @wraps(handler)
+        async def answer(request: Request, **arguments: str) -> HTTPResponse:
+            try:
+                return await handler(request, **arguments)
+            except ProverError as error:
+                status = error.status if isinstance(error, FormRefused) else status_of(error)
+                return self.page(request, "error.html", error, status=status)
+
+        return answer
+
+
+def see_other(path: str) -> HTTPResponse:
+    """Send a browser to another page after a form."""
+    return HTTPResponse(status=303, headers={**PAGE_HEADERS, "Location": path})
+
+
+def _template(name: str) -> str | None:
+    file = TEMPLATES / name
+    return file.read_text() if file.is_file() else None
+
+
+# What templates write values by
+
+
+def segment(text: str) -> str:
+    """Escape a text as one segment of a path."""
+    return quote(text, safe="")
+
+
+def address_of(key: str) -> str:
+    """Return where the page of a stored group is."""
+    return f"/groups/{segment(group_id_of(key))}{in_namespace(namespace_of(key))}"
+
+
+def in_namespace(namespace: str) -> str:
+    """Return what an address of a group has at its end to say which namespace it is of."""
+    return "" if namespace == DEFAULT_NAMESPACE else f"?{NAMESPACE_KEY}={segment(namespace)}"
+
+
+def number_text(value: float) -> str:
+    """Write a number for people: six digits, or all of a whole one in groups of three."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e15 else f"{value:.6g}"
+
+
+def exact_text(value: Any) -> str:
+    """Write a JSON value exactly."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def moment_text(value: str | float) -> str:
+    """Write a time for people, to the second in UTC: from ISO 8601 or Unix seconds."""
+    iso = value if isinstance(value, str) else iso_utc(round(value * 1000))
+    return f"{iso[:10]} {iso[11:19]} UTC"
+
+
+def duration_text(seconds: float) -> str:
+    """Write a duration for people, in its two largest units."""
+    if seconds < 1:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, length, smaller, small in (
+        ("d", 86400, "h", 3600),
+        ("h", 3600, "min", 60),
+        ("min", 60, "s", 1),
+    ):
+        if whole >= length:
+            return f"{whole // length} {unit} {whole % length // small} {smaller}"
+    return f"{whole} s"
+
+
+def size_text(count: int) -> str:
+    """Write a number of bytes for people."""
+    if count < 1024:
+        return f"{count} bytes"
+    return f"{count / 1024:,.1f} KiB" if count < 2**20 else f"{count / 2**20:,.1f} MiB"
+
+
+def object_of(value: object) -> Mapping[str, Any]:
+    """Return a JSON object as it is, and anything else as an empty one."""
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,66 @@
+// Makes pages live: whenever the service tells of a change, the page's content is fetched anew.
+// Without it every page shows the same facts, as of when it was loaded.
+
+const SHORTEST_WAIT_MS = 1000;
+
+function showLocalTimes(root) {
+  const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    time.title = `${format.format(new Date(time.dateTime))} (local time)`;
+  }
+}
+
+function openedIn(main) {
+  return [...main.querySelectorAll("details")].map((each) => each.open);
+}
+
+async function refresh() {
+  const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!answer.ok) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const [old, fresh] = [document.querySelector("main"), page.querySelector("main")];
+  if (!fresh || old.innerHTML === fresh.innerHTML) return;
+  const focused = document.activeElement;
+  // What somebody is filling in is not taken away.
+  if (old.contains(focused) && focused.matches("input, select, textarea")) return;
+  const opened = openedIn(old);
+  old.replaceWith(fresh);
+  const details = fresh.querySelectorAll("details");
+  if (details.length === opened.length) details.forEach((each, at) => { each.open = opened[at]; });
+  document.title = page.title;
+  showLocalTimes(fresh);
+  listen(fresh);
+}
+
+let source = null;
+let planned = null;
+let address = null;
+
+function plan() {
+  planned ??= setTimeout(async () => {
+    planned = null;
+    try {
+      await refresh();
+    } catch {
+      // The service is away; the next event tells of its return.
+    }
+  }, SHORTEST_WAIT_MS);
+}
+
+function listen(main) {
+  // Something is on its way of which no event tells.
+  if ("again" in main.dataset) plan();
+  const wanted = main.dataset.events ?? null;
+  if (wanted === address) return;
+  source?.close();
+  source = null;
+  address = wanted;
+  if (wanted === null) return;
+  source = new EventSource(wanted);
+  for (const kind of ["group_ended", "seal_made", "job_changed", "group_accepted"]) {
+    source.addEventListener(kind, plan);
+  }
+}
+
+showLocalTimes(document);
+listen(document.querySelector("main"));

@@ -1,0 +1,143 @@
+"""A whole service with its pages, and Chromium in front of it.
+
+Whatever a page asks of another host is blocked and counted, and so is what its content security
+policy forbids. Screenshots are kept in the folder that ``PAGES_ARTEFACTS`` names.
+"""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Route,
+    sync_playwright,
+)
+from prover_processes import Installation
+
+from prover_framework.text import utc_now
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+HOW = (
+    "needs Chromium: apt-get install chromium, or name one by CHROMIUM (`make test-pages` installs "
+    "it where it may)"
+)
+
+ARTEFACTS = Path(os.environ.get("PAGES_ARTEFACTS", "page-artefacts"))
+
+# Long enough for a price to be computed on a busy machine.
+PATIENCE_MS = 30_000
+
+# Enough for a reserve price, and for a max return over short windows.
+DAYS = 20
+
+OpenPage: TypeAlias = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail(HOW)
+        pytest.skip(HOW)
+    # Its own sandbox refuses to work for root, as containers have it.
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """A service with simulated headers that is up."""
+    place = Installation(tmp_path_factory.mktemp("service"), {}, {"PROVER_WORKER_SLOTS": "2"})
+    place.command("headers", "simulate", "--days", str(DAYS), "--end", "1704067200")
+    with place.running("up"):
+        yield place
+
+
+@pytest.fixture(scope="session")
+def address(installation: Installation) -> str:
+    return installation.url("up")
+
+
+@pytest.fixture
+def opened(chromium: Browser, address: str) -> Iterator[OpenPage]:
+    """Open pages, each in a browser of its own; at the end none has asked for anything elsewhere.
+
+    What is complained about is shown by the browser's console: blocked styles and scripts, too.
+    """
+    elsewhere: list[str] = []
+    complaints: list[str] = []
+    contexts: list[BrowserContext] = []
+
+    def guard(route: Route) -> None:
+        if route.request.url.startswith(f"{address}/"):
+            route.continue_()
+        else:
+            elsewhere.append(route.request.url)
+            route.abort()
+
+    def complain(page: Page, message: ConsoleMessage) -> None:
+        # A page that says what is wrong with a request has the status that says so, too.
+        if message.location.get("url") != page.url or "status of 4" not in message.text:
+            complaints.append(message.text)
+
+    def open_page(path: str, *, script: bool = True, dark: bool = False, width: int = 1200) -> Page:
+        context = chromium.new_context(
+            base_url=address,
+            java_script_enabled=script,
+            color_scheme="dark" if dark else "light",
+            viewport={"width": width, "height": 900},
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        contexts.append(context)
+        context.route("**/*", guard)
+        page = context.new_page()
+        page.on("console", lambda message: complain(page, message))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert elsewhere == []
+    assert complaints == []
+
+
+@pytest.fixture
+def keep(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
+    """Keep a screenshot of a page among the artefacts."""
+    del request
+
+    def shoot(page: Page, name: str) -> None:
+        ARTEFACTS.mkdir(exist_ok=True)
+        page.screenshot(path=ARTEFACTS / f"{name}.png", full_page=True)
+
+    return shoot
+
+
+@pytest.fixture
+def dead_letter(installation: Installation, address: str) -> str:
+    """A message that nobody can understand, among the dead letters; return its body."""
+    assert address, "the service makes the tables"
+    body = f'{{"nonsense": "{utc_now()}"}}'
+    with closing(sqlite3.connect(installation.directory / "prover.sqlite3", timeout=30)) as tables:
+        tables.execute(
+            "INSERT INTO dead_letter (queue, body, reason, died_at) VALUES (?, ?, ?, ?)",
+            ("default", body, "it has no job_id", 1_704_067_200_000),
+        )
+        tables.commit()
+    return body
