@@ -26,7 +26,7 @@ LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
   tests/chain/test_store.py tests/seals/test_keys.py tests/verification/test_verifier.py \
   tests/kit/test_parts_for_tests.py
 
-.PHONY: help demo test coverage test-pages test-contract test-localstack test-versions test-lowest faults abuse lint audit format bench bench-peers bench-growth migrations schemas clean
+.PHONY: help demo test coverage test-pages test-contract test-localstack test-versions test-lowest faults abuse walk lint audit format bench bench-peers bench-growth migrations schemas clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -72,6 +72,9 @@ faults: $(VENV)/.dev $(LOCALSTACK)/.ready ## Break everything around a running s
 
 abuse: $(VENV)/.dev ## Ill-treat a running service from all sides for a minute (SEED=1559).
 	PYTHONPATH=tests/support $(BIN)/python tests/abuse/abuse_run.py $(SEED)
+
+walk: $(VENV)/.dev ## Install from wheels into an empty directory, start three daemons, break and mend what is around them.
+	$(BIN)/python -m pytest -m walk tests/kit/test_walk.py $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, and types strictly, over the whole tree.
 	$(BIN)/ruff format --check .

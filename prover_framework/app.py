@@ -43,6 +43,7 @@ from prover_framework.sandbox.import_check import find_deadly
 from prover_framework.seals.keys import KeyDirectory
 from prover_framework.seals.making import SignatureMaker
 from prover_framework.settings import Settings
+from prover_framework.variables import unowned
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.pages.parts import PageMode, PageParts
 from prover_framework.worker.deliveries import Deliveries
@@ -97,6 +98,8 @@ def load_plugins(settings: Settings) -> Plugins:
             "PROVER_REQUIRED names %s: not installed here, so no group can be asked for it here",
             ", ".join(missing),
         )
+    for each in unowned(settings.given_names, plugins.owners):
+        log.warning("%s", each)
     return plugins
 
 
@@ -117,6 +120,7 @@ async def open_runtime(
     """
     observers = Observers(plugins.observers)
     bounds = Bounds.below(settings.lease_seconds)
+    metrics = Metrics()
     async with observers, open_database(settings, bounds, clock) as database:
         jobs = JobStore(
             database,
@@ -127,10 +131,10 @@ async def open_runtime(
             ),
             observers.notify if plugins.observers else None,
             by_messages=queue is not None or bool(settings.queue_urls),
+            on_losses=metrics.leases_expired.inc,
         )
-        metrics = Metrics()
         async with _open_queue(settings, queue) as opened:
-            queue = CountedQueue(opened, metrics) if opened else None
+            queue = CountedQueue(opened, metrics, _queue_names(settings)) if opened else None
             headers = HeaderStore(database, jobs.wake_waiting, read_rule_book(settings.chain_rules))
             service = ProvingService(
                 plugins,
@@ -279,6 +283,15 @@ def _pages(settings: Settings, headers: HeaderStore, charts: ChartService) -> Pa
     )
 
 
+def signature_maker(settings: Settings) -> SignatureMaker:
+    """Return what signs receipts by the settings, if anything does."""
+    return SignatureMaker(KeyDirectory(settings.key_path), required=settings.require_signature)
+
+
+def _queue_names(settings: Settings) -> list[str]:
+    return [*settings.queue_urls] or [DEFAULT_QUEUE]
+
+
 def _monitoring(
     settings: Settings,
     plugins: Plugins,
@@ -288,15 +301,18 @@ def _monitoring(
     queue: Queue | None,
     metrics: Metrics,
 ) -> Monitoring:
+    for state in ("failed", "loaded"):
+        metrics.plugins.labels(state)
     for plugin in plugins.found:
         metrics.plugins.labels("failed" if plugin.failure else "loaded").inc()
     status = queue.status if queue else partial(table_status, jobs)
-    sampler = Sampler(database, headers, status, [*settings.queue_urls] or [DEFAULT_QUEUE])
-    signatures = SignatureMaker(
-        KeyDirectory(settings.key_path), required=settings.require_signature
-    )
+    sampler = Sampler(database, headers, status, _queue_names(settings))
+    signatures = signature_maker(settings)
     return Monitoring(
-        metrics, sampler, ReadinessChecks(settings, database, sampler, plugins, signatures)
+        metrics,
+        sampler,
+        ReadinessChecks(settings, database, sampler, plugins, signatures),
+        database,
     )
 
 

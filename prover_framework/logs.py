@@ -6,15 +6,48 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from enum import StrEnum
 from typing import TextIO
 
+import attrs
 from attrs import define
 
-# The form of a line of the log, in the service and in the processes that plugins run in.
-LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+from prover_framework.log_context import NOTHING, LogContext, log_context
+
+
+class LogForm(StrEnum):
+    """How the lines of the log look."""
+
+    TEXT = "text"
+    """For people."""
+    JSON = "json"
+    """For machines: an object in each line."""
+
+
+# A line for people: in UTC, with what it is about behind it where it does not say so itself.
+TEXT_LINE = "%(asctime)s.%(msecs)03dZ %(levelname)-7s %(name)s: %(message)s%(about)s"
+TEXT_TIME = "%Y-%m-%dT%H:%M:%S"
+
+# The fields of what a line is about, and those that people are shown: a process has one worker,
+# which it names when it starts.
+CONTEXT = tuple(field.name for field in attrs.fields(LogContext))
+SHOWN = tuple(name for name in CONTEXT if name != "worker")
+
+# What a record has for the text form alone.
+ABOUT = "about"
+
+# What each line for machines has beside its time and what it is about, and how that is called.
+MEMBERS = "%(levelname)s %(name)s %(message)s %(process)d"
+MEMBER_NAMES = {"levelname": "level", "name": "logger", "exc_info": "stack"}
 
 # The logger of the trace of hook calls. Whoever asks for it wants all of it.
 TRACE_LOGGER = "prover_framework.plugins.trace"
+
+# The logger of requests, one line for each. It is left out or whole.
+ACCESS_LOGGER = "prover_framework.web.requests"
+
+# Whose lines are written as they come.
+UNBOUNDED = frozenset({TRACE_LOGGER, ACCESS_LOGGER})
 
 # The same line, word for word, in one period. Whoever watches sees that it goes on.
 SAME_LINES = 5
@@ -37,15 +70,73 @@ LONGEST_WAIT_SECONDS = 10.0
 NOISY = ("tortoise", "aiosqlite", "asyncio", "sanic", "botocore", "aiobotocore")
 
 
-def start_logging(level: str) -> None:
+def start_logging(level: str, form: LogForm = LogForm.TEXT) -> None:
     """Log to standard error, one line for each record, none of them without end."""
-    logging.basicConfig(
-        level=level, format=LOG_FORMAT, handlers=[BoundedHandler(sys.stderr)], force=True
-    )
+    handler = BoundedHandler(sys.stderr)
+    dress(handler, form)
+    root = logging.getLogger()
+    for before in [each for each in root.handlers if isinstance(each, BoundedHandler)]:
+        root.removeHandler(before)
+        before.close()
+    root.addHandler(handler)
+    root.setLevel(level)
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
     # It tells each vain attempt to connect with its stack; whoever needed the connection says why.
     logging.getLogger("asyncpg").setLevel(logging.ERROR)
+
+
+def dress(handler: logging.Handler, form: LogForm) -> None:
+    """Give the lines of a handler their form, and what they are about."""
+    handler.setFormatter(_formatter(form))
+    handler.addFilter(_tell_people if form is LogForm.TEXT else _tell_context)
+
+
+def log_form() -> LogForm:
+    """Return the form of this process's log; text where none was started."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, BoundedHandler):
+            is_text = type(handler.formatter) is logging.Formatter
+            return LogForm.TEXT if is_text else LogForm.JSON
+    return LogForm.TEXT
+
+
+def _formatter(form: LogForm) -> logging.Formatter:
+    if form is LogForm.TEXT:
+        text = logging.Formatter(TEXT_LINE, TEXT_TIME, defaults={ABOUT: ""})
+        text.converter = time.gmtime
+        return text
+    # Imported where it is used: commands for people do without it.
+    from pythonjsonlogger.core import RESERVED_ATTRS
+    from pythonjsonlogger.json import JsonFormatter
+
+    return JsonFormatter(
+        MEMBERS,
+        rename_fields=MEMBER_NAMES,
+        timestamp="time",
+        reserved_attrs=[*RESERVED_ATTRS, ABOUT],
+    )
+
+
+def _tell_context(record: logging.LogRecord) -> bool:
+    """Note on a record what it is about."""
+    context = log_context()
+    if context is not NOTHING:
+        for name in CONTEXT:
+            if (value := getattr(context, name)) is not None and name not in record.__dict__:
+                setattr(record, name, value)
+    return True
+
+
+def _tell_people(record: logging.LogRecord) -> bool:
+    """Note on a record what it is about and does not say itself."""
+    _tell_context(record)
+    about = [(name, record.__dict__[name]) for name in SHOWN if name in record.__dict__]
+    if about:
+        text = _text(record)
+        told = " ".join(f"{name}={value}" for name, value in about if value not in text)
+        record.about = f" [{told}]" if told else ""
+    return True
 
 
 @define
@@ -103,8 +194,8 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
     """Writes records to a stream, but no line, and no place in the code, without end.
 
     What is left out is counted, and told with the next record after the period, or at the end.
-    The trace of plugins' hooks and debug records are written as they come: who asks for them wants
-    all of them.
+    The trace of plugins' hooks, requests and debug records are written as they come: who asks for
+    them wants all of them.
 
     Args:
         stream: Where the lines go.
@@ -119,7 +210,7 @@ class BoundedHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record, or count it."""
-        if record.levelno <= logging.DEBUG or record.name == TRACE_LOGGER:
+        if record.levelno <= logging.DEBUG or record.name in UNBOUNDED:
             super().emit(record)
             return
         now = self._clock()

@@ -32,6 +32,7 @@ class Metrics:
         execution_seconds: Seconds that an execution held a slot or waited for one, by proof type.
         settling_seconds: Seconds that writing an outcome and removing its message took.
         leases_lost: Leases that this worker found to be lost while it held them.
+        leases_expired: Leases of other workers that this process found to have expired.
         trouble: Messages that could not be handled since database, queue or machine refused.
         seals: Attempts at seals, by kind and by what they ended in.
         slots: How many jobs this worker computes at a time.
@@ -42,6 +43,8 @@ class Metrics:
         unsent: Messages that the queue refused, by queue.
         buried: Messages that were moved to the dead letters, by queue.
         deliveries: Tries to notify plugins of ends of groups, by plugin and by what they came to.
+        stage_seconds: Seconds that the stages of an execution took, by proof type and stage.
+        connections: Connections to the database, by what they are for and how they are used.
         plugins: Plugins that were found, by whether they are loaded.
     """
 
@@ -76,6 +79,13 @@ class Metrics:
             buckets=WORK_BUCKETS,
             registry=registry,
         )
+        self.stage_seconds = Histogram(
+            "prover_stage_seconds",
+            "Seconds that the stages of an execution took: slot, inputs, compute or receipt.",
+            ("proof_type", "stage"),
+            buckets=WORK_BUCKETS,
+            registry=registry,
+        )
         self.settling_seconds = Histogram(
             "prover_settling_seconds",
             "Seconds that writing an outcome and removing its message took.",
@@ -86,6 +96,11 @@ class Metrics:
         self.leases_lost = Counter(
             "prover_leases_lost",
             "Leases that were lost while a worker held them: cancelled, or taken over.",
+            registry=registry,
+        )
+        self.leases_expired = Counter(
+            "prover_leases_expired",
+            "Leases that were found to have expired: their workers died, or hang.",
             registry=registry,
         )
         self.trouble = Counter(
@@ -128,6 +143,12 @@ class Metrics:
             "prover_event_deliveries",
             "Tries to notify plugins of ends of groups: notified, failed or given_up.",
             ("plugin", "outcome"),
+            registry=registry,
+        )
+        self.connections = Gauge(
+            "prover_database_connections",
+            "Connections to PostgreSQL: used or idle; waiting: calls that wait for one.",
+            ("lane", "state"),
             registry=registry,
         )
         self.plugins = Gauge(

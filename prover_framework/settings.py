@@ -1,10 +1,9 @@
 """Settings, from the environment and a ``.env`` file; the environment wins."""
 
 import math
-import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,10 +14,12 @@ from dotenv import dotenv_values
 
 from prover_framework.errors import RequestError, SettingsError
 from prover_framework.hosts import read_authority
+from prover_framework.logs import LogForm
 from prover_framework.model.limits import Limits
 from prover_framework.model.names import DEFAULT_QUEUE
 from prover_framework.model.receipts import BLOCK_HASH
 from prover_framework.model.resources import Resources, require_resources
+from prover_framework.processors import usable_processors
 from prover_framework.serialization.converter import class_form, structure
 from prover_framework.serialization.forms import TextForm
 from prover_framework.serialization.json_text import Json, parse_json
@@ -47,6 +48,12 @@ VERIFY_WITH_NODE = "node"
 # Settings of a plugin's own: this, its name, two underscores and the name of a field.
 PLUGIN_PREFIX = "PROVER_PLUGIN__"
 
+# The name of a file that holds a secret stands in the variable of the secret with this at its end.
+FILE_SUFFIX = "_FILE"
+
+# Far above any password or URL; what is larger is another file.
+MAX_SECRET_BYTES = 64 * 1024
+
 # What is said of a secret that is wrong.
 HIDDEN = "is not a value of this setting (what it is set to is not shown)"
 
@@ -54,6 +61,8 @@ HIDDEN = "is not a value of this setting (what it is set to is not shown)"
 PAGES = ("off", "read", "on")
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+LOG_FORMS = tuple(form.value for form in LogForm)
 
 
 def _setting(
@@ -174,6 +183,10 @@ def _upper(text: str) -> str:
     return text.upper()
 
 
+def _lower(text: str) -> str:
+    return text.lower()
+
+
 @frozen(kw_only=True)
 class Settings:
     """All settings of API, worker and command line; every field has a default."""
@@ -281,9 +294,9 @@ class Settings:
     worker_slots: int = _setting(
         "PROVER_WORKER_SLOTS",
         "How many jobs a worker computes at a time; each slot is a process. "
-        "Default: the number of cores.",
+        "Default: the number of processors, or what a container has of them.",
         _integer,
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        usable_processors(),
         [ge(1), le(256)],
     )
     worker_resources: Resources = _setting(
@@ -553,8 +566,23 @@ class Settings:
         "INFO",
         in_(LOG_LEVELS),
     )
+    log_format: str = _setting(
+        "PROVER_LOG_FORMAT",
+        "How lines of the log look: `text` for people, or `json`, an object in each line.",
+        _lower,
+        LogForm.TEXT.value,
+        in_(LOG_FORMS),
+    )
+    access_log: bool = _setting(
+        "PROVER_ACCESS_LOG",
+        "Log each request with its status and time, but those of /health and /metrics.",
+        _flag,
+        True,  # noqa: FBT003 - as above
+    )
     # Variables that begin with `PLUGIN_PREFIX`; each plugin is given its own, and no others.
     plugin_variables: dict[str, str] = attrs.field(factory=dict, repr=False)
+    # Names of all variables that were given a value, whatever they are for.
+    given_names: frozenset[str] = attrs.field(default=frozenset(), repr=False, eq=False)
 
     @property
     def queue_urls(self) -> dict[str, str]:
@@ -609,6 +637,15 @@ class Settings:
         return self.work_path / "cache" / kind
 
     @property
+    def embedded_file(self) -> Path | None:
+        """The file of the embedded database that is used; None on a server."""
+        if self.database_url is None:
+            return self.sqlite_path.absolute()
+        if self.database_url.startswith(SQLITE_SCHEME):
+            return Path(self.database_url.removeprefix(SQLITE_SCHEME))
+        return None
+
+    @property
     def sqlite_path(self) -> Path:
         """Where the embedded database is."""
         return self.data_dir / "prover.sqlite3"
@@ -618,7 +655,8 @@ def load_settings(environment: Mapping[str, str], dotenv_file: Path | None = Non
     """Read the settings.
 
     Args:
-        environment: Usually ``os.environ``. An empty value counts as unset.
+        environment: Usually ``os.environ``. An empty value counts as unset. A secret can stand in
+            a file that the variable with `FILE_SUFFIX` at its end names.
         dotenv_file: A file of further variables; one that does not exist is no error.
 
     Raises:
@@ -628,12 +666,20 @@ def load_settings(environment: Mapping[str, str], dotenv_file: Path | None = Non
     variables.update({name: text for name, text in environment.items() if text})
     values: dict[str, object] = {}
     for field in described_settings():
-        text = variables.get(field.metadata["variable"])
+        variable = field.metadata["variable"]
+        text = variables.get(variable)
+        if not field.repr and (file := variables.get(variable + FILE_SUFFIX)):
+            if text:
+                raise SettingsError(
+                    f"{variable} and {variable}{FILE_SUFFIX} are both set: unset one"
+                )
+            text = _secret_in(variable + FILE_SUFFIX, Path(file))
         if text:
             values[field.name] = _read(field, text)
     values["plugin_variables"] = {
         name: text for name, text in variables.items() if name.startswith(PLUGIN_PREFIX) and text
     }
+    values["given_names"] = frozenset(name for name, text in variables.items() if text)
     return Settings(**values)  # type: ignore[arg-type]
 
 
@@ -662,7 +708,7 @@ def plugin_settings(name: str, cls: type[T], variables: Mapping[str, str]) -> T:
     }
     fields = class_form(cls).fields
     document: dict[str, Json] = {}
-    for key, text in given.items():
+    for key, text in _secrets_read(prefix, given, fields):
         is_text = key in fields and isinstance(fields[key].form, TextForm)
         try:
             document[key] = text if is_text else parse_json(text.encode())
@@ -695,6 +741,35 @@ def aws_variables(dotenv_file: Path) -> dict[str, str]:
     """Return the AWS variables of a ``.env`` file: AWS's library reads the environment only."""
     found = _dotenv(dotenv_file).items()
     return {name: text for name, text in found if name.startswith("AWS_") and text}
+
+
+def _secrets_read(
+    prefix: str, given: Mapping[str, str], fields: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield a plugin's fields with their texts, those of `FILE_SUFFIX` from their files."""
+    for key, text in given.items():
+        field = key.removesuffix(FILE_SUFFIX.lower())
+        if key in fields or field == key or field not in fields:
+            yield key, text
+            continue
+        if field in given:
+            raise SettingsError(f"{prefix}{field.upper()} and {prefix}{key.upper()} are both set")
+        yield field, _secret_in(prefix + key.upper(), Path(text))
+
+
+def _secret_in(variable: str, file: Path) -> str:
+    """Read a secret from a file, without the ends of lines after it."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_SECRET_BYTES + 1)
+        text = content.decode().rstrip("\r\n")
+    except OSError as error:
+        raise SettingsError(f"{variable}: {file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{variable}: {file} is not UTF-8") from None
+    if not text or len(content) > MAX_SECRET_BYTES:
+        raise SettingsError(f"{variable}: {file} must hold the secret and nothing else")
+    return text
 
 
 def _dotenv(file: Path) -> dict[str, str | None]:

@@ -103,6 +103,8 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
         "loud",
         "must be in ('DEBUG', 'INFO', 'WARNING', 'ERROR')",
     ),
+    "PROVER_LOG_FORMAT": ("JSON", "json", "xml", "must be in ('text', 'json')"),
+    "PROVER_ACCESS_LOG": ("no", False, "maybe", "must be true or false"),
 }
 
 VARIABLES: dict[str, str] = {

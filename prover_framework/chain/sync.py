@@ -155,10 +155,12 @@ class HeaderSync:
         """
         facts = await self._claim()
         begin = await self._catch_up(facts, await self._begin(wanted), wanted)
-        while follow_seconds is not None and not await self._reached(wanted):
+        reached = await self._reached(wanted)
+        while follow_seconds is not None and not reached:
             await self._sleep(follow_seconds)
             try:
                 begin = await self._catch_up(facts, begin, wanted)
+                reached = await self._reached(wanted)
             except (SourceUnreachable, StoreError) as error:
                 # Whoever follows a chain sees nodes and databases come and go.
                 self._on_event(Trouble(str(error)))

@@ -1,10 +1,13 @@
 """What all commands share: settings, output, running asynchronous code."""
 
 import asyncio
+import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -13,9 +16,15 @@ from rich.console import Console
 
 from prover_framework.app import Runtime, open_runtime
 from prover_framework.cli.exit_codes import INTERRUPTED
+from prover_framework.errors import SettingsError
+from prover_framework.logs import LogForm, start_logging
+from prover_framework.model.moments import not_seconds
 from prover_framework.model.names import NAMESPACE, NAMESPACE_RULE
 from prover_framework.plugins.registry import Plugins
 from prover_framework.settings import Settings, aws_variables, load_settings
+from prover_framework.variables import Unknown, misspelt
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -47,10 +56,32 @@ PIPE_WIDTH = 10_000
 
 
 def settings() -> Settings:
-    """Read the settings from the environment and the working directory's ``.env``."""
+    """Read the settings from the environment and the working directory's ``.env``; start the log.
+
+    Whoever waits for a command's result wants to see what is wrong, not all that is done; commands
+    that run on start the log anew.
+    """
     for name, text in aws_variables(DOTENV).items():
         os.environ.setdefault(name, text)
-    return load_settings(os.environ, DOTENV)
+    chosen = load_settings(os.environ, DOTENV)
+    level = "WARNING" if chosen.log_level == "INFO" else chosen.log_level
+    start_logging(level, LogForm(chosen.log_format))
+    _tell_unknown(tuple(misspelt(chosen.given_names)))
+    return chosen
+
+
+@cache
+def _tell_unknown(unknown: tuple[Unknown, ...]) -> None:
+    """Name the variables that have no effect, once in a process."""
+    for each in unknown:
+        log.warning("%s", each)
+
+
+def in_seconds(_: click.Context, parameter: click.Parameter, value: int | None) -> int | None:
+    """Refuse a timestamp that is plainly in milliseconds or microseconds."""
+    if value is not None and (complaint := not_seconds(value)):
+        raise click.BadParameter(complaint, param=parameter)
+    return value
 
 
 def console() -> Console:
@@ -107,11 +138,69 @@ async def until_signalled(work: Coroutine[Any, Any, None]) -> bool:
     return stopped
 
 
-def with_runtime(plugins: Plugins, use: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
-    """Run asynchronous work with all parts of the service open."""
+def stored() -> Settings:
+    """Read the settings for a command that reads what is stored: it makes no database.
+
+    Raises:
+        SettingsError: There is no embedded database where the settings say.
+    """
+    chosen = settings()
+    require_stored(chosen)
+    return chosen
+
+
+def require_stored(chosen: Settings) -> None:
+    """Require that the embedded database of the settings is there.
+
+    Raises:
+        SettingsError: It is not.
+    """
+    file = chosen.embedded_file
+    if file is not None and not file.exists():
+        raise SettingsError(
+            f"there is no database {file}: name its directory with PROVER_DATA_DIR, or begin one "
+            'with "prover up" or "prover headers import"'
+        )
+
+
+def stored_queue() -> Settings:
+    """Read the settings for a command that looks at a queue; the embedded one is in a database.
+
+    Raises:
+        SettingsError: See `stored`.
+    """
+    chosen = settings()
+    return chosen if chosen.queue_urls else stored()
+
+
+@contextmanager
+def telling_of_new(chosen: Settings) -> Iterator[None]:
+    """Say, after the body, where the embedded database is that it has made."""
+    file = chosen.embedded_file
+    was_there = file is None or file.exists()
+    yield
+    if file is not None and not was_there and file.exists():
+        click.echo(f"prover: a new database: {file}", err=True)
+
+
+def with_runtime(
+    plugins: Plugins,
+    use: Callable[[Runtime], Coroutine[Any, Any, T]],
+    *,
+    stores: bool = False,
+) -> T:
+    """Run asynchronous work with all parts of the service open.
+
+    Args:
+        plugins: The plugins, loaded.
+        use: The work.
+        stores: Whether it may begin a database; who only reads is told that there is none.
+    """
+    chosen = settings() if stores else stored()
 
     async def work() -> T:
-        async with open_runtime(settings(), plugins) as runtime:
+        async with open_runtime(chosen, plugins) as runtime:
             return await use(runtime)
 
-    return run(work())
+    with telling_of_new(chosen):
+        return run(work())

@@ -8,7 +8,7 @@ from attrs import frozen
 from rich.table import Column, Table
 
 from prover_framework.app import open_dead_letters
-from prover_framework.cli.common import console, run, settings
+from prover_framework.cli.common import console, run, stored_queue
 from prover_framework.errors import DeadLetterNotFound
 from prover_framework.model.names import DEFAULT_QUEUE
 from prover_framework.queues.base import HeldLetters, Letter, LetterFailure
@@ -156,7 +156,7 @@ def _with_letters(
     queue: str, limit: int, use: Callable[[HeldLetters], Coroutine[Any, Any, T]]
 ) -> T:
     async def work() -> T:
-        async with open_dead_letters(settings()) as dead, dead.hold(queue, limit=limit) as held:
+        async with open_dead_letters(stored_queue()) as dead, dead.hold(queue, limit=limit) as held:
             return await use(held)
 
     return run(work())

@@ -1,9 +1,12 @@
 """``prover headers``: the chain data."""
 
+import asyncio
 import logging
+import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -40,19 +43,28 @@ from prover_framework.chain.sync import (
 )
 from prover_framework.cli.common import (
     console,
+    in_seconds,
     progress_console,
     run,
     settings,
+    stored,
+    telling_of_new,
     until_signalled,
 )
 from prover_framework.database.opening import open_database
-from prover_framework.errors import HeaderConflict, SettingsError
-from prover_framework.logs import start_logging
+from prover_framework.errors import HeaderConflict, SettingsError, SourceUnreachable
+from prover_framework.logs import LogForm, start_logging
+from prover_framework.logs import Trouble as LastingTrouble
 from prover_framework.model.names import MAX_INT64
 from prover_framework.model.series import HOUR_SECONDS
+from prover_framework.monitoring.syncing import SyncMonitoring
 from prover_framework.settings import Settings
+from prover_framework.systemd import Systemd, alive
 
 log = logging.getLogger(__name__)
+
+# How rarely a chain that cannot be followed is told of, in the end.
+LONGEST_TROUBLE_SECONDS = 300.0
 
 # Ethereum mainnet.
 DEFAULT_CHAIN_ID = 1
@@ -114,6 +126,7 @@ def import_(file: Path, chain_id: int) -> None:
 @click.option(
     "--end",
     type=click.IntRange(1, MAX_DATED),
+    callback=in_seconds,
     help="Unix timestamp at which the last whole hour ends. Default: the last full hour.",
 )
 @click.option(
@@ -184,12 +197,14 @@ def simulate(days: int, end: int | None, seed: int) -> None:
 @click.option(
     "--from-time",
     type=click.IntRange(0, MAX_INT64),
+    callback=in_seconds,
     help="Begin with the last block at or before this Unix timestamp.",
 )
 @click.option("--to-block", type=click.IntRange(0, MAX_INT64), help="End with this block.")
 @click.option(
     "--to-time",
     type=click.IntRange(0, MAX_INT64),
+    callback=in_seconds,
     help="End with the first block at or after this Unix timestamp.",
 )
 @click.option(
@@ -252,7 +267,7 @@ def sync(
     wanted = SyncRange(
         from_block=from_block, from_time=from_time, to_block=to_block, to_time=to_time
     )
-    start_logging(chosen.log_level)
+    start_logging(chosen.log_level, LogForm(chosen.log_format))
     without_rule: list[str] = []
     with _progress() as progress:
         told = SyncReport(progress, follow=follow)
@@ -265,8 +280,17 @@ def sync(
             )
             async with opened as source, open_database(chosen) as database:
                 store = header_store(database, chosen)
-                sync = HeaderSync(source, store, chain_id=chain_id, on_event=told)
-                await sync.run(wanted, chosen.follow_seconds if follow else None)
+                monitoring = SyncMonitoring(chosen, database, store)
+
+                def on_event(event: SyncEvent) -> None:
+                    monitoring.note(event)
+                    told(event)
+
+                sync = HeaderSync(source, store, chain_id=chain_id, on_event=on_event)
+                systemd = Systemd.of(os.environ)
+                async with _seen(chosen, monitoring if follow else None), alive(systemd):
+                    systemd.ready()
+                    await sync.run(wanted, chosen.follow_seconds if follow else None)
                 if (facts := await store.chain()) is not None:
                     without_rule.extend(_no_fee_rule(store.rules_of(facts)))
 
@@ -286,6 +310,32 @@ def sync(
         click.echo(
             f"the newest {confirmations} blocks of the indexer are left for later (--confirmations)"
         )
+
+
+@asynccontextmanager
+async def _seen(chosen: Settings, monitoring: SyncMonitoring | None) -> AsyncIterator[None]:
+    """Let others look at the process while the body runs, where the settings name a port."""
+    if monitoring is None or chosen.monitoring_port is None:
+        yield
+        return
+    # Imported where it is used: a server takes most of the time that a command takes to start.
+    from prover_framework.web.server import Exposure, serve_monitoring
+
+    exposure = Exposure(is_open=chosen.is_open, allowed_hosts=chosen.allowed_hosts)
+    stopping = asyncio.Event()
+    host, port = chosen.monitoring_host, chosen.monitoring_port
+    serving = asyncio.create_task(
+        serve_monitoring(monitoring, host, port, stopping, exposure=exposure)
+    )
+    # An address that cannot be listened on is told before anything is fetched.
+    await asyncio.wait({serving}, timeout=0)
+    try:
+        if serving.done():
+            serving.result()
+        yield
+    finally:
+        stopping.set()
+        await asyncio.gather(serving, return_exceptions=True)
 
 
 class SyncReport:
@@ -310,6 +360,9 @@ class SyncReport:
         self._last: int | None = None
         self._reached: CaughtUp | None = None
         self._next_line = time.monotonic() + line_seconds
+        self._trouble = LastingTrouble(
+            "following the chain", log, longest_seconds=LONGEST_TROUBLE_SECONDS
+        )
 
     @property
     def nothing_to_follow(self) -> bool:
@@ -327,8 +380,9 @@ class SyncReport:
                     f"{event.dropped} stored headers have given way to {event.new}"
                 )
             case Trouble():
-                click.echo(f"prover: {event.message}; it is tried again", err=True)
+                self._trouble.failed(SourceUnreachable(event.message))
             case CaughtUp():
+                self._trouble.passed()
                 self._reached = event
                 if self._follow and not self._caught_up:
                     click.echo(self.summary(stopped=False))
@@ -408,7 +462,7 @@ def verify(
     # Imported where it is used: RLP and keccak double the time that a command takes to start.
     from prover_framework.chain.audit import ChainReport, verify_stored
 
-    chosen = settings()
+    chosen = stored()
     began = time.monotonic()
     with _progress() as progress:
         bar = progress.add_task("verifying", total=None)
@@ -476,7 +530,7 @@ def remove(*, from_block: int, to_block: int, dry_run: bool, yes: bool) -> None:
         raise click.UsageError("--to-block lies before --from-block")
 
     async def work(*, remove: bool) -> int:
-        chosen = settings()
+        chosen = stored()
         async with open_database(chosen) as database:
             store = header_store(database, chosen)
             if remove:
@@ -501,7 +555,7 @@ def status() -> None:
     """
 
     async def read() -> tuple[HeaderStatus | None, str | None]:
-        chosen = settings()
+        chosen = stored()
         async with open_database(chosen) as database:
             store = header_store(database, chosen)
             found = await store.status()
@@ -573,12 +627,14 @@ def _store(
     facts: ChainFacts,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
+    chosen = settings()
+
     async def store() -> ImportReport:
-        chosen = settings()
         async with open_database(chosen) as database:
             return await header_store(database, chosen).import_headers(new, facts, on_progress)
 
-    return run(store())
+    with telling_of_new(chosen):
+        return run(store())
 
 
 def _progress() -> Progress:

@@ -85,7 +85,7 @@ def submit(
         return await followed(operations, accepted, wait=wait, timeout=timeout)
 
     try:
-        group = with_operations(lambda: wanted.plugins, send)
+        group = with_operations(lambda: wanted.plugins, send, stores=True)
     except RequestError as error:
         raise click.UsageError("\n  ".join(map(str, error.problems))) from None
     show_group(group, as_json=as_json)

@@ -67,6 +67,10 @@ COMMANDS: Mapping[str, Place] = MappingProxyType(
         "dead": Place(
             "dead_letters", "See to dead letters: messages that nobody could understand."
         ),
+        "check": Place(
+            "check",
+            "Look at settings, permissions, plugins, schema, headers, keys, queue and clock.",
+        ),
         "backup": Place("moving", "Copy the embedded database to FILE, while the service runs."),
         "export": Place(
             "moving",

@@ -12,7 +12,13 @@ import click
 from attrs import frozen
 
 from prover_framework.app import Runtime, load_plugins, open_runtime
-from prover_framework.cli.common import require_namespace, run, settings
+from prover_framework.cli.common import (
+    require_namespace,
+    require_stored,
+    run,
+    settings,
+    telling_of_new,
+)
 from prover_framework.errors import GroupNotFound, SettingsError
 from prover_framework.model.actions import Accepted, Action, ActionReport
 from prover_framework.model.callers import Caller
@@ -259,16 +265,33 @@ async def open_operations(
 
 
 def with_operations(
-    load: Callable[[], Plugins], use: Callable[[Operations], Coroutine[Any, Any, T]]
+    load: Callable[[], Plugins],
+    use: Callable[[Operations], Coroutine[Any, Any, T]],
+    *,
+    stores: bool = False,
 ) -> T:
-    """Run asynchronous work with the service open that the command is for."""
+    """Run asynchronous work with the service open that the command is for.
+
+    Args:
+        load: Loads the plugins that are needed where it is in this process.
+        use: The work.
+        stores: Whether it may begin a database; who only reads is told that there is none.
+
+    Raises:
+        SettingsError: There is no database, and the work does not begin one.
+    """
     chosen, namespace = chosen_settings(), chosen_namespace()
+    if chosen.url is None and not stores:
+        require_stored(chosen)
 
     async def work() -> T:
         async with open_operations(chosen, load, namespace) as operations:
             return await use(operations)
 
-    return run(work())
+    if chosen.url is not None:
+        return run(work())
+    with telling_of_new(chosen):
+        return run(work())
 
 
 def no_plugins() -> Plugins:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import click
 from rich.table import Table
 
-from prover_framework.cli.common import console, run, settings
+from prover_framework.cli.common import console, run, settings, stored_queue
 from prover_framework.cli.operating import no_plugins, url_option, with_operations
 from prover_framework.database.opening import open_database
 from prover_framework.errors import SettingsError
@@ -110,7 +110,7 @@ def status(queue: str, *, as_json: bool) -> None:
 
     SQS's counts are approximate and may be a minute old.
     """
-    found = run(_status(settings(), queue))
+    found = run(_status(stored_queue(), queue))
     if as_json:
         click.echo(dump_json(unstructure(found)))
         return

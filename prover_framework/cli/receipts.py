@@ -5,6 +5,7 @@ import os
 import re
 from contextlib import AsyncExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import attrs
 import click
@@ -14,7 +15,7 @@ from rich.text import Text
 from prover_framework.app import Runtime, load_plugins, open_runtime
 from prover_framework.cli.api_keys import api
 from prover_framework.cli.attachments import attached_in, export, files_of
-from prover_framework.cli.common import console, run, settings, with_runtime
+from prover_framework.cli.common import console, run, settings, stored, with_runtime
 from prover_framework.cli.operating import (
     chosen_settings,
     installed_plugins,
@@ -244,7 +245,8 @@ def verify(
         )
     if headers_file is not None and rpc_url is not None:
         raise click.UsageError("give either --headers or --rpc-url, not both")
-    chosen = settings()
+    body = _read_file(target)
+    chosen = settings() if body is not None else stored()
     if rpc_url is not None:
         chosen = attrs.evolve(chosen, rpc_url=rpc_url, verify_headers=VERIFY_WITH_NODE)
     plugins = load_plugins(chosen)
@@ -253,7 +255,6 @@ def verify(
     trusted = trusted_hash.lower() if trusted_hash else chosen.trusted_hash
 
     files = files_of(attachments)
-    body = _read_file(target)
 
     group = stored_group(target) if body is None else ""
 
@@ -263,8 +264,13 @@ def verify(
             if found is None:
                 runtime = await parts.enter_async_context(open_runtime(chosen, plugins))
                 found = dump_receipt(await runtime.receipts.of_group(group))
+            compared = chosen
+            if (file := chosen.embedded_file) is not None and not file.exists():
+                # Whoever checks a receipt need not have a database, and is not left with one.
+                place = parts.enter_context(TemporaryDirectory(prefix="prover-verify-"))
+                compared = attrs.evolve(chosen, data_dir=Path(place), database_url=None)
             source = await parts.enter_async_context(
-                open_source(chosen, "this database")
+                open_source(compared, "this database")
                 if headers_file is None
                 else open_file(chosen, headers_file, chain_id)
             )

@@ -10,16 +10,20 @@ import attrs
 import click
 
 from prover_framework.app import load_plugins, make_worker, open_runtime
+from prover_framework.cli.check import check_worker
 from prover_framework.cli.common import run, settings, stop_signals
 from prover_framework.cli.early import SIGNALLED
 from prover_framework.errors import ProverError
 from prover_framework.files import FOR_OTHERS
-from prover_framework.logs import start_logging
+from prover_framework.log_context import logging_about
+from prover_framework.logs import LogForm, start_logging
 from prover_framework.model.names import DEFAULT_QUEUE
+from prover_framework.plugins.registry import Plugins
 from prover_framework.sandbox.protection import protect_service, scrub_environment
 from prover_framework.seals.keys import KeyDirectory
 from prover_framework.seals.making import SignatureMaker
 from prover_framework.settings import Settings, plugin_variables_in, secret_variables
+from prover_framework.systemd import Systemd, alive
 from prover_framework.web.connections import ConnectionLimits
 from prover_framework.web.descriptors import connections_within, raise_descriptor_limit
 from prover_framework.web.server import Exposure, serve, serve_monitoring
@@ -67,11 +71,16 @@ def api(host: str | None, port: int | None, *, is_open: bool) -> None:
     _run(_chosen(host, port, is_open=is_open), api=True, queue=None)
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @_queue
-def worker(queue: str) -> None:
+@click.pass_context
+def worker(context: click.Context, queue: str) -> None:
     """Run a worker alone. Start as many as you like."""
-    _run(settings(), api=False, queue=queue)
+    if context.invoked_subcommand is None:
+        _run(settings(), api=False, queue=queue)
+
+
+worker.add_command(check_worker)
 
 
 def _chosen(host: str | None, port: int | None, *, is_open: bool) -> Settings:
@@ -85,7 +94,7 @@ def _chosen(host: str | None, port: int | None, *, is_open: bool) -> Settings:
 
 
 def _run(chosen: Settings, *, api: bool, queue: str | None) -> None:
-    start_logging(chosen.log_level)
+    start_logging(chosen.log_level, LogForm(chosen.log_format))
     # Plugins are imported after this.
     scrub_environment((*secret_variables(), *plugin_variables_in(os.environ)))
     descriptors = raise_descriptor_limit()
@@ -114,6 +123,20 @@ def _tell_signer(chosen: Settings) -> None:
         log.info("receipts are signed by key %s", signer.key_id)
 
 
+def _tell_data(chosen: Settings, database: str) -> None:
+    """Tell where everything is: a default directory depends on where the command was started."""
+    log.info("data directory %s, database %s", chosen.data_dir.absolute(), database)
+
+
+def _tell_plugins(plugins: Plugins) -> None:
+    """Tell which plugins were found and cannot be used, and why."""
+    for plugin in plugins.found:
+        if plugin.failure is not None:
+            name = plugin.candidate.name
+            with logging_about(plugin=name):
+                log.warning("plugin %s is not used: %s", name, plugin.failure)
+
+
 def _tell_exposure(chosen: Settings) -> None:
     """Tell whether others can read the embedded database, as one that was made before may be."""
     file = chosen.sqlite_path
@@ -132,7 +155,11 @@ async def _serve_until_signalled(
     """Run the API, if there are limits for it, and a worker, if there is a queue for it."""
     if queue is not None:
         chosen.require_queue(queue)
-    async with open_runtime(chosen, load_plugins(chosen)) as runtime:
+    plugins = load_plugins(chosen)
+    _tell_plugins(plugins)
+    systemd = Systemd.of(os.environ)
+    async with open_runtime(chosen, plugins) as runtime:
+        _tell_data(chosen, runtime.database.name)
         _tell_signer(chosen)
         _tell_exposure(chosen)
         protect_service()
@@ -141,6 +168,7 @@ async def _serve_until_signalled(
 
         def stop() -> None:
             log.info("stopping; a second Ctrl-C ends everything at once")
+            systemd.stopping()
             stopping.set()
             if worker:
                 worker.stop()
@@ -152,7 +180,7 @@ async def _serve_until_signalled(
         _on_signals(stop)
         exposure = Exposure(is_open=chosen.is_open, allowed_hosts=chosen.allowed_hosts)
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with alive(systemd), asyncio.TaskGroup() as tasks:
                 if limits:
                     tasks.create_task(
                         serve(
@@ -160,6 +188,7 @@ async def _serve_until_signalled(
                             chosen.host,
                             chosen.port,
                             stopping,
+                            lambda _: systemd.ready(),
                             receipts=runtime.receipts,
                             callers=runtime.callers,
                             exposure=exposure,
@@ -168,6 +197,7 @@ async def _serve_until_signalled(
                             monitoring=runtime.monitoring,
                             pages=runtime.pages,
                             feed=runtime.feed,
+                            access_log=chosen.access_log,
                         )
                     )
                 elif chosen.monitoring_port is not None:
@@ -182,6 +212,8 @@ async def _serve_until_signalled(
                     )
                 if worker:
                     tasks.create_task(_run_worker(worker, None if limits else stopping))
+                if limits is None:
+                    systemd.ready()
         except ExceptionGroup as group:
             # What can be explained is told in its own words, not as a group of one. (An error that
             # is raised in an except* of Python 3.11.2 comes out in a group again.)

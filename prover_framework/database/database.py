@@ -20,6 +20,7 @@ from prover_framework.database.engine import (
     Clock,
     Connection,
     Engine,
+    LaneUse,
     Row,
 )
 from prover_framework.database.sqlite import SqliteEngine
@@ -131,6 +132,10 @@ class Database:
         return await self._engine.write(
             self._client(self._engine.heartbeat_name), statement, values
         )
+
+    def use(self) -> tuple[LaneUse, ...]:
+        """Return how its connections are used; none where they are not pooled."""
+        return self._engine.use()
 
     def give_up(self) -> None:
         """Let every call end with a `StoreError`, now and from now on: the process has to end."""

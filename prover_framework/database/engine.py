@@ -130,6 +130,23 @@ class Connection(BaseDBAsyncClient):
         """Wait until no other transaction holds this lock; it is let go with the transaction."""
 
 
+@frozen
+class LaneUse:
+    """How the connections for one purpose are used.
+
+    Args:
+        lane: The purpose.
+        used: How many are lent, or being opened.
+        idle: How many are open and not lent.
+        waiting: How many calls wait for one.
+    """
+
+    lane: str
+    used: int
+    idle: int
+    waiting: int
+
+
 class Engine(Protocol):
     """A kind of database. Everything that only one of them does is behind this."""
 
@@ -176,6 +193,10 @@ class Engine(Protocol):
 
     def give_up(self) -> None:
         """Let every call end at once, now and from now on: nobody waits for them any longer."""
+        ...
+
+    def use(self) -> tuple[LaneUse, ...]:
+        """Return how its connections are used; none where they are not pooled."""
         ...
 
     def refusals(self) -> AbstractContextManager[None]:

@@ -16,7 +16,16 @@ from tortoise.connection import get_connections
 from tortoise.exceptions import BaseORMException, IntegrityError
 
 from prover_framework.database import postgres_connections as connections
-from prover_framework.database.engine import APP, MIGRATIONS, MODELS, Bounds, Clock, Connection, Row
+from prover_framework.database.engine import (
+    APP,
+    MIGRATIONS,
+    MODELS,
+    Bounds,
+    Clock,
+    Connection,
+    LaneUse,
+    Row,
+)
 from prover_framework.database.postgres_connections import Connections, Lane, Unusable
 from prover_framework.errors import NumberTooLarge, StoreBusy, StoreError
 from prover_framework.urls import UrlError, parse_postgres_url
@@ -114,6 +123,10 @@ class PostgresEngine:
     def give_up(self) -> None:
         """Abort all connections."""
         self.connections.give_up()
+
+    def use(self) -> tuple[LaneUse, ...]:
+        """Return how the connections are used."""
+        return self.connections.use()
 
     def reader(self, client: BaseDBAsyncClient) -> Connection:
         """Return the connections that only read."""

@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 import asyncpg
 from attrs import define, field, frozen
 
-from prover_framework.database.engine import Bounds
+from prover_framework.database.engine import Bounds, LaneUse
 from prover_framework.urls import SYSTEM_ROOTS, Host, PostgresUrl
 
 # A server that is there answers sooner, one that is not should not hold up a stop or a retry.
@@ -269,6 +269,18 @@ class Connections:
         """Renew because of a connection, unless that was done since it was opened."""
         if self._lent[raw].generation == self._generation:
             self.renew()
+
+    def use(self) -> tuple[LaneUse, ...]:
+        """Return how the connections of each lane are used."""
+        return tuple(
+            LaneUse(
+                name,
+                used=places.count - len(places.idle),
+                idle=len(places.idle),
+                waiting=sum(not future.done() for future in places.waiting),
+            )
+            for name, places in self._places.items()
+        )
 
     def give_up(self) -> None:
         """Abort all connections, and open no more: what waits for the server ends now."""

@@ -15,7 +15,16 @@ from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionWrapper
 from tortoise.exceptions import IntegrityError, OperationalError
 
-from prover_framework.database.engine import APP, MIGRATIONS, MODELS, Bounds, Clock, Connection, Row
+from prover_framework.database.engine import (
+    APP,
+    MIGRATIONS,
+    MODELS,
+    Bounds,
+    Clock,
+    Connection,
+    LaneUse,
+    Row,
+)
 from prover_framework.errors import NumberTooLarge, StoreError
 from prover_framework.files import make_private_directory
 
@@ -189,6 +198,10 @@ class SqliteEngine:
                 f"the database {self.name} does not answer within {self.bounds.call_seconds:g} s: "
                 "another process writes for long, or the disk hangs"
             ) from error
+
+    def use(self) -> tuple[LaneUse, ...]:
+        """Return nothing: each connection is one for itself."""
+        return ()
 
     def give_up(self) -> None:
         """End all calls."""

@@ -51,6 +51,7 @@ class JobMessage:
         id: Our unique job id; a message of another sender has none.
         version: `MESSAGE_VERSION` of the sender.
         params: All parameters. They only inform: what counts is the stored job.
+        request_id: Id of the request that has sent it, for the log.
     """
 
     job_id: str
@@ -60,6 +61,7 @@ class JobMessage:
     id: str | None = None
     version: int = MESSAGE_VERSION
     params: dict[str, Any] | None = None
+    request_id: str | None = None
 
 
 def dump_message(message: JobMessage) -> str:

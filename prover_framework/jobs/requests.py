@@ -14,6 +14,7 @@ from prover_framework.jobs.messages import (
     JobMessage,
     not_understood,
 )
+from prover_framework.model.moments import not_seconds
 from prover_framework.model.names import GROUP_ID, GROUP_ID_KEY, GROUP_ID_RULE, JOB_ID
 from prover_framework.model.proofs import (
     GroupRequest,
@@ -79,6 +80,7 @@ def parse_group_request(
         try:
             parameters = structure(value, proof_type.parameters, key)
             require_stated(stated_form(parameters), key)
+            problems.extend(_not_in_seconds(parameters, f"{key}."))
             jobs.append(JobRequest(name, parameters, label))
         except RequestError as error:
             problems.extend(error.problems)
@@ -181,6 +183,7 @@ def requested_job(
     try:
         parameters = structure(form, proof_type.parameters)
         require_stated(stated_form(parameters), message.job_id)
+        problems.extend(_not_in_seconds(parameters, ""))
     except NoExactForm as error:
         problems.append(Problem("", str(error)))
     except RequestError as error:
@@ -188,6 +191,14 @@ def requested_job(
     if problems:
         raise not_understood(problems)
     return JobRequest(message.job_id, parameters)
+
+
+def _not_in_seconds(parameters: object, where: str) -> Iterator[Problem]:
+    """Yield the ends of a range that are in another unit: nobody waits for the year 50,000."""
+    if isinstance(parameters, RangeParameters):
+        for name in SPAN_FIELDS:
+            if complaint := not_seconds(getattr(parameters, name)):
+                yield Problem(f"{where}{name}", complaint)
 
 
 def _bad_group_id(group_id: str) -> Problem:

@@ -26,6 +26,7 @@ from prover_framework.jobs.requests import (
 from prover_framework.jobs.room import MAX_OPEN_JOBS, Room
 from prover_framework.jobs.store import JobStore, NewGroup, NewJob, StoredJob
 from prover_framework.jobs.views import verbose_view, view
+from prover_framework.log_context import log_context
 from prover_framework.model.callers import OPERATOR, Caller
 from prover_framework.model.jobs import JobState
 from prover_framework.model.listing import GroupPage, GroupQuery
@@ -309,6 +310,7 @@ def _outgoing(job: StoredJob) -> Outgoing:
         end_timestamp=end if isinstance(end, int) else None,
         id=job.id,
         params=parameters,
+        request_id=log_context().request_id,
     )
     # A message that is sent again is overdue. The worker looks at the job's own time anyway.
     delay = 0.0 if job.sends else max(0.0, (job.not_before - job.created_at) / 1000)

@@ -396,6 +396,7 @@ class JobStore:
             It must return at once.
         by_messages: Whether workers are woken by messages; else the table itself is the queue, and
             they take what is ready by `take_ready`.
+        on_losses: Told how many leases were found to have expired.
     """
 
     def __init__(
@@ -405,6 +406,7 @@ class JobStore:
         on_change: Callable[[Sequence[Transition]], None] | None = None,
         *,
         by_messages: bool = True,
+        on_losses: Callable[[int], None] | None = None,
     ) -> None:
         self.news = News()
         self.attempts = AttemptStore(database)
@@ -417,6 +419,7 @@ class JobStore:
         self._on_change = on_change
         # What a job is that has been accepted or redriven.
         self._accepted = JobState.PENDING if by_messages else JobState.QUEUED
+        self._on_losses = on_losses
         self.submit: Batcher[NewGroup, Submitted] = Batcher(self._submit)
         self.mark_sent: Batcher[Sequence[str], None] = Batcher(self._mark_sent)
         self._take: Batcher[_Wish, Taken | Refused] = Batcher(self._take_all)
@@ -993,6 +996,8 @@ class JobStore:
             changes.note_ended(_ended(await connection.fetch(COUNT_LOSSES, values)))
             await changes.note(dict.fromkeys(ids, JobState.RUNNING))
             await self._tell_dependents(connection, changes, ids)
+            if self._on_losses is not None:
+                self._on_losses(len(ids))
 
     async def _tell_dependents(
         self, connection: Connection, changes: _Changes, ended: Sequence[str]

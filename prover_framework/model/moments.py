@@ -9,8 +9,29 @@ DURATION = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[smhdw])")
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
-# As seconds this is the year 5138; what is larger is plainly milliseconds.
-MAX_SECONDS = 100_000_000_000
+# Seconds reach this in the year 5138, milliseconds reached it in 1973.
+FIRST_MILLISECONDS = 10**11
+
+# The same of milliseconds and microseconds, and of microseconds and nanoseconds.
+FIRST_MICROSECONDS = 10**14
+FIRST_NANOSECONDS = 10**17
+
+
+def not_seconds(timestamp: int) -> str | None:
+    """Say what a timestamp plainly is in, if that is milliseconds or microseconds.
+
+    Returns:
+        The rest of a sentence that says what to do; None for what can be seconds, and for what is
+        beyond all of these.
+    """
+    if FIRST_MILLISECONDS <= timestamp < FIRST_MICROSECONDS:
+        unit, divisor = "milliseconds", 1000
+    elif FIRST_MICROSECONDS <= timestamp < FIRST_NANOSECONDS:
+        unit, divisor = "microseconds", 1_000_000
+    else:
+        return None
+    seconds = timestamp // divisor
+    return f"must be Unix seconds; {timestamp} is plainly in {unit}: {seconds} in seconds"
 
 
 def parse_duration(text: str) -> int:
@@ -41,10 +62,8 @@ def parse_moment(text: str, now_ms: int) -> int:
     text = text.strip()
     if text.isascii() and text.isdigit():
         seconds = int(text[:20])
-        if seconds >= MAX_SECONDS:
-            raise ValueError(
-                f"must be in seconds, and {quote(text)} is plainly in milliseconds or less"
-            )
+        if complaint := not_seconds(seconds):
+            raise ValueError(complaint)
         return seconds * 1000
     if DURATION.fullmatch(text):
         return max(0, now_ms - parse_duration(text) * 1000)

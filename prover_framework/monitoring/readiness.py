@@ -44,14 +44,46 @@ class Readiness:
 
     Args:
         checks: One for each part.
+        not_loaded: Names of the plugins that were found and cannot be used.
     """
 
     checks: tuple[Check, ...]
+    not_loaded: tuple[str, ...] = ()
 
     @property
     def is_ready(self) -> bool:
         """Whether no part has failed."""
         return all(check.state is not State.FAILED for check in self.checks)
+
+
+def server_check(name: str, sample: Sample) -> Check:
+    """Say whether database or queue answered."""
+    problem = sample.problems.get(name)
+    return Check(name) if problem is None else Check(name, State.FAILED, problem)
+
+
+async def schema_check(database: Database, sample: Sample) -> Check:
+    """Say whether the database has the schema of this version."""
+    if sample.at is None:
+        return Check("schema", State.FAILED, "the database does not answer")
+    try:
+        await database.require_schema()
+    except ProverError as error:
+        return Check("schema", State.FAILED, str(error))
+    return Check("schema")
+
+
+def headers_check(settings: Settings, sample: Sample) -> Check:
+    """Say whether the newest header is younger than the settings demand."""
+    most = settings.max_headers_lag_seconds
+    if most is None or sample.at is None:
+        return Check("headers")
+    if sample.headers is None:
+        return Check("headers", State.WARNING, "there are none")
+    lag = sample.at - sample.headers.newest_timestamp
+    if lag <= most:
+        return Check("headers")
+    return Check("headers", State.WARNING, f"the newest is {lag:.0f} s old, above {most:g} s")
 
 
 class ReadinessChecks:
@@ -84,27 +116,15 @@ class ReadinessChecks:
         sample = await self._sampler.sample()
         return Readiness(
             (
-                self._server("database", sample),
-                await self._schema(sample),
-                self._server("queue", sample),
+                server_check("database", sample),
+                await schema_check(self._database, sample),
+                server_check("queue", sample),
                 self._loaded(),
-                self._headers(sample),
+                headers_check(self._settings, sample),
                 self._signing(),
-            )
+            ),
+            not_loaded=tuple(_failed(self._plugins)),
         )
-
-    def _server(self, name: str, sample: Sample) -> Check:
-        problem = sample.problems.get(name)
-        return Check(name) if problem is None else Check(name, State.FAILED, problem)
-
-    async def _schema(self, sample: Sample) -> Check:
-        if sample.at is None:
-            return Check("schema", State.FAILED, "the database does not answer")
-        try:
-            await self._database.require_schema()
-        except ProverError as error:
-            return Check("schema", State.FAILED, str(error))
-        return Check("schema")
 
     def _loaded(self) -> Check:
         if not self._plugins.hooks:
@@ -113,17 +133,6 @@ class ReadinessChecks:
         return (
             Check("plugins", State.WARNING, f"not loaded: {failed}") if failed else Check("plugins")
         )
-
-    def _headers(self, sample: Sample) -> Check:
-        most = self._settings.max_headers_lag_seconds
-        if most is None or sample.at is None:
-            return Check("headers")
-        if sample.headers is None:
-            return Check("headers", State.WARNING, "there are none")
-        lag = sample.at - sample.headers.newest_timestamp
-        if lag <= most:
-            return Check("headers")
-        return Check("headers", State.WARNING, f"the newest is {lag:.0f} s old, above {most:g} s")
 
     def _signing(self) -> Check:
         try:

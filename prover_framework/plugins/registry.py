@@ -71,6 +71,12 @@ class Plugins:
         """The proof types that can be asked for, by name."""
         return {name: hooks.proof_type for name, hooks in self.hooks.items()}
 
+    @property
+    def owners(self) -> frozenset[str]:
+        """Names that variables of plugins begin with: of plugins, proof types, kinds and seals."""
+        found = (plugin.candidate.name for plugin in self.found)
+        return frozenset({*found, *self.hooks, *self.kinds, *self.sealers})
+
     def requiring(self, names: Collection[str] | None) -> "Plugins":
         """Return the same plugins, with the proof types required that the operator says.
 

@@ -1,17 +1,27 @@
 """A queue whose messages are counted."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from prover_framework.metrics import Metrics
 from prover_framework.queues.base import Outgoing, Queue, QueueStatus, Received, SendFailure
 
 
 class CountedQueue:
-    """Counts what goes through a queue; see `prover_framework.queues.base.Queue`."""
+    """Counts what goes through a queue; see `prover_framework.queues.base.Queue`.
 
-    def __init__(self, queue: Queue, metrics: Metrics) -> None:
+    Args:
+        queue: The queue.
+        metrics: What counts.
+        names: Names of queues that are shown before anything has gone through them.
+    """
+
+    def __init__(self, queue: Queue, metrics: Metrics, names: Iterable[str] = ()) -> None:
         self._queue = queue
         self._metrics = metrics
+        for name in names:
+            # From nothing to one is an increase only for who has seen the nothing.
+            for counter in (metrics.sent, metrics.unsent, metrics.received, metrics.buried):
+                counter.labels(name)
 
     async def send(self, messages: Sequence[Outgoing]) -> list[SendFailure]:
         """Send messages; return those that were not sent."""

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 import attrs
 from attrs import frozen
@@ -33,7 +34,8 @@ from prover_framework.errors import (
     ResultInvalid,
     TryLater,
 )
-from prover_framework.logs import LOG_FORMAT, TRACE_LOGGER
+from prover_framework.log_context import log_about
+from prover_framework.logs import TRACE_LOGGER, LogForm, dress
 from prover_framework.model.attachments import AttachmentPlace
 from prover_framework.model.work import Work
 from prover_framework.plugins.calls import Candidate
@@ -95,9 +97,7 @@ def serve(descriptor: int, supervisor: int, *options: str) -> None:
         supervisor: Id of this process's parent.
         options: `TRACE`, or nothing.
     """
-    trace = TRACE in options
-    if trace:
-        _trace_to_stderr()
+    trace = _TraceHandler() if TRACE in options else None
     connection = socket.socket(fileno=descriptor)
     # What a plugin starts has no business on this line.
     connection.set_inheritable(False)
@@ -112,7 +112,7 @@ def serve(descriptor: int, supervisor: int, *options: str) -> None:
     while (message := _read_message(connection)) is not None:
         token = message[:TOKEN_BYTES]
         telling.begin(token)
-        reply = _perform(message[TOKEN_BYTES:], loaded, memory, telling, trace=trace)
+        reply = _perform(message[TOKEN_BYTES:], loaded, memory, telling, trace)
         _flush_prints()
         end_children()
         # A thread cannot be ended alone.
@@ -120,13 +120,22 @@ def serve(descriptor: int, supervisor: int, *options: str) -> None:
         telling.end(token + REPLY + dump_json(unstructure(reply)).encode())
 
 
-def _trace_to_stderr() -> None:
-    """Write the trace of hooks at once and unbounded, as it is written in the service."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
-    trace = logging.getLogger(TRACE_LOGGER)
-    trace.addHandler(handler)
-    trace.propagate = False
+class _TraceHandler(logging.StreamHandler[TextIO]):
+    """Writes the trace of hooks at once and unbounded, as it is written in the service."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self._form: LogForm | None = None
+        trace = logging.getLogger(TRACE_LOGGER)
+        trace.addHandler(self)
+        trace.propagate = False
+
+    def wear(self, form: LogForm) -> None:
+        """Give the lines the form that they have in the service."""
+        if self._form is not form:
+            self._form = form
+            self.filters.clear()
+            dress(self, form)
 
 
 def _flush_prints() -> None:
@@ -159,8 +168,7 @@ def _perform(
     loaded: dict[str, _Loaded],
     memory: MemoryLimit,
     telling: Telling,
-    *,
-    trace: bool,
+    trace: _TraceHandler | None,
 ) -> Reply:
     module, limit = "", 0
     try:
@@ -168,7 +176,10 @@ def _perform(
         module, limit = call.module, call.memory_bytes
         memory.set(limit)
         logging.getLogger().setLevel(call.log_level)
-        plugin = _plugin(call, loaded, trace=trace)
+        log_about(call.about)
+        if trace is not None:
+            trace.wear(call.log_form)
+        plugin = _plugin(call, loaded, trace=trace is not None)
         work = _work(call, telling)
         with _ended_by_exception() if call.works else nullcontext():
             result = HOOKS[call.hook].perform(call.arguments, plugin, work)

@@ -4,6 +4,7 @@ import logging
 from typing import Protocol
 
 from prover_framework.errors import RequestError
+from prover_framework.log_context import logging_about
 from prover_framework.model.work import MAX_PROGRESS_TEXT, Progress
 from prover_framework.sandbox.protocol import (
     MAX_NOTE_BYTES,
@@ -81,4 +82,5 @@ class Hearing:
         about = f"{self._listener.subject}: " if self._listener.subject else ""
         logger = f"{one_line(line.logger)}: " if line.logger else ""
         text = one_line(line.text)
-        log.log(level, "%splugin %s: %s%s", about, self._call.plugin, logger, text)
+        with logging_about(plugin=self._call.plugin):
+            log.log(level, "%splugin %s: %s%s", about, self._call.plugin, logger, text)

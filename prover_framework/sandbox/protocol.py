@@ -17,6 +17,8 @@ from attrs import field, frozen
 from attrs.validators import matches_re, optional
 
 from prover_framework.errors import ERROR_CODE, Problem, RequestError
+from prover_framework.log_context import NOTHING, LogContext
+from prover_framework.logs import LogForm
 from prover_framework.model.attachments import AttachmentPlace
 from prover_framework.model.work import Progress
 from prover_framework.serialization.converter import structure, unstructure_object
@@ -64,6 +66,8 @@ class HookCall:
         hook: Name of the hook, one of `prover_framework.sandbox.hooks.HOOKS`.
         arguments: The hook's arguments by their names, in their JSON form.
         log_level: Records of the plugin below this level are not sent.
+        log_form: How what is logged in the process itself looks.
+        about: What it is about.
         directory: The directory for checkpoints, which need not exist yet.
         cache: The plugin's own directory, which need not exist yet.
         works: Whether the plugin's computation asks for `prover_framework.model.work.Work`.
@@ -77,6 +81,8 @@ class HookCall:
     hook: str
     arguments: dict[str, Any]
     log_level: int = logging.WARNING
+    log_form: LogForm = LogForm.TEXT
+    about: LogContext = NOTHING
     directory: str | None = None
     cache: str | None = None
     works: bool = False

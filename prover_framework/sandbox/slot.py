@@ -30,6 +30,8 @@ from prover_framework.errors import (
     ResultInvalid,
     TryLater,
 )
+from prover_framework.log_context import log_context
+from prover_framework.logs import log_form
 from prover_framework.sandbox.limits import limit_text
 from prover_framework.sandbox.memory import MemoryWatch
 from prover_framework.sandbox.notes import PLUGIN_LOGGER, Hearing, Listener, Nobody
@@ -151,7 +153,12 @@ class Slot:
             NotInstalled: The plugin's files are not those that this process knows.
             ComputeError: The computation failed, overran its limits or took its process down.
         """
-        call = attrs.evolve(call, log_level=log.getEffectiveLevel())
+        call = attrs.evolve(
+            call,
+            log_level=log.getEffectiveLevel(),
+            log_form=log_form(),
+            about=attrs.evolve(log_context(), plugin=call.plugin),
+        )
         if call.works and call.directory is None:
             with TemporaryDirectory(prefix="prover-work-", ignore_cleanup_errors=True) as place:
                 call = attrs.evolve(call, directory=str(Path(place) / "kept"))

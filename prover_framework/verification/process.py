@@ -19,7 +19,7 @@ import attrs
 from attrs import frozen
 
 from prover_framework.errors import ProverError
-from prover_framework.logs import LOG_FORMAT
+from prover_framework.logs import LogForm, dress
 from prover_framework.plugins.calls import Candidate
 from prover_framework.plugins.loading import load
 from prover_framework.sandbox.protocol import LENGTH, framed
@@ -73,6 +73,7 @@ class Setup:
         plugins: The plugins to load.
         trace: Log each call of a hook.
         log_level: What is logged.
+        log_format: How its lines look.
     """
 
     data_dir: str
@@ -91,6 +92,7 @@ class Setup:
     plugins: tuple[Candidate, ...]
     trace: bool
     log_level: str
+    log_format: str
 
     def settings(self) -> Settings:
         """Return settings with these parts; all others have their defaults."""
@@ -151,7 +153,9 @@ async def _serve(connection: socket.socket) -> None:
         await writer.drain()
 
     setup = structure(parse_json(await _frame(reader)), Setup)
-    logging.basicConfig(stream=sys.stderr, format=LOG_FORMAT, level=setup.log_level)
+    handler = logging.StreamHandler(sys.stderr)
+    dress(handler, LogForm(setup.log_format))
+    logging.basicConfig(handlers=[handler], level=setup.log_level)
     async with AsyncExitStack() as parts:
         try:
             verifier = _verifier(setup)

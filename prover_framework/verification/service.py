@@ -229,4 +229,5 @@ def _setup(settings: Settings, plugins: Plugins) -> Setup:
         plugins=tuple(plugin.candidate for plugin in used),
         trace=plugins.trace,
         log_level=settings.log_level,
+        log_format=settings.log_format,
     )

@@ -33,7 +33,7 @@ from prover_framework.jobs.service import ProvingService
 from prover_framework.model.callers import Scope
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.listing import parse_query
-from prover_framework.monitoring.service import Monitoring
+from prover_framework.monitoring.service import Monitored, Monitoring
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json
@@ -51,6 +51,7 @@ from prover_framework.web.conditional import answer_once
 from prover_framework.web.pages.parts import PageParts, Shown
 from prover_framework.web.pages.routes import add_pages
 from prover_framework.web.problems import error_answer
+from prover_framework.web.requests import identify_requests, log_requests
 from prover_framework.web.routes.actions import add_action_routes
 from prover_framework.web.routes.attachments import add_attachment_route
 from prover_framework.web.routes.events import add_event_routes
@@ -86,13 +87,18 @@ def make_app(
     callers: Callers,
     pages: PageParts | None = None,
     feed: EventFeed | None = None,
+    *,
+    access_log: bool = False,
 ) -> "Sanic[Any, Any]":
     """Make the application. It must be unregistered when it is no longer used."""
     app = _bare_app()
     app.ctx.service = service
     app.register_middleware(require_caller(callers), "request")
     app.register_middleware(_require_json_of_posts, "request")
+    identify_requests(app)
     count_requests(app, monitoring)
+    if access_log:
+        log_requests(app)
     app.add_route(_submit, "/api/job", methods=["POST"], ctx_scope=Scope.SUBMIT)
     app.add_route(_find, "/api/job", methods=READ)
     app.add_route(_status, "/api/job/<group_id>", methods=READ, unquote=True)
@@ -121,7 +127,7 @@ def make_app(
     return app
 
 
-def make_monitoring_app(monitoring: Monitoring) -> "Sanic[Any, Any]":
+def make_monitoring_app(monitoring: Monitored) -> "Sanic[Any, Any]":
     """Make the application of a process that has nothing but its monitoring to show."""
     app = _bare_app()
     add_monitoring_routes(app, monitoring)

@@ -14,7 +14,7 @@ from prover_framework.errors import SettingsError
 from prover_framework.hosts import is_loopback
 from prover_framework.jobs.feed import EventFeed
 from prover_framework.jobs.service import ProvingService
-from prover_framework.monitoring.service import Monitoring
+from prover_framework.monitoring.service import Monitored, Monitoring
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.access import Access, require_guarded
@@ -72,6 +72,7 @@ async def serve(
     callers: Callers,
     limits: ConnectionLimits = USUAL_LIMITS,
     drain_seconds: float = DRAIN_SECONDS,
+    access_log: bool = False,
 ) -> None:
     """Serve the API until ``stopping`` is set, then answer what is under way and close.
 
@@ -90,6 +91,7 @@ async def serve(
         callers: What recognises callers by their keys.
         limits: What clients may use.
         drain_seconds: How long requests that are under way may take when it stops.
+        access_log: Whether each request has a line in the log.
 
     Raises:
         SettingsError: The address cannot be listened on, or is not to be without a word that it is
@@ -97,7 +99,9 @@ async def serve(
     """
     has_keys = await callers.have_keys()
     listener = _listen(host, port, is_guarded=has_keys or exposure.is_open)
-    app = make_app(service, receipts, verification, monitoring, callers, pages, feed)
+    app = make_app(
+        service, receipts, verification, monitoring, callers, pages, feed, access_log=access_log
+    )
     access = Access(exposure.allowed_hosts, host)
     is_open = exposure.is_open or not has_keys
     serving = _Serving(app, "API", access, limits, drain_seconds, feed, is_open=is_open)
@@ -105,7 +109,7 @@ async def serve(
 
 
 async def serve_monitoring(
-    monitoring: Monitoring,
+    monitoring: Monitored,
     host: str,
     port: int,
     stopping: asyncio.Event,

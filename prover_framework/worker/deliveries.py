@@ -146,6 +146,8 @@ class _Line:
         self._receipts = receipts
         self._observer = observer
         self._metrics = metrics
+        for outcome in ("notified", "failed", "given_up"):
+            metrics.deliveries.labels(self.name, outcome)
         self._lease_seconds = lease_seconds
         self._retries = RetryPolicy(base_seconds=timings.event_retry_seconds)
         self._give_up_seconds = timings.event_give_up_seconds

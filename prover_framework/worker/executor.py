@@ -29,6 +29,7 @@ from prover_framework.errors import (
     TryLater,
 )
 from prover_framework.jobs.store import Failure, Lease, StoredJob
+from prover_framework.metrics import Metrics
 from prover_framework.proofs.proving import Loaded, Proving, unfit
 from prover_framework.proofs.service import stored_seals
 from prover_framework.sandbox.attachments import TakenIn, take_in
@@ -125,12 +126,14 @@ class Executor:
         keeping: Keeps what they attach to their results.
         prefetch_seconds: How long a job waits for a slot.
         trace: Log each call of a hook in a slot there.
+        metrics: Counts how long the stages take.
     """
 
     def __init__(
         self,
         proving: Proving,
         *,
+        metrics: Metrics | None = None,
         slots: int,
         resources: ResourcePool,
         directories: KeptDirectories,
@@ -139,6 +142,7 @@ class Executor:
         trace: bool,
     ) -> None:
         self.mean_duration = MeanDuration()
+        self._metrics = Metrics() if metrics is None else metrics
         self._proving = proving
         self._resources = resources
         self._directories = directories
@@ -204,7 +208,8 @@ class Executor:
     ) -> Outcome:
         try:
             async with asyncio.timeout(self._prefetch_seconds):
-                slot = await self._free.get()
+                with self._stage(job, "slot"):
+                    slot = await self._free.get()
         except TimeoutError:
             self.mean_duration.forget()
             return NotComputed(Reason.NO_SLOT)
@@ -221,18 +226,20 @@ class Executor:
             self._free.put_nowait(slot)
 
     async def _run(self, slot: Runner, job: StoredJob, lease: Lease | None) -> Outcome:
-        loaded = await self._load(slot, job)
+        with self._stage(job, "inputs"):
+            loaded = await self._load(slot, job)
         if not isinstance(loaded, Loaded):
             return loaded
         try:
             async with self._keeping.place(job, loaded) as place:
-                with self._lent(job, loaded) as directory:
+                with self._stage(job, "compute"), self._lent(job, loaded) as directory:
                     result = await self._proving.compute(slot, loaded, directory, place)
                 taken = await take_in(place, loaded.computation.hooks.candidate.name)
                 kept = await self._keep(lease, job, taken)
             if not isinstance(kept, Kept):
                 return kept
-            proof = self._proving.receipt(loaded, result, taken.stated)
+            with self._stage(job, "receipt"):
+                proof = self._proving.receipt(loaded, result, taken.stated)
         except DataNotYet as error:
             return _data_missing(error)
         except (ProofError, ComputeError, PluginError) as error:
@@ -252,6 +259,10 @@ class Executor:
             return NotComputed(Reason.LEASE_LOST, str(error))
         except StoreError as error:
             return NotComputed(Reason.NOT_KEPT, str(error))
+
+    def _stage(self, job: StoredJob, stage: str) -> AbstractContextManager[object]:
+        """Count how long a stage of an execution takes."""
+        return self._metrics.stage_seconds.labels(job.proof_type, stage).time()
 
     def _lent(self, job: StoredJob, loaded: Loaded) -> AbstractContextManager[Path | None]:
         """Lend the directory of a job to its computation, if that asks for one."""

@@ -1,5 +1,6 @@
 """Where a worker's jobs come from: the messages of a queue, or the table of jobs itself."""
 
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -17,11 +18,20 @@ class Claim:
         lease: Its lease.
         job: The job.
         message: The message that it came by; none where the table is the queue.
+        request_id: Id of the request that has sent the message, if it has one.
+        began: When the lease was taken, on the clock of `time.monotonic`.
     """
 
     lease: Lease
     job: StoredJob
     message: Received | None = field(default=None, kw_only=True)
+    request_id: str | None = field(default=None, kw_only=True)
+    began: float = field(factory=time.monotonic, kw_only=True)
+
+    @property
+    def seconds(self) -> float:
+        """For how long the worker has it."""
+        return time.monotonic() - self.began
 
 
 class Intake(Protocol):

@@ -9,6 +9,7 @@ from prover_framework.errors import MessageError, MessageTooNew
 from prover_framework.jobs.messages import JobMessage, parse_message
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore, Refusal, Refused, StoredJob
+from prover_framework.log_context import REQUEST_ID
 from prover_framework.logs import Trouble
 from prover_framework.model.proofs import split_job_id
 from prover_framework.queues.base import Queue, Received
@@ -134,7 +135,7 @@ class MessageIntake:
         if isinstance(taken, Refused):
             await self._set_aside(message, job_id, taken)
             return None
-        return Claim(taken.lease, taken.job, message=message)
+        return Claim(taken.lease, taken.job, message=message, request_id=_request_id(parsed))
 
     def interrupt(self) -> None:
         """Make a receive that waits return."""
@@ -213,6 +214,11 @@ class MessageIntake:
             await self._queue.delete(message)
         else:
             await self._queue.change_visibility([message], wait)
+
+
+def _request_id(parsed: JobMessage) -> str | None:
+    named = parsed.request_id
+    return named if named is not None and REQUEST_ID.fullmatch(named) else None
 
 
 def _message(claim: Claim) -> Received:

@@ -94,6 +94,10 @@ class NotComputed:
 Outcome = Succeeded | DataMissing | Failed | AttemptFailed | NotComputed
 
 
+# All that `outcome_word` returns.
+OUTCOME_WORDS = ("succeeded", "waits", "failed", "attempt_failed", "released")
+
+
 def outcome_word(outcome: Outcome) -> str:
     """Return the word for an outcome in metrics."""
     match outcome:

@@ -30,6 +30,7 @@ from prover_framework.errors import (
 from prover_framework.jobs.seals import SealJobStore, SealLease
 from prover_framework.logs import Trouble
 from prover_framework.metrics import Metrics
+from prover_framework.model.seals import SealState
 from prover_framework.proofs.sealing import Made, Sealing
 from prover_framework.sandbox.calls import Runner
 from prover_framework.sandbox.slot import Slot
@@ -119,6 +120,8 @@ class SealLoops:
         self._wait_seconds = wait_seconds
         self._timings = timings
         self._trace = trace
+        for kind in sealing.kinds:
+            metrics.seals.labels(kind, SealState.FAILED.value)
 
     async def run(self) -> None:
         """Make seals until the worker stops. Cancelling this releases what is being made."""

@@ -27,6 +27,7 @@ from prover_framework.worker.outcomes import (
     Outcome,
     Reason,
     Succeeded,
+    outcome_word,
 )
 from prover_framework.worker.timings import Timings
 
@@ -161,7 +162,7 @@ class Settling:
                     has_dependents=job.dependents > 0,
                     attachments=outcome.attachments,
                 )
-                log.info("%s %s: succeeded", job.group_id, job.name)
+                _tell(claim, outcome, "succeeded")
                 return _Delete()
             case DataMissing(failure, seconds):
                 await self._jobs.wait(
@@ -170,13 +171,12 @@ class Settling:
                     poll_seconds=self._data_poll_seconds if seconds is None else seconds,
                     deadline_seconds=self._data_deadline_seconds,
                 )
-                log.info("%s %s: waits: %s", job.group_id, job.name, failure.message)
+                _tell(claim, outcome, f"waits: {failure.message}")
                 return _Delete()
             case Failed(failure, is_plugins_fault):
                 await self._jobs.fail(lease, failure)
                 level = logging.ERROR if is_plugins_fault else logging.WARNING
-                what = f"{failure.message}{failure.where}"
-                log.log(level, "%s %s: failed: %s", job.group_id, job.name, what)
+                _tell(claim, outcome, f"failed: {failure.message}{failure.where}", level)
                 return _Delete()
             case AttemptFailed():
                 return await self._retry(claim, outcome)
@@ -185,28 +185,27 @@ class Settling:
 
     async def _retry(self, claim: Claim, outcome: AttemptFailed) -> _MessageStep:
         """Count a failed attempt; the message is kept for another one that is soon."""
-        job, failure = claim.job, outcome.failure
+        failure = outcome.failure
         jitter = random.random()  # noqa: S311 - spreads load, guards nothing
         delay = await self._jobs.retry(claim.lease, failure, jitter=jitter)
         what = "failed" if delay is None else f"again in {delay:.1f} s"
-        told = f"{failure.message}{failure.where}"
-        log.warning("%s %s: %s: %s", job.group_id, job.name, what, told)
+        told = f"{what}: {failure.message}{failure.where}"
+        _tell(claim, outcome, told, logging.WARNING)
         if delay is None or delay > self._timings.max_invisible_seconds:
             return _Delete()
         return _ChangeVisibility(delay)
 
     async def _release(self, claim: Claim, outcome: NotComputed) -> _MessageStep:
         """Release a job that was not computed, unless it is not ours any more."""
-        job = claim.job
         match outcome.reason:
             case Reason.LEASE_LOST:
-                log.info("%s %s: stopped, it is no longer wanted", job.group_id, job.name)
+                _tell(claim, outcome, "stopped, it is no longer wanted")
                 return _Leave()
             case Reason.NO_PROCESS:
                 # The lease expires, and the loss is counted: no job ends all workers for ever.
                 return _Leave()
             case Reason.NOT_CAPABLE:
-                seconds = self._intake.incapable_seconds(job)
+                seconds = self._intake.incapable_seconds(claim.job)
                 missing = not_capable(outcome.detail)
                 await self._jobs.release(claim.lease, seconds=seconds, failure=missing)
                 return _LeaveToOthers(outcome.detail)
@@ -219,7 +218,7 @@ class Settling:
                 # That is no fault of the job's or of its plugin's.
                 seconds = self._timings.trouble_seconds
         await self._jobs.release(claim.lease, seconds=seconds)
-        log.info("%s %s: released: %s", job.group_id, job.name, outcome)
+        _tell(claim, outcome, f"released: {outcome}")
         return _ChangeVisibility(seconds)
 
     async def _written_before(self, claim: Claim, outcome: Outcome) -> _MessageStep | None:
@@ -296,6 +295,24 @@ class Settling:
             else:
                 trouble.passed()
                 return done
+
+
+def _tell(claim: Claim, outcome: Outcome, what: str, level: int = logging.INFO) -> None:
+    """Write the line of a job whose execution has ended."""
+    job, seconds = claim.job, claim.seconds
+    log.log(
+        level,
+        "%s %s: %s (%.2f s)",
+        job.group_id,
+        job.name,
+        what,
+        seconds,
+        extra={
+            "attempt": job.attempts,
+            "outcome": outcome_word(outcome),
+            "seconds": round(seconds, 3),
+        },
+    )
 
 
 def _is_outcome(stored: StoredJob, outcome: Outcome, *, before: StoredJob) -> bool:

@@ -14,6 +14,8 @@ from collections.abc import Coroutine
 from importlib.metadata import version
 from typing import Any
 
+import attrs
+
 from prover_framework.database.database import Database
 from prover_framework.errors import LeaseLost, ProverError, QueueError, StoreError
 from prover_framework.jobs.attachments import AttachmentStore
@@ -21,6 +23,7 @@ from prover_framework.jobs.ready import ReadyJobs
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore, StoredJob
 from prover_framework.jobs.workers import Presence
+from prover_framework.log_context import log_about, log_context
 from prover_framework.logs import Trouble
 from prover_framework.metrics import Metrics
 from prover_framework.model.workers import WorkerState
@@ -37,7 +40,13 @@ from prover_framework.worker.heartbeat import Heartbeat, Held
 from prover_framework.worker.incapable import OtherWorkers
 from prover_framework.worker.intake import Claim, Intake
 from prover_framework.worker.messages import MessageIntake
-from prover_framework.worker.outcomes import NotComputed, Outcome, Reason, outcome_word
+from prover_framework.worker.outcomes import (
+    OUTCOME_WORDS,
+    NotComputed,
+    Outcome,
+    Reason,
+    outcome_word,
+)
 from prover_framework.worker.presence import PresenceLoop
 from prover_framework.worker.reporting import Reporter
 from prover_framework.worker.resources import ResourcePool
@@ -111,6 +120,10 @@ class Worker:
         self._deliveries = deliveries
         self._metrics = metrics
         metrics.slots.set(settings.worker_slots)
+        for proof_type in proving.proof_types:
+            for word in OUTCOME_WORDS:
+                # From nothing to one is an increase only for who has seen the nothing.
+                metrics.outcomes.labels(proof_type, word)
         self._stopping = asyncio.Event()
         # When the jobs that run have had their time, by the event loop's clock.
         self._finish_by: float | None = None
@@ -132,6 +145,7 @@ class Worker:
             ),
             prefetch_seconds=timings.prefetch_seconds,
             trace=trace,
+            metrics=metrics,
         )
         self._room = Room(
             settings.worker_slots, self._executor.mean_duration, timings.prefetch_seconds
@@ -236,6 +250,8 @@ class Worker:
 
     async def run(self) -> None:
         """Work until `stop` is called, then finish or release what is in flight."""
+        # This task's own: an API in the same process has another context.
+        log_about(attrs.evolve(log_context(), worker=self.name))
         log.info("worker %s: %d slots, queue %s", self.name, self._slots, self._queue_name)
         delivering = asyncio.create_task(self._deliveries.run())
         upkeep = [
@@ -294,7 +310,7 @@ class Worker:
             claim = await claiming
             if claim is None:
                 return
-            self._note_wait(claim.job)
+            self._note_begin(claim)
             with self._metrics.execution_seconds.labels(claim.job.proof_type).time():
                 outcome = await self._execute(claim)
         finally:
@@ -322,11 +338,27 @@ class Worker:
         await self._heartbeat.let_go(held)
         return execution.outcome
 
-    def _note_wait(self, job: StoredJob) -> None:
+    def _note_begin(self, claim: Claim) -> None:
+        job = claim.job
+        # Each message has a task of its own.
+        log_about(
+            attrs.evolve(
+                log_context(), request_id=claim.request_id, group=job.group_id, job=job.name
+            )
+        )
+        waited = 0.0
         if job.started_at is not None:
             could_begin = max(job.not_before, job.created_at)
             waited = max(0, job.started_at - could_begin) / 1000
             self._metrics.queue_seconds.labels(job.proof_type).observe(waited)
+        log.info(
+            "%s %s: started, attempt %d, after waiting %.2f s",
+            job.group_id,
+            job.name,
+            job.attempts,
+            waited,
+            extra={"attempt": job.attempts, "waited_seconds": round(waited, 3)},
+        )
 
     def _note_outcome(self, job: StoredJob, outcome: Outcome) -> None:
         self._metrics.outcomes.labels(job.proof_type, outcome_word(outcome)).inc()

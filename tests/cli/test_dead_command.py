@@ -31,7 +31,7 @@ def chosen(moto: SqsEmulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """The settings of a queue, which the command finds."""
     use_emulator(moto, monkeypatch)
     chosen = Settings(data_dir=tmp_path, sqs_queue_url=asyncio.run(make_queue()))
-    monkeypatch.setattr(command, "settings", lambda: chosen)
+    monkeypatch.setattr(command, "stored_queue", lambda: chosen)
     return chosen
 
 
@@ -179,7 +179,7 @@ def test_what_fails_is_told_and_the_status_is_1(
     here = Settings(data_dir=tmp_path, sqs_queue_url=url)
     # The settings of another machine have a name for it that these have not.
     die(attrs.evolve(here, further_queue_urls=(("alias", url),)), "a", queue="alias")
-    monkeypatch.setattr(command, "settings", lambda: here)
+    monkeypatch.setattr(command, "stored_queue", lambda: here)
     id_ = ids()["a"]
     result = prover_dead("redrive", id_)
     assert (result.exit_code, result.stdout) == (1, "0 dead letters redriven\n")
@@ -196,7 +196,7 @@ def test_a_queue_without_dead_letters_says_so(
 ) -> None:
     use_emulator(moto, monkeypatch)
     url = asyncio.run(make_queue(dead_letters=False))
-    monkeypatch.setattr(command, "settings", lambda: Settings(sqs_queue_url=url))
+    monkeypatch.setattr(command, "stored_queue", lambda: Settings(sqs_queue_url=url))
     with pytest.raises(QueueError, match=r'no dead-letter queue; "prover queue create"'):
         prover_dead("list")
     with pytest.raises(QueueError, match="queue 'other' has no URL"):
@@ -206,6 +206,6 @@ def test_a_queue_without_dead_letters_says_so(
 def test_where_the_table_of_jobs_is_the_queue_there_are_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "settings", lambda: Settings(data_dir=tmp_path))
+    monkeypatch.setattr(command, "stored_queue", lambda: Settings(data_dir=tmp_path))
     with pytest.raises(SettingsError, match=r'no dead letters: .*"prover list --state failed"'):
         prover_dead("list")

@@ -46,8 +46,13 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
         yield server
 
 
+def use(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    for name in ("settings", "stored_queue"):
+        monkeypatch.setattr(command, name, lambda: settings)
+
+
 def configure(monkeypatch: pytest.MonkeyPatch, url: str | None) -> None:
-    monkeypatch.setattr(command, "settings", lambda: Settings(sqs_queue_url=url))
+    use(monkeypatch, Settings(sqs_queue_url=url))
 
 
 def prover_queue(*arguments: str) -> Result:
@@ -241,7 +246,7 @@ def test_status_of_the_table_of_jobs_and_that_there_is_nothing_to_purge(
             await jobs.cancel("d")
 
     asyncio.run(fill())
-    monkeypatch.setattr(command, "settings", lambda: Settings(database_url=database_url))
+    use(monkeypatch, Settings(database_url=database_url))
     nowhere = {"url": None, "dead_letter_url": None, "dead_letters": 0}
     assert status() == {"visible": 2, "in_flight": 1, "delayed": 1, **nowhere}
     table = prover_queue("status").stdout

@@ -30,6 +30,7 @@ from prover_framework.proofs.service import ReceiptService
 from prover_framework.receipts.documents import MAX_RECEIPT_BYTES
 from prover_framework.serialization.json_text import MAX_NESTING
 from prover_framework.settings import PLUGIN_PREFIX, Settings, described_settings
+from prover_framework.variables import known_variables
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.app import MAX_BODY_BYTES, make_app
 from prover_framework.web.connections import ConnectionLimits
@@ -71,6 +72,8 @@ def first_cells(text: str) -> list[str]:
 def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
+            if command.invoke_without_command:
+                yield f"{path} {name}", command
             yield from commands(command, f"{path} {name}")
         else:
             yield f"{path} {name}", command
@@ -144,8 +147,8 @@ def test_every_setting_is_in_the_reference_with_its_meaning_and_no_other() -> No
 
 def test_settings_on_all_pages_exist() -> None:
     known = {field.metadata["variable"] for field in described_settings()}
-    # That of the tests, and that of an example.
-    known |= {"PROVER_GOLDEN_DIR"}
+    # Secrets in files, the client's, and that of the tests.
+    known |= {*known_variables()}
     # The version of the hooks, in the modules of plugins.
     known |= {"PROVER_API"}
     for page in pages():

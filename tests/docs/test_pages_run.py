@@ -17,6 +17,10 @@ RUN = [page for page in PAGES.values() if page.commands]
 NOT_RUN = {
     "README.md": ["it is the run that this test is part of"],
     "docs/how-to/headers.md": ["needs the database of an indexer"],
+    "docs/how-to/operate.md": [
+        "it is the walk of make walk, which takes some minutes",
+        "the same",
+    ],
     "docs/how-to/postgresql.md": ["needs docker; a PostgreSQL of the tests stands in"],
     "docs/how-to/sign-and-verify.md": [
         "needs a receipt over the chain of a real node",

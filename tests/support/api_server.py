@@ -30,7 +30,9 @@ from prover_framework.web.server import DRAIN_SECONDS, LOCAL, USUAL_LIMITS, Expo
 NO_RECEIPTS = cast(ReceiptService, object())
 
 # Counts requests, and has nothing to look at.
-NO_MONITORING = Monitoring(Metrics(), cast(Sampler, object()), cast(ReadinessChecks, object()))
+NO_MONITORING = Monitoring(
+    Metrics(), cast(Sampler, object()), cast(ReadinessChecks, object()), cast(Database, object())
+)
 
 
 class _NoKeys(ApiKeyStore):

@@ -1,0 +1,313 @@
+"""A newcomer's walk: wheels in an empty directory, three daemons, and what the playbook is about.
+
+Each break is seen in metrics, readiness or the log, and mended by what docs/how-to/operate.md says.
+The order is that of the file: the daemons run through all of it. `make walk` runs it.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+from alert_rules import Samples, firing, read
+from attrs import define, field
+from distributions import Environment
+from node_server import NodeServer, node_in_thread
+from postgres_server import PostgresServer, postgres_server
+from sqs_server import SqsEmulator, moto_server
+from waiting import wait_until
+
+from prover_framework.chain.sources.simulated import made_whole, simulate
+
+pytestmark = [pytest.mark.walk, pytest.mark.timeout(900)]
+
+SECONDS = 300.0
+
+FIRST = 1_700_002_800
+RANGE = {"start_timestamp": FIRST, "end_timestamp": FIRST + 3600}
+SYNC = ("headers", "sync", "--from-block", "0", "--follow")
+
+
+@define
+class Place:
+    """The empty directory with its daemons, and the servers around it."""
+
+    fresh: Environment
+    database: PostgresServer
+    sqs: SqsEmulator
+    node: NodeServer
+    running: dict[str, "subprocess.Popen[bytes]"] = field(factory=dict)
+    started: int = 0
+
+    def prover(self, *arguments: str, status: int = 0, **more: str) -> str:
+        self.fresh.variables.update(more)
+        return self.fresh.run("prover", *arguments, status=status)
+
+    def log(self, name: str) -> str:
+        return (self.fresh.work / f"{name}.log").read_text()
+
+    def start(self, name: str, *arguments: str, **more: str) -> None:
+        with (self.fresh.work / f"{name}.log").open("wb") as log:
+            self.running[name] = subprocess.Popen(
+                [self.fresh.command("prover"), *arguments],
+                cwd=self.fresh.work,
+                env={**self.fresh.variables, "PROVER_MONITORING_PORT": "0", **more},
+                stderr=log,
+            )
+        wait_until(lambda: "listening on " in self.log(name), seconds=SECONDS)
+
+    def stop(self, name: str) -> None:
+        process = self.running.pop(name)
+        process.send_signal(signal.SIGTERM)
+        # A long poll is awaited; moto's clock is ours.
+        self.sqs.time_passes(20)
+        assert process.wait(SECONDS) == 0, self.log(name)
+
+    def url(self, name: str) -> str:
+        told: str = json.loads(
+            next(line for line in self.log(name).splitlines() if "listening on " in line)
+        )["message"]
+        return told.partition("listening on ")[2]
+
+    def metrics(self, name: str) -> Samples:
+        return read(httpx.get(f"{self.url(name)}/metrics", timeout=SECONDS).text)
+
+    def ready(self, name: str) -> tuple[int, dict[str, Any]]:
+        answer = httpx.get(f"{self.url(name)}/health/ready", timeout=SECONDS)
+        return answer.status_code, answer.json()
+
+    def wait_ready(self, name: str, check: str, state: str) -> None:
+        wait_until(lambda: self.ready(name)[1]["checks"][check] == state, seconds=SECONDS)
+
+    def wait_alert(self, name: str, alert: str, before: Samples | None = None) -> None:
+        wait_until(lambda: alert in firing(self.metrics(name), before), seconds=SECONDS)
+
+    def wait_quiet(self, name: str, alert: str) -> None:
+        wait_until(lambda: alert not in firing(self.metrics(name)), seconds=SECONDS)
+
+    def wait_line(self, name: str, text: str) -> None:
+        wait_until(lambda: text in self.log(name), seconds=SECONDS)
+
+    def submit(self) -> tuple[int, str]:
+        self.started += 1
+        group = f"walk-{self.started}"
+        answer = httpx.post(
+            f"{self.url('api')}/api/job",
+            json={"job_group_id": group, "twap": RANGE},
+            timeout=SECONDS,
+        )
+        return answer.status_code, group
+
+    def wait_result(self, group: str) -> None:
+        def ended() -> str:
+            answer = httpx.get(f"{self.url('api')}/api/job/{group}", timeout=SECONDS)
+            return str(answer.json().get("status"))
+
+        wait_until(lambda: ended() in ("succeeded", "failed"), seconds=SECONDS)
+        assert ended() == "succeeded"
+
+    def works(self) -> None:
+        """A group that is asked for now has its result."""
+        status, group = self.submit()
+        assert status == 200
+        self.wait_result(group)
+
+
+@pytest.fixture(scope="module")
+def place(fresh: Environment) -> Iterator[Place]:
+    chain = list(made_whole(simulate(FIRST, 1, first_number=0)))
+    with ExitStack() as stack:
+        database = stack.enter_context(postgres_server())
+        sqs = stack.enter_context(moto_server())
+        node = stack.enter_context(node_in_thread(chain, chain_id=31337))
+        secret = fresh.work / "database_url"
+        secret.write_text(database.create_database() + "\n")
+        secret.chmod(0o600)
+        fresh.variables.update(
+            {
+                "DATABASE_URL_FILE": str(secret),
+                "PROVER_RPC_URL": node.url,
+                "PROVER_RPC_REQUESTS_PER_SECOND": "1000",
+                "PROVER_REQUIRED": "none",
+                "PROVER_LOG_FORMAT": "json",
+                "PROVER_PORT": "0",
+                "PROVER_FOLLOW_SECONDS": "0.5",
+                "PROVER_LEASE_SECONDS": "3",
+                "PROVER_WORKER_SLOTS": "1",
+                "PROVER_SWEEP_SECONDS": "0.5",
+                **sqs.environment,
+            }
+        )
+        made = Place(fresh, database, sqs, node)
+        try:
+            yield made
+        finally:
+            for process in made.running.values():
+                process.kill()
+                process.wait()
+
+
+def test_an_empty_directory_becomes_a_service(place: Place) -> None:
+    assert [path.name for path in place.fresh.work.iterdir()] == ["database_url"]
+    # What is missing is told before the start, each with what mends it.
+    told = place.prover("check", status=1)
+    assert "prover migrate" in told
+    place.prover("migrate")
+    url = place.prover("queue", "create", "walk").splitlines()[-1].strip()
+    place.fresh.variables["SQS_QUEUE_URL"] = url
+    assert "prover key create" in place.prover("check")
+    place.prover("key", "create")
+    place.start("sync", *SYNC)
+    place.start("api", "api")
+    place.start("worker", "worker")
+    newest = place.node.chain[-1].header.number
+    wait_until(
+        lambda: place.metrics("sync")["prover_sync_reached_block", ()] == newest,
+        seconds=SECONDS,
+    )
+    place.works()
+    for name in ("api", "worker", "sync"):
+        assert place.ready(name)[0] == 200
+
+
+def test_a_worker_that_is_killed(place: Place) -> None:
+    before = place.metrics("worker")
+    assert before["prover_leases_expired_total", ()] == 0
+    # It stops in the middle of everything, and its lease expires.
+    process = place.running.pop("worker")
+    process.kill()
+    process.wait()
+    status, group = place.submit()
+    assert status == 200
+    wait_until(
+        lambda: any(
+            name == "prover_oldest_job_seconds" and dict(labels)["state"] == "queued"
+            for name, labels in place.metrics("api")
+        ),
+        seconds=SECONDS,
+    )
+    place.start("worker", "worker")
+    place.wait_result(group)
+
+
+def test_the_database_goes_away_and_comes_back(place: Place) -> None:
+    place.database.stop()
+    for name in ("api", "worker", "sync"):
+        place.wait_ready(name, "database", "failed")
+        assert place.ready(name)[0] == 503
+        place.wait_alert(name, "ProverDatabaseDown")
+    assert place.submit()[0] == 503
+    place.wait_line("worker", "failed: ")
+    place.database.start()
+    for name in ("api", "worker", "sync"):
+        place.wait_ready(name, "database", "ok")
+    place.wait_line("worker", "works again, after")
+    place.works()
+
+
+def test_the_queue_hangs_and_comes_back(place: Place) -> None:
+    os.kill(place.sqs.process.pid, signal.SIGSTOP)
+    try:
+        place.wait_ready("api", "queue", "failed")
+        place.wait_alert("api", "ProverQueueDown")
+        before = place.metrics("api")
+        status, group = place.submit()
+        assert status == 500
+        place.wait_alert("api", "ProverMessagesUnsent", before)
+    finally:
+        os.kill(place.sqs.process.pid, signal.SIGCONT)
+    place.wait_ready("api", "queue", "ok")
+    # The sweep sends what was not sent.
+    place.wait_result(group)
+    place.works()
+
+
+def test_a_message_that_nobody_understands(place: Place) -> None:
+    answer = httpx.post(
+        place.sqs.url,
+        data={
+            "Action": "SendMessage",
+            "QueueUrl": place.fresh.variables["SQS_QUEUE_URL"],
+            "MessageBody": "no job",
+        },
+        headers={"Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/eu-west-1/sqs/x"},
+        timeout=SECONDS,
+    )
+    assert answer.status_code == 200
+    place.wait_alert("api", "ProverDeadLetters")
+    place.wait_line("worker", "a message goes to the dead letters")
+    assert "no job" in place.prover("dead", "list")
+    place.prover("dead", "drop", "--all", "--yes")
+    place.wait_quiet("api", "ProverDeadLetters")
+
+
+def test_headers_that_are_missing(place: Place) -> None:
+    place.prover("headers", "remove", "--from-block", "100", "--to-block", "120", "--yes")
+    place.wait_alert("api", "ProverHeadersMissing")
+    assert "100 to 120" in place.prover("headers", "status", status=1)
+    place.prover("headers", "sync", "--from-block", "100", "--to-block", "120")
+    place.wait_quiet("api", "ProverHeadersMissing")
+    place.works()
+
+
+def test_a_node_that_goes_away(place: Place) -> None:
+    async def hangs(_: object) -> None:
+        raise ConnectionResetError
+
+    place.node.mode = hangs
+    place.wait_ready("sync", "source", "warning")
+    place.wait_line("sync", "it is asked again in")
+    place.node.mode = None
+    place.wait_ready("sync", "source", "ok")
+    looked_at = place.metrics("sync")["prover_sync_last_success_timestamp_seconds", ()]
+    assert time.time() - looked_at < SECONDS
+
+
+def test_a_plugin_that_cannot_be_loaded(place: Place) -> None:
+    packages = next(place.fresh.directory.glob("lib/python*/site-packages"))
+    information = packages / "prover_walk_broken-1.0.dist-info"
+    information.mkdir()
+    (packages / "prover_walk_broken.py").write_text("raise RuntimeError('out of order')\n")
+    (information / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: prover-walk-broken\nVersion: 1.0\n"
+    )
+    (information / "entry_points.txt").write_text(
+        "[prover_framework]\nprover_walk_broken = prover_walk_broken\n"
+    )
+    _restart_api(place)
+    place.wait_alert("api", "ProverPluginNotLoaded")
+    assert place.ready("api")[1]["plugins_not_loaded"] == ["prover_walk_broken"]
+    assert "out of order" in place.log("api")
+    assert "out of order" in place.prover("plugins", status=1)
+    place.fresh.variables["PROVER_PLUGINS_DISABLED"] = "prover_walk_broken"
+    _restart_api(place)
+    assert place.ready("api")[1]["plugins_not_loaded"] == []
+    place.works()
+
+
+def test_a_setting_that_is_misspelt(place: Place) -> None:
+    place.fresh.variables["PROVER_LOGLEVEL"] = "DEBUG"
+    told = place.prover("list")
+    assert "did you mean PROVER_LOG_LEVEL?" in told
+    assert "call it PROVER_LOG_LEVEL" in place.prover("check")
+    del place.fresh.variables["PROVER_LOGLEVEL"]
+
+
+def test_every_daemon_stops_when_it_is_asked_to_and_no_secret_was_logged(place: Place) -> None:
+    password = (place.fresh.work / "database_url").read_text().strip()
+    for name in ("api", "worker", "sync"):
+        place.stop(name)
+        assert password not in place.log(name)
+        for line in place.log(name).splitlines():
+            json.loads(line)
+
+
+def _restart_api(place: Place) -> None:
+    place.stop("api")
+    place.start("api", "api")
