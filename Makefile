@@ -26,12 +26,12 @@ LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
   tests/chain/test_store.py tests/seals/test_keys.py tests/verification/test_verifier.py \
   tests/kit/test_parts_for_tests.py
 
-.PHONY: help demo test coverage test-pages test-contract test-localstack test-versions test-lowest faults abuse walk lint audit format bench bench-peers bench-growth migrations schemas clean
+.PHONY: help demo test coverage test-pages test-contract test-slow test-localstack test-versions test-lowest faults abuse walk lint audit format bench bench-peers bench-growth migrations schemas clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
-demo: $(VENV)/.run ## Install, load 90 simulated days, start, submit a job group, show its three results.
+demo: $(VENV)/.run ## Install, load 90 simulated days, start, submit a job group, show its three results (STAY=1 stays up).
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.dev ## Install and run all tests.
@@ -49,6 +49,9 @@ test-pages: $(VENV)/.dev ## Run the tests of the pages in Chromium; screenshots 
 
 test-contract: $(VENV)/.dev $(CONTRACT)/.ready ## Call a running service as its OpenAPI document says, and as it does not (REQUESTS=100).
 	PYTHONPATH=tests/support $(BIN)/python tests/contract/contract_run.py $(CURDIR)/$(CONTRACT)/bin/schemathesis $(REQUESTS)
+
+test-slow: $(VENV)/.dev ## Run what takes minutes and rarely breaks.
+	$(BIN)/python -m pytest -m slow $(PARALLEL) $(ARGS)
 
 test-localstack: $(VENV)/.dev ## Install LocalStack beside it and run the tests that need it.
 	-@$(MAKE) --no-print-directory $(LOCALSTACK)/.ready

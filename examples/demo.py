@@ -5,6 +5,7 @@ It ends as whoever gets the results should begin: by verifying their receipts.
 It uses a directory of its own, which is gone afterwards, and a free port.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -28,6 +29,9 @@ END_TIMESTAMP = 1_704_067_200
 DAYS = 90
 
 PROVER = Path(sys.executable).with_name("prover")
+# With this variable the service stays up, to look at its pages, until Ctrl-C.
+STAY = "STAY"
+
 START_SECONDS = 30
 STOP_SECONDS = 30
 
@@ -49,6 +53,7 @@ def main() -> int:
         port = _free_port()
         base_url = f"http://127.0.0.1:{port}"
         console.print(f"[bold]2.[/] Starting API and worker: prover up --port {port}")
+        console.print(f"   pages: {base_url}/")
         with log_path.open("wb") as log:
             service = subprocess.Popen(
                 [PROVER, "up", "--port", str(port)], env=environment, stderr=log, stdout=log
@@ -65,6 +70,9 @@ def main() -> int:
                         seconds=120,
                         on_change=lambda now: live.update(_progress(now), refresh=True),
                     )
+                if STAY in os.environ:
+                    console.print(f"It stays up: {base_url}/groups/{group_id} (Ctrl-C ends it)")
+                    _wait_for_interrupt(service)
             finally:
                 status = _stop(service)
         console.print("[bold]4.[/] Results")
@@ -115,6 +123,12 @@ def _wait_until_healthy(service: "subprocess.Popen[bytes]", base_url: str) -> No
         except urllib.error.URLError:
             time.sleep(0.05)
     raise TimeoutError(f"the service was not ready within {START_SECONDS} s")
+
+
+def _wait_for_interrupt(service: "subprocess.Popen[bytes]") -> None:
+    # The service has it, too.
+    with contextlib.suppress(KeyboardInterrupt):
+        service.wait()
 
 
 def _stop(service: "subprocess.Popen[bytes]") -> int:

@@ -22,7 +22,7 @@
     │   └── TooManyOpenJobs         503
     ├── WorkerNotFound              404
     ├── GroupConflict               409: this group id was used for another request
-    ├── TransferError               an export that cannot be taken in
+    ├── TransferError               a copy or an export that cannot be made or taken in
     ├── StoreFull                   507: there is no room for more jobs
     ├── ServiceRefused              a service that is asked over HTTP refuses
     │   └── ServiceUnreachable      it does not answer
@@ -278,7 +278,7 @@ class TooManyOpenJobs(Limited):
 
 
 class TransferError(ProverError):
-    """An export cannot be taken in, and why."""
+    """A copy cannot be made, or an export not be taken in, and why."""
 
     code = "transfer"
 

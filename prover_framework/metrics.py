@@ -123,11 +123,13 @@ class Metrics:
             registry=registry,
         )
         self.received = _of_queue(
-            registry, "prover_messages_received", "Messages that were received."
+            registry,
+            "prover_messages_received",
+            "Messages received, or jobs taken out of the table.",
         )
         self.receives = Histogram(
             "prover_receive_batch_size",
-            "How many messages a receive brought.",
+            "How many messages a receive, or jobs a look into the table brought.",
             ("queue",),
             buckets=BATCH_BUCKETS,
             registry=registry,

@@ -201,7 +201,7 @@ class Settings:
     )
     sqs_queue_url: str | None = _setting(
         "SQS_QUEUE_URL",
-        "Queue on SQS; unset means the embedded queue, a table in the same database.",
+        "Queue on SQS; unset means that the table of jobs is the queue.",
         _url,
         None,
         secret=True,

@@ -24,7 +24,12 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
     ),
     "PROVER_OTHER_SENDERS": ("true", True, "some", "must be true or false"),
     "PROVER_URL": ("https://p.example", "https://p.example", "p.example", "must begin with https"),
-    "PROVER_API_KEY": ("key-1", "key-1", "key 1", "must be 1 to 512 printable characters"),
+    "PROVER_API_KEY": (
+        "key-1",
+        "key-1",
+        "key 1",
+        "must be 1 to 512 printable characters of ASCII without blanks",
+    ),
     "PROVER_RETENTION_DAYS": ("90", 90.0, "0", "must be >= 1"),
     "PROVER_MAX_OPEN_JOBS": ("1000", 1000, "0", "must be >= 1"),
     "PROVER_MAX_DATABASE_MB": ("2048", 2048, "0", "must be >= 1"),
@@ -181,7 +186,7 @@ def test_a_wrong_value_is_told_with_variable_and_rule(tmp_path: Path, variable: 
     assert wrong is not None
     message = complaint({variable: wrong})
     assert message.startswith(f"{variable} {rule}")
-    if not variable.endswith(("_URL", "_URLS")):
+    if not variable.endswith(("_URL", "_URLS", "_KEY")):
         assert message == f"{variable} {rule}, got '{wrong}'"
     dotenv = tmp_path / ".env"
     dotenv.write_text(f"{variable}={wrong}\n", "utf-8")

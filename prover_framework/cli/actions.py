@@ -19,7 +19,7 @@ from prover_framework.cli.operating import (
 from prover_framework.cli.tables import show_group
 from prover_framework.model.actions import Accepted, Action, ActionReport
 from prover_framework.model.jobs import JobState
-from prover_framework.model.listing import MAX_LIMIT, GroupQuery
+from prover_framework.model.listing import GroupQuery
 from prover_framework.model.views import GroupView
 from prover_framework.operations import Operations
 from prover_framework.serialization.converter import unstructure
@@ -27,6 +27,9 @@ from prover_framework.serialization.json_text import dump_json
 
 # What one command acts on at the most: it says so, and is given again for the rest.
 MOST_GROUPS = 10_000
+
+# Groups that one request acts on: each is some transactions, and an answer has a minute.
+GROUPS_AT_ONCE = 50
 
 DONE = {Action.CANCEL: "cancelled", Action.REDRIVE: "tried again", Action.DELETE: "removed"}
 
@@ -229,7 +232,7 @@ async def _all_pages(
     operations: Operations, action: Action, query: GroupQuery, *, dry_run: bool, force: bool
 ) -> ActionReport:
     """Act page by page. What comes or goes meanwhile is in one page or in none."""
-    query = attrs.evolve(query, limit=MAX_LIMIT)
+    query = attrs.evolve(query, limit=GROUPS_AT_ONCE)
     report = ActionReport(action=action, dry_run=dry_run, groups=())
     while True:
         more = await operations.act_on_found(action, query, dry_run=dry_run, force=force)

@@ -19,6 +19,7 @@ from prover_framework.cli.styles import STYLES
 from prover_framework.errors import RequestError
 from prover_framework.model.jobs import JobState
 from prover_framework.model.listing import MAX_LIMIT, GroupPage, GroupQuery, parse_query
+from prover_framework.model.names import DEFAULT_NAMESPACE
 from prover_framework.operations import Operations
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json
@@ -115,6 +116,11 @@ async def all_pages(
         query = query.from_cursor(more.next_cursor)
 
 
+def named(group_id: str, namespace: str) -> str:
+    """Return what a table calls a group."""
+    return group_id if namespace == DEFAULT_NAMESPACE else f"{group_id} (namespace {namespace})"
+
+
 def _table(page: GroupPage) -> Table:
     table = Table(
         Column("group", overflow="fold"),
@@ -129,7 +135,7 @@ def _table(page: GroupPage) -> Table:
             for job in group.jobs
         )
         table.add_row(
-            group.job_group_id,
+            named(group.job_group_id, group.namespace),
             Text(group.status.value, STYLES.get(group.status, "")),
             jobs,
             group.created_at,

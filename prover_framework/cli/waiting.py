@@ -18,9 +18,6 @@ from prover_framework.operations import Operations
 
 REFRESH_SECONDS = 0.2
 
-# A service elsewhere is asked less often.
-REMOTE_REFRESH_SECONDS = 1.0
-
 # A worker that runs takes a job at once. Who waits for longer than this is told why.
 PATIENCE_SECONDS = 10.0
 

@@ -31,6 +31,7 @@ class AsyncClient:
         namespace: Namespace of the groups, where it is not the key's own; that takes the scope
             ``operate``.
         transport: Takes the place of the network, for tests.
+        first_wait_seconds: After how long a request is sent again; twice as long each further time.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class AsyncClient:
         *,
         namespace: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
+        first_wait_seconds: float = retries.FIRST_WAIT_SECONDS,
     ) -> None:
         self._url = url
+        self._first_wait = first_wait_seconds
         options: dict[str, Any] = dict(retries.options(url, key, namespace))
         self._client = httpx.AsyncClient(**options, transport=transport)
 
@@ -156,11 +159,11 @@ class AsyncClient:
             try:
                 answer = await self._client.send(retries.request(self._client, call))
             except httpx.HTTPError as error:
-                wait = retries.wait_after_failure(call, error, tries)
+                wait = retries.wait_after_failure(call, error, tries, self._first_wait)
                 if wait is None:
                     raise retries.unreachable(self._url, error) from None
             else:
-                wait = retries.wait_after_answer(answer, tries)
+                wait = retries.wait_after_answer(answer, tries, self._first_wait)
                 if wait is None:
                     return retries.result(call, answer)
             await asyncio.sleep(wait)

@@ -52,22 +52,26 @@ def request(client: "httpx.Client | httpx.AsyncClient", call: Call[T]) -> httpx.
     )
 
 
-def wait_after_failure(call: Call[T], error: httpx.HTTPError, tries: int) -> float | None:
+def wait_after_failure(
+    call: Call[T], error: httpx.HTTPError, tries: int, first_wait_seconds: float
+) -> float | None:
     """Return after how many seconds to send a request again that was not answered; None: not."""
     unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
     if tries >= TRIES or not (unsent or call.is_repeatable):
         return None
-    return _wait(tries)
+    return _wait(tries, first_wait_seconds)
 
 
-def wait_after_answer(answer: httpx.Response, tries: int) -> float | None:
+def wait_after_answer(
+    answer: httpx.Response, tries: int, first_wait_seconds: float
+) -> float | None:
     """Return after how many seconds to send a request again that was put off; None: not."""
     if answer.status_code not in LATER or tries >= TRIES:
         return None
     asked = answer.headers.get("retry-after", "")
     if asked.isascii() and asked.isdigit():
         return min(MAX_WAIT_SECONDS, float(asked[:6]))
-    return _wait(tries)
+    return _wait(tries, first_wait_seconds)
 
 
 def result(call: Call[T], answer: httpx.Response) -> T:
@@ -94,6 +98,6 @@ def unreachable(url: str, error: httpx.HTTPError) -> ServiceUnreachable:
     )
 
 
-def _wait(tries: int) -> float:
+def _wait(tries: int, first_wait_seconds: float) -> float:
     # Clients that failed together come back apart.
-    return FIRST_WAIT_SECONDS * 2.0 ** (tries - 1) * (0.5 + random.random() / 2)  # noqa: S311
+    return first_wait_seconds * 2.0 ** (tries - 1) * (0.5 + random.random() / 2)  # noqa: S311

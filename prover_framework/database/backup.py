@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from prover_framework.errors import StoreError
+from prover_framework.errors import TransferError
 from prover_framework.files import synchronise
 
 # Pages that are copied before others get their turn: a few milliseconds.
@@ -28,12 +28,12 @@ def back_up(
         The size of the copy in bytes.
 
     Raises:
-        StoreError: There is no database, the copy is there already, or cannot be written or read.
+        TransferError: There is no database, the copy is there already, or cannot be made.
     """
     if not source.is_file():
-        raise StoreError(f"there is no database {source}")
+        raise TransferError(f"there is no database {source}")
     if target.exists():
-        raise StoreError(f"{target} exists already: name another file")
+        raise TransferError(f"{target} exists already: name another file")
     part = target.with_name(f"{target.name}~")
     try:
         # For its owner only, as the database is.
@@ -52,7 +52,7 @@ def back_up(
             copy.execute("PRAGMA journal_mode=DELETE")
             (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
             if found != "ok":
-                raise StoreError(
+                raise TransferError(
                     f"the copy of {source} is damaged, and so is the database: {found}"
                 )
         with part.open("rb") as written:
@@ -61,7 +61,7 @@ def back_up(
         synchronise(target.absolute().parent)
         return target.stat().st_size
     except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"{source} cannot be copied to {target}: {error}") from None
+        raise TransferError(f"{source} cannot be copied to {target}: {error}") from None
     finally:
         part.unlink(missing_ok=True)
 

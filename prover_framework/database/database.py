@@ -2,7 +2,7 @@
 
 import asyncio
 import pkgutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
@@ -24,6 +24,7 @@ from prover_framework.database.engine import (
     Row,
 )
 from prover_framework.database.sqlite import SqliteEngine
+from prover_framework.database.watching import CommitWatch
 from prover_framework.errors import SchemaMismatch
 from prover_framework.settings import SQLITE_SCHEME
 from prover_framework.urls import POSTGRES_SCHEMES
@@ -173,15 +174,14 @@ class Database:
         (row,) = await (connection or self.reader).fetch("SELECT NOW_MS AS now")
         return int(row["now"])
 
-    async def data_version(self) -> int | None:
-        """Return a number that differs when anybody has committed in between.
+    def watch(self, on_commit: Callable[[], None]) -> CommitWatch | None:
+        """Return what tells of commits, of any process; None where nothing does.
 
-        None: this engine does not tell.
-
-        Raises:
-            StoreError: The database refused, and why.
+        Args:
+            on_commit: Called in a thread. It must return at once.
         """
-        return await self._engine.data_version(self.reader)
+        file = self._engine.log_file
+        return None if file is None else CommitWatch(file, on_commit)
 
     # The schema
 

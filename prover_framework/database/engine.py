@@ -18,6 +18,7 @@ import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 from attrs import field, frozen
@@ -211,11 +212,9 @@ class Engine(Protocol):
         """Tell whether there is such a table."""
         ...
 
-    async def data_version(self, reader: Connection) -> int | None:
-        """Return a number that differs when anybody has committed in between.
-
-        None: this engine does not tell.
-        """
+    @property
+    def log_file(self) -> Path | None:
+        """The file that each commit writes to; None where there is none to be seen."""
         ...
 
 

@@ -230,11 +230,11 @@ class PostgresEngine:
         (row,) = await connection.fetch("SELECT to_regclass(?) IS NOT NULL AS found", [table])
         return bool(row["found"])
 
-    async def data_version(self, reader: Connection) -> None:
-        """Tell nothing. Notifications could, but the server lets one commit with any in at a time.
+    @property
+    def log_file(self) -> None:
+        """None. Notifications could tell, but the server lets one commit with any in at a time.
 
-        For a queue, whose messages are sent and deleted hundreds of times a second, that costs
-        more than to look.
+        For a queue with hundreds of changes a second that costs more than to look.
         """
 
     def sql(self, statement: str) -> str:

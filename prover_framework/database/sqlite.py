@@ -232,10 +232,10 @@ class SqliteEngine:
             )
         )
 
-    async def data_version(self, reader: Connection) -> int:
-        """Return the number that SQLite keeps of commits by other connections than this."""
-        (row,) = await reader.fetch("PRAGMA data_version")
-        return int(row["data_version"])
+    @property
+    def log_file(self) -> Path:
+        """The file of the write-ahead log."""
+        return self.path.with_name(f"{self.path.name}-wal")
 
     def sql(self, statement: str) -> str:
         """Return a statement in the form of this engine."""

@@ -83,6 +83,8 @@ class Job(Model):
     # That of its group, and the id of the API key that it was asked for with.
     namespace = fields.CharField(MAX_NAMESPACE, db_default=DEFAULT_NAMESPACE)
     api_key = fields.CharField(16, null=True)
+    # Of the request that it was asked for by, for the log.
+    request_id = fields.CharField(64, null=True)
 
     class Meta:
         table = "job"
@@ -385,3 +387,7 @@ class HourlyBaseFee(Model):
 
     class Meta:
         table = "hourly_base_fee"
+
+
+OF_CHAIN: tuple[type[Model], ...] = (Chain, BlockHeader, RawHeader, HourlyBaseFee)
+"""What there is of the chain, each after what it is made from."""

@@ -219,14 +219,19 @@ class EventFeed:
         while self._listeners:
             wait = self._poll_seconds
             try:
-                await self._turn()
+                await self.look()
             except StoreError as error:
                 wait = max(wait, self._trouble.failed(error))
             else:
                 self._trouble.passed()
             await asyncio.sleep(wait)
 
-    async def _turn(self) -> None:
+    async def look(self) -> None:
+        """Look at the database once, and tell what is new; it is done by itself as time goes.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
         events = await self._outbox.events_after(self._number, READ_AT_ONCE)
         for event in events:
             self._number = event.number

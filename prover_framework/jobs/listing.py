@@ -202,11 +202,16 @@ def _look(query: GroupQuery, below: Position) -> _Look:
     if query.since_ms is not None:
         where.append("created_at >= ?")
         values.append(query.since_ms)
-    columns = (
-        "created_at, group_id, name, state, namespace"
-        if _by_jobs(query)
-        else "created_at, id AS group_id"
-    )
+    # What the index has is read without a look at the rows.
+    columns = "created_at, id AS group_id"
+    if _by_jobs(query):
+        needed = {
+            "name": query.proof_type,
+            "state": query.code and query.state,
+            "namespace": query.code and query.namespace,
+        }
+        more = [name for name, wanted in needed.items() if wanted is not None]
+        columns = ", ".join(["created_at", "group_id", *more])
     table = "job" if _by_jobs(query) else "job_group"
     return _Look(
         positions=(

@@ -1,5 +1,6 @@
 """Quotas: a clear refusal while there is still room to finish what is stored."""
 
+import math
 import time
 
 from prover_framework.database.database import Database
@@ -21,12 +22,16 @@ class Quotas:
     Args:
         database: What is looked at.
         settings: How much there may be.
+        look_seconds: How long what was found is taken to hold.
     """
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, *, look_seconds: float = LOOK_SECONDS
+    ) -> None:
         self._database = database
         self._settings = settings
-        self._looked_at = -LOOK_SECONDS
+        self._look_seconds = look_seconds
+        self._looked_at = -math.inf
         self._problem: str | None = None
 
     async def require_room(self) -> None:
@@ -37,14 +42,17 @@ class Quotas:
             StoreError: The database cannot be used.
         """
         now = time.monotonic()
-        if now - self._looked_at >= LOOK_SECONDS:
-            self._problem = await self._find_problem()
+        if now - self._looked_at >= self._look_seconds:
+            # Those who come meanwhile need not look as well.
             self._looked_at = now
+            self._problem = await self._find_problem()
         if self._problem is not None:
             raise StoreFull(self._problem)
 
     async def _find_problem(self) -> str | None:
         settings = self._settings
+        if settings.max_database_mb is None and not self._database.embedded:
+            return None
         size = await size_of(self._database)
         if size.disk_free is not None and size.disk_free < settings.min_free_disk_mb * MIB:
             return (

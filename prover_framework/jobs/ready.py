@@ -1,25 +1,24 @@
 """The table of jobs as the queue: nothing to install, nothing to send, no second lease.
 
-Workers that wait are woken by what their own process accepts. What other processes accept they
-find by looking: on SQLite 25 ms later at the most; on PostgreSQL, which keeps no mark of changes,
-and for jobs that may begin by time alone, a tenth of a second later.
+Workers that wait are woken by what their own process accepts and, on SQLite, within 25 ms by what
+others commit. Jobs that may begin by time alone they find by looking; and so, on PostgreSQL, those
+that other processes have accepted.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prover_framework.database.database import Database
+from prover_framework.database.watching import CommitWatch
 from prover_framework.jobs.store import JobStore, Taken
 from prover_framework.queues.base import QueueStatus
 
-# How often a worker that waits asks an embedded database whether another process has committed
-# something. That is answered from shared memory.
-POLL_SECONDS = 0.025
-
-# How often it looks into the table all the same: for jobs that may begin by time alone and, where
-# the database does not tell of commits, for those that other processes have accepted. A job waits
+# How often a worker that waits looks into the table where nothing tells of commits. A job waits
 # half as long on average; a look that finds nothing costs the server less than 0.1 ms.
 LOOK_SECONDS = 0.1
+
+# The same where commits are told of: for jobs that may begin by time alone.
+WATCHED_LOOK_SECONDS = 0.5
 
 
 class ReadyJobs:
@@ -30,8 +29,8 @@ class ReadyJobs:
         database: Where they are.
         queue: Name of the queue.
         proof_types: What the worker can do. What it cannot do is not looked at.
-        look_seconds: How often a worker that waits looks into the table.
-        poll_seconds: How often it asks for commits, where the database tells of them.
+        look_seconds: How often a worker that waits looks into the table; None: as often as it
+            has to.
     """
 
     def __init__(
@@ -41,21 +40,34 @@ class ReadyJobs:
         queue: str,
         proof_types: Sequence[str],
         *,
-        look_seconds: float = LOOK_SECONDS,
-        poll_seconds: float = POLL_SECONDS,
+        look_seconds: float | None = None,
     ) -> None:
         self.proof_types = tuple(proof_types)
         self._jobs = jobs
         self._database = database
         self._queue = queue
         self._look_seconds = look_seconds
-        self._poll_seconds = poll_seconds
+        self._watch: CommitWatch | None = None
+        self._is_begun = False
         self._is_interrupted = False
 
     async def take(
-        self, *, limit: int, worker: str, lease_seconds: float, wait_seconds: float
+        self,
+        *,
+        limit: int,
+        worker: str,
+        lease_seconds: float,
+        wait_seconds: float,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> list[Taken]:
         """Take up to ``limit`` jobs, oldest first, waiting for the first of them.
+
+        Args:
+            limit: How many at the most.
+            worker: Who takes them.
+            lease_seconds: For how long.
+            wait_seconds: How long to wait.
+            wanted: Asked before each look; once the answer is no, none is taken.
 
         The call may be left early only by `interrupt`, not by cancelling it: it may have taken
         jobs that nobody then has.
@@ -63,13 +75,10 @@ class ReadyJobs:
         Raises:
             StoreError: The database cannot be used.
         """
-        loop = asyncio.get_running_loop()
-        ends = loop.time() + wait_seconds
-        while True:
+        self._begin()
+        ends = asyncio.get_running_loop().time() + wait_seconds
+        while wanted() and not self._is_interrupted:
             news = self._jobs.news.next
-            version = await self._database.data_version()
-            if self._is_interrupted:
-                return []
             taken = await self._jobs.take_ready(
                 self._queue,
                 self.proof_types,
@@ -77,33 +86,50 @@ class ReadyJobs:
                 worker=worker,
                 lease_seconds=lease_seconds,
             )
-            if taken or not await self._has_news(news, version, ends):
+            if taken or not await self._wait(news, ends):
                 return taken
+        return []
 
     def interrupt(self) -> None:
         """Make `take` return, now and from now on."""
         self._is_interrupted = True
+        if self._watch is not None:
+            self._watch.stop()
         self._jobs.news.announce()
 
-    async def _has_news(self, news: asyncio.Event, version: int | None, ends: float) -> bool:
-        """Wait until looking again may find something; False when the wait is over."""
+    def _begin(self) -> None:
+        """Be told of commits from the first call on."""
+        if self._is_begun:
+            return
+        self._is_begun = True
         loop = asyncio.get_running_loop()
-        look_at = loop.time() + self._look_seconds
-        pace = self._look_seconds if version is None else self._poll_seconds
-        while not self._is_interrupted:
-            now = loop.time()
-            if now >= ends:
-                return False
-            if now >= look_at or news.is_set():
-                return True
-            if version is not None and await self._database.data_version() != version:
-                return True
+
+        def tell() -> None:
             try:
-                async with asyncio.timeout(min(pace, ends - now)):
-                    await news.wait()
-            except TimeoutError:
-                continue
-        return False
+                loop.call_soon_threadsafe(self._jobs.news.announce)
+            except RuntimeError:
+                # The loop is closed: nobody waits any more.
+                if self._watch is not None:
+                    self._watch.stop()
+
+        self._watch = self._database.watch(tell)
+        if self._watch is not None:
+            self._watch.start()
+
+    async def _wait(self, news: asyncio.Event, ends: float) -> bool:
+        """Wait until looking again may find something; False when the time is over."""
+        left = ends - asyncio.get_running_loop().time()
+        if left <= 0:
+            return False
+        look = self._look_seconds
+        if look is None:
+            look = LOOK_SECONDS if self._watch is None else WATCHED_LOOK_SECONDS
+        try:
+            async with asyncio.timeout(min(look, left)):
+                await news.wait()
+        except TimeoutError:
+            pass
+        return True
 
 
 async def table_status(jobs: JobStore, queue: str) -> QueueStatus:

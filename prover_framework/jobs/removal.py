@@ -9,9 +9,10 @@ from attrs import frozen
 
 from prover_framework.database.database import Database
 from prover_framework.model.jobs import FINAL, JobState
+from prover_framework.model.names import MAX_INT64
 
 # Groups that one transaction removes: tens of milliseconds.
-GROUPS_AT_ONCE = 50
+GROUPS_AT_ONCE = 20
 
 # Events that one statement removes.
 EVENTS_AT_ONCE = 1000
@@ -35,11 +36,18 @@ ORDER BY created_at, id LIMIT ?
 """
 ENDS = "SELECT group_id, state, finished_at FROM job WHERE group_id = ANY(?)"
 
-# Only what everybody has been notified of goes, and in the order in which it is read.
+# Only what everybody has been notified of goes, and in the order in which it is read. The newest
+# stays: the next ones get their numbers after it.
 OLD_EVENTS = """
 SELECT id, number, created_at FROM event
-WHERE number >= 0 AND number < COALESCE((SELECT MIN(number) FROM delivery), ?)
+WHERE number >= 0 AND number < ?
+    AND number < (SELECT MAX(number) FROM event WHERE number IS NOT NULL)
 ORDER BY number, id LIMIT ?
+"""
+# The first event that each observer has still to be notified of.
+FIRST_TO_DELIVER = """
+SELECT (SELECT number FROM delivery WHERE observer = name ORDER BY number LIMIT 1) AS number
+FROM observer
 """
 DELETE_EVENTS = "DELETE FROM event WHERE id = ANY(?) RETURNING id"
 
@@ -126,7 +134,11 @@ class Removal:
         Returns:
             How many; repeat it while these are as many as ``most``.
         """
-        rows = await self._database.read(OLD_EVENTS, [2**62, most])
+        first = await self._database.read(FIRST_TO_DELIVER)
+        below = min(
+            (row["number"] for row in first if row["number"] is not None), default=MAX_INT64
+        )
+        rows = await self._database.read(OLD_EVENTS, [below, most])
         ids = [row["id"] for row in rows if row["created_at"] < before_ms]
         if ids:
             await self._database.write(DELETE_EVENTS, [ids])

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Sequence
+from functools import cached_property
 
 from attrs import frozen
 
@@ -26,6 +27,7 @@ from prover_framework.jobs.requests import (
 from prover_framework.jobs.room import MAX_OPEN_JOBS, Room
 from prover_framework.jobs.store import JobStore, NewGroup, NewJob, StoredJob
 from prover_framework.jobs.views import verbose_view, view
+from prover_framework.jobs.workers import WorkerStore
 from prover_framework.log_context import log_context
 from prover_framework.model.callers import OPERATOR, Caller
 from prover_framework.model.jobs import JobState
@@ -86,8 +88,16 @@ class ProvingService:
         self._jobs = jobs
         self._queue = queue
         self._hook_calls = HookCalls(plugins)
-        self.workers = jobs.workers
-        self.actions = Actions(jobs, jobs.removal, self.send, plugins)
+
+    @property
+    def workers(self) -> WorkerStore:
+        """What is known of workers, and of queues that are paused."""
+        return self._jobs.workers
+
+    @cached_property
+    def actions(self) -> Actions:
+        """What operators do with groups."""
+        return Actions(self._jobs, self._jobs.removal, self.send, self._plugins)
 
     async def close(self) -> None:
         """End the processes that plugins were asked in."""
@@ -133,7 +143,9 @@ class ProvingService:
         key = group_key(caller.namespace, request.group_id)
         await self._require_room(key)
         await self._room.require(key, len(jobs), caller)
-        submitted = await self._jobs.submit(NewGroup(key, tuple(jobs), caller.key_id))
+        submitted = await self._jobs.submit(
+            NewGroup(key, tuple(jobs), caller.key_id, log_context().request_id)
+        )
         if not submitted.created and not self._same(request.jobs, submitted.jobs):
             raise GroupConflict(request.group_id)
         return await self._send_pending(key, submitted.jobs)
@@ -310,7 +322,7 @@ def _outgoing(job: StoredJob) -> Outgoing:
         end_timestamp=end if isinstance(end, int) else None,
         id=job.id,
         params=parameters,
-        request_id=log_context().request_id,
+        request_id=job.request_id,
     )
     # A message that is sent again is overdue. The worker looks at the job's own time anyway.
     delay = 0.0 if job.sends else max(0.0, (job.not_before - job.created_at) / 1000)

@@ -117,11 +117,13 @@ class NewGroup:
         id: Its key: see `prover_framework.model.names.group_key`.
         jobs: Its jobs.
         api_key: Id of the API key that it is asked for with, if any.
+        request_id: Id of the request that asks for it, if any, for the log.
     """
 
     id: str
     jobs: tuple[NewJob, ...]
     api_key: str | None = None
+    request_id: str | None = None
 
     def dependents(self, name: str) -> int:
         """Return how many of the jobs rest on one."""
@@ -169,6 +171,7 @@ class StoredJob:
     progress_at: int | None = None
     method_version: str | None = None
     api_key: str | None = None
+    request_id: str | None = None
 
     @property
     def job_group_id(self) -> str:
@@ -485,6 +488,7 @@ class JobStore:
                             self._new(group.id, job, at),
                             dependents=group.dependents(job.name),
                             api_key=group.api_key,
+                            request_id=group.request_id,
                         )
                         for job in group.jobs
                     )
@@ -1120,6 +1124,7 @@ def _row(job: StoredJob) -> list[object]:
         job.method_version,
         job.namespace,
         job.api_key,
+        job.request_id,
     ]
 
 

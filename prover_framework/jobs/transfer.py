@@ -30,12 +30,7 @@ GROUPS_AT_ONCE = 50
 MAX_LINE_BYTES = 64 * 2**20
 
 # Tables of the chain in the order in which they are moved; each is a table of its own.
-CHAIN: tuple[type[Model], ...] = (
-    tables.Chain,
-    tables.BlockHeader,
-    tables.RawHeader,
-    tables.HourlyBaseFee,
-)
+CHAIN = tables.OF_CHAIN
 
 # What belongs to a group, in the order in which rows refer to each other; the condition says which.
 OF_GROUP: tuple[tuple[type[Model], str], ...] = (
@@ -135,7 +130,10 @@ def _table(model: type[Model]) -> _Table:
     )
 
 
-_OWN_NUMBERS = frozenset({"chain", "block_header", "raw_header", "hourly_base_fee"})
+_OWN_NUMBERS = frozenset(
+    model._meta.db_table  # noqa: SLF001 - where the ORM keeps it
+    for model in tables.OF_CHAIN
+)
 
 
 async def export(

@@ -150,7 +150,7 @@ def _queue_families(sample: Sample) -> Iterator[Metric]:
     up = GaugeMetricFamily("prover_queue_up", "Whether the queue answers.", labels=("queue",))
     messages = GaugeMetricFamily(
         "prover_queue_messages",
-        "Messages in the queue: visible, in_flight or delayed. SQS's counts are approximate.",
+        "Messages, or jobs of the table: visible, in_flight or delayed. SQS's are approximate.",
         labels=("queue", "state"),
     )
     dead = GaugeMetricFamily("prover_dead_letters", "Dead letters of the queue.", labels=("queue",))

@@ -72,7 +72,7 @@ CLIENT_GONE = 499
 
 # How long an answer about a group can wait for its end: less than clients, and what stands between,
 # wait for an answer.
-MAX_WAIT_SECONDS = 50
+LONGEST_WAIT_SECONDS = 50
 
 JSON_TYPE = "application/json"
 
@@ -169,7 +169,8 @@ async def _submit(request: Request) -> HTTPResponse:
 async def _find(request: Request) -> HTTPResponse:
     service: ProvingService = request.app.ctx.service
     # The library's own type returns the first of several values.
-    asked = {name: values for name, values in request.args.items() if name != NAMESPACE_KEY}
+    given = request.get_args(keep_blank_values=True)
+    asked = {name: values for name, values in given.items() if name != NAMESPACE_KEY}
     query = attrs.evolve(parse_query(asked), namespace=namespace_listed(request))
     return _answer(200, unstructure(await service.find(query)))
 
@@ -195,8 +196,8 @@ async def _wait(request: Request, group_id: str, key: str) -> None:
     feed: EventFeed | None = getattr(request.app.ctx, "feed", None)
     if text is None or feed is None:
         return
-    if not (text.isascii() and text.isdigit() and int(text[:9]) <= MAX_WAIT_SECONDS):
-        what = f"must be seconds, 0 to {MAX_WAIT_SECONDS}, got {quote(text)}"
+    if not (text.isascii() and text.isdigit() and int(text[:9]) <= LONGEST_WAIT_SECONDS):
+        what = f"must be seconds, 0 to {LONGEST_WAIT_SECONDS}, got {quote(text)}"
         raise RequestError([Problem("wait", what)], group_id)
     service: ProvingService = request.app.ctx.service
 

@@ -68,7 +68,7 @@ def caller_of(request: Request) -> Caller:
         ScopeMissing: It is not his, and he does not see all.
     """
     caller: Caller = request.ctx.caller
-    wanted = request.args.get(NAMESPACE_KEY)
+    wanted = _wanted_namespace(request)
     if wanted in (None, caller.namespace):
         return caller
     if not NAMESPACE.fullmatch(wanted):
@@ -99,9 +99,15 @@ def namespace_listed(request: Request) -> str | None:
         ScopeMissing: As `caller_of`.
     """
     caller = caller_of(request)
-    if caller.sees_all and request.args.get(NAMESPACE_KEY) is None:
+    if caller.sees_all and _wanted_namespace(request) is None:
         return None
     return caller.namespace
+
+
+def _wanted_namespace(request: Request) -> str | None:
+    # An empty one is none either: whoever sends it believes that he names one.
+    wanted: str | None = request.get_args(keep_blank_values=True).get(NAMESPACE_KEY)
+    return wanted
 
 
 def challenge(request: Request, error: CallerUnknown | ScopeMissing) -> str:

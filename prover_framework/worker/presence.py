@@ -9,12 +9,12 @@ from attrs import evolve
 from prover_framework.jobs.workers import PRESENCE_SECONDS, Orders, Presence, WorkerStore
 from prover_framework.logs import Trouble
 from prover_framework.model.workers import WorkerState
-from prover_framework.worker.loops import is_unforeseen, rest
+from prover_framework.worker.loops import is_unforeseen
 
 log = logging.getLogger(__name__)
 
-# How soon a worker obeys: it reads one row this often.
-LOOK_SECONDS = 1.0
+# A worker that ends waits no longer than this to say so.
+LEAVE_SECONDS = 1.0
 
 
 class PresenceLoop:
@@ -26,7 +26,8 @@ class PresenceLoop:
         in_flight: How many messages it has in flight.
         pause: Has it take no jobs, or take them again.
         stop: Has it end; called when it is to be drained and has nothing in flight.
-        stopping: Ends the loop.
+        stopping: Whether the worker ends.
+        order_seconds: How often it looks.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class PresenceLoop:
         pause: Callable[[bool], None],
         stop: Callable[[], None],
         stopping: asyncio.Event,
+        order_seconds: float,
     ) -> None:
         self._store = store
         self._presence = presence
@@ -44,39 +46,50 @@ class PresenceLoop:
         self._pause = pause
         self._stop = stop
         self._stopping = stopping
-        self._trouble = Trouble("being seen", log, first_seconds=LOOK_SECONDS)
+        self._order_seconds = order_seconds
+        self._trouble = Trouble("being seen", log, first_seconds=1.0)
+        self._looked = asyncio.Event()
+
+    async def wait_until_looked(self) -> None:
+        """Wait until it is known whether the worker may take jobs: a pause holds for new ones."""
+        waits = [asyncio.ensure_future(each.wait()) for each in (self._looked, self._stopping)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def run(self) -> None:
-        """Look and say until the worker stops, then say that, too."""
+        """Look and say until it is cancelled, also while the worker finishes what it has."""
         loop = asyncio.get_running_loop()
         said_at = -PRESENCE_SECONDS
-        try:
-            while not self._stopping.is_set():
-                wait = LOOK_SECONDS
-                try:
-                    presence = self._presence
-                    self._obey(await self._store.orders(presence.worker, presence.queue))
-                    due = loop.time() - said_at >= PRESENCE_SECONDS
-                    if due or self._presence.state is not presence.state:
-                        await self._store.say(evolve(self._presence, in_flight=self._in_flight()))
-                        said_at = loop.time()
-                except Exception as error:
-                    wait = max(wait, self._trouble.failed(error, stack=is_unforeseen(error)))
-                else:
-                    self._trouble.passed()
-                await rest(self._stopping, wait)
-        finally:
-            await self._leave()
+        while True:
+            wait = self._order_seconds
+            try:
+                presence = self._presence
+                self._obey(await self._store.orders(presence.worker, presence.queue))
+                due = loop.time() - said_at >= PRESENCE_SECONDS
+                if due or self._presence.state is not presence.state:
+                    await self._store.say(evolve(self._presence, in_flight=self._in_flight()))
+                    said_at = loop.time()
+            except Exception as error:
+                wait = max(wait, self._trouble.failed(error, stack=is_unforeseen(error)))
+            else:
+                self._trouble.passed()
+                self._looked.set()
+            await asyncio.sleep(wait)
 
-    async def _leave(self) -> None:
+    async def leave(self) -> None:
+        """Say that the worker has stopped, if the database takes it soon."""
         try:
-            await self._store.forget(self._presence.worker)
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._store.forget(self._presence.worker)
         except Exception as error:
             log.warning("worker %s is shown as lost for a while: %s", self._presence.worker, error)
 
     def _obey(self, orders: Orders) -> None:
         state = WorkerState.RUNNING
-        if orders.is_draining:
+        if orders.is_draining or self._stopping.is_set():
             state = WorkerState.DRAINING
         elif orders.is_paused:
             state = WorkerState.PAUSED

@@ -81,6 +81,7 @@ class TableIntake:
                 worker=self._worker_name,
                 lease_seconds=self._lease_seconds,
                 wait_seconds=self._timings.poll_seconds,
+                wanted=lambda: not self._room.is_paused,
             )
         except Exception as error:
             # Whatever it is, a worker that ends itself over it helps no one.
@@ -115,4 +116,4 @@ class TableIntake:
 
 
 async def _claim(taken: Taken) -> Claim:
-    return Claim(taken.lease, taken.job)
+    return Claim(taken.lease, taken.job, request_id=taken.job.request_id)

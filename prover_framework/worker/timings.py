@@ -36,6 +36,7 @@ class Timings:
             follow from it has been done by hand since.
         release_seconds: What stops has this long to release its job. That is one write; a job whose
             database takes longer is free when its lease expires.
+        order_seconds: How often a worker looks for what operators want of it: it obeys as soon.
     """
 
     poll_seconds: float = 20.0
@@ -52,6 +53,7 @@ class Timings:
     event_retry_seconds: float = 2.0
     event_give_up_seconds: float = 7 * 24 * 3600.0
     release_seconds: float = 5.0
+    order_seconds: float = 1.0
 
 
 USUAL_TIMINGS = Timings()

@@ -237,6 +237,7 @@ class Worker:
             self._room.pause,
             self.stop,
             self._stopping,
+            timings.order_seconds,
         )
 
     def stop(self) -> None:
@@ -264,6 +265,7 @@ class Worker:
         self._sealing = asyncio.create_task(self._seal_loops.run())
         try:
             await self._executor.start()
+            await self._presence.wait_until_looked()
             await self._intake.run(self._begin)
             await self._let_finish()
         finally:
@@ -276,6 +278,7 @@ class Worker:
             for task in upkeep:
                 task.cancel()
             await asyncio.gather(*upkeep, return_exceptions=True)
+            await self._presence.leave()
             await self._executor.close()
         log.info("worker %s: stopped", self.name)
 

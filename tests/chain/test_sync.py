@@ -38,6 +38,7 @@ from prover_framework.errors import (
     HeaderInvalid,
     HeaderRule,
     SourceError,
+    StoreError,
 )
 from prover_framework.jobs.store import Failure, JobStore, NewGroup, NewJob, Taken
 from prover_framework.model.jobs import RetryPolicy
@@ -478,5 +479,28 @@ def test_a_header_that_is_wrong_ends_a_follower() -> None:
         sync = HeaderSync(bench.node, bench.store, sleep=bench.sleep)
         with pytest.raises(HeaderInvalid, match="block 51, block_hash"):
             await sync.run(SyncRange(from_block=45), 1)
+
+    run(use)
+
+
+def test_a_follower_outlives_a_database_that_is_away_at_any_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def use(bench: Bench) -> None:
+        newest = bench.store.newest
+
+        async def away() -> Header | None:
+            raise StoreError("the database is away")
+
+        def goes() -> None:
+            monkeypatch.setattr(bench.store, "newest", away)
+
+        def comes_back() -> None:
+            monkeypatch.setattr(bench.store, "newest", newest)
+
+        bench.waits.extend([goes, lambda: None, comes_back])
+        await bench.sync(follow=1.0, from_block=10)
+        assert [event.message for event in bench.told(Trouble)] == ["the database is away"] * 2
+        assert isinstance(bench.events[-1], CaughtUp)
 
     run(use)

@@ -48,7 +48,7 @@ def test_a_data_directory_that_can_not_be_made_is_one_line(tmp_path: Path) -> No
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert done.stderr.startswith("prover: the data directory ")
     assert len(done.stderr.splitlines()) == 1
 

@@ -24,13 +24,10 @@ GROUP = {"job_group_id": "g", "status": "queued", "jobs": [], "seals": [], "of_a
 Handler = Callable[[httpx.Request], httpx.Response]
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_retries, "FIRST_WAIT_SECONDS", 0.0)
-
-
 def client(handler: Handler, key: str | None = None) -> Client:
-    return Client("http://prover.test", key, transport=httpx.MockTransport(handler))
+    return Client(
+        "http://prover.test", key, transport=httpx.MockTransport(handler), first_wait_seconds=0.0
+    )
 
 
 def refused(status: int, message: str, group_id: str | None = None) -> httpx.Response:
@@ -143,7 +140,9 @@ def test_a_page_of_something_else_is_told() -> None:
 
 async def test_the_asynchronous_client_sends_the_same() -> None:
     handle, seen = failing(1)
-    async with AsyncClient("http://prover.test", transport=httpx.MockTransport(handle)) as service:
+    async with AsyncClient(
+        "http://prover.test", transport=httpx.MockTransport(handle), first_wait_seconds=0.0
+    ) as service:
         assert (await service.status("g")).job_group_id == "g"
     assert seen == ["GET /api/job/g"] * 2
 

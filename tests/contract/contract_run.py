@@ -35,6 +35,8 @@ def main(schemathesis: str, examples: str = EXAMPLES) -> int:
                 *("--max-examples", examples),
                 *("--exclude-path-regex", STREAMS),
                 *("--exclude-checks", LEFT_OUT),
+                # Ids of jobs are few of all strings.
+                *("--suppress-health-check", "filter_too_much"),
                 *("--request-timeout", "60"),
                 *("--phases", "examples,coverage,fuzzing"),
                 *("--seed", "1559"),

@@ -10,7 +10,7 @@ import pytest
 
 from prover_framework.database.backup import back_up
 from prover_framework.database.database import Database
-from prover_framework.errors import StoreError
+from prover_framework.errors import TransferError
 from prover_framework.jobs.store import JobStore, NewGroup, NewJob
 from prover_framework.model.jobs import RetryPolicy
 
@@ -55,12 +55,12 @@ async def test_a_backup_is_whole_and_is_restored_by_putting_it_in_place(
 
 
 def test_what_cannot_be_copied_is_said_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no database"):
+    with pytest.raises(TransferError, match="there is no database"):
         back_up(tmp_path / "none", tmp_path / "copy")
     there = tmp_path / "there"
     there.write_bytes(b"no database at all, and longer than a header of one has to be" * 10)
-    with pytest.raises(StoreError, match="exists already"):
+    with pytest.raises(TransferError, match="exists already"):
         back_up(there, there)
-    with pytest.raises(StoreError, match="cannot be copied"):
+    with pytest.raises(TransferError, match="cannot be copied"):
         back_up(there, tmp_path / "copy")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]

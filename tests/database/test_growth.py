@@ -7,7 +7,7 @@ table that grows from one end to the other.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -23,10 +23,14 @@ from prover_framework.database.database import Database
 from prover_framework.database.engine import Connection
 from prover_framework.database.postgres import PostgresConnection
 from prover_framework.database.sqlite import SqliteConnection
+from prover_framework.errors import StoreFull
 from prover_framework.jobs.attachments import AttachmentStore
+from prover_framework.jobs.feed import EventFeed, Interest
 from prover_framework.jobs.listing import GroupListing
 from prover_framework.jobs.outbox import UNDELIVERED, Outbox
+from prover_framework.jobs.quotas import Quotas
 from prover_framework.jobs.ready import table_status
+from prover_framework.jobs.removal import Place
 from prover_framework.jobs.seals import NewSeal, SealJobStore, StoredSeal
 from prover_framework.jobs.store import (
     Failure,
@@ -36,11 +40,14 @@ from prover_framework.jobs.store import (
     NewJob,
     Taken,
 )
+from prover_framework.jobs.workers import Presence, WorkerStore
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.model.listing import GroupQuery
 from prover_framework.model.series import TimeRange
+from prover_framework.model.workers import WorkerState
 from prover_framework.monitoring.sampling import Sampler
 from prover_framework.proofs.store import ReceiptStore, WantedSeals
+from prover_framework.settings import Settings
 
 JOBS = 150_000
 HEADERS = 200_000
@@ -96,6 +103,7 @@ async def everything(database: Database) -> None:
     await _work(database)
     await _tell(database)
     await _follow_the_chain(database)
+    await _operate(database)
 
 
 async def _serve(database: Database) -> None:
@@ -196,6 +204,12 @@ async def _tell(database: Database) -> None:
     assert (await outbox.look(["one"])).unpublished
     await outbox.publish()
     await outbox.events_after(10, 10)
+    feed = EventFeed(database)
+    interest = Interest(follows=frozenset({"old-1"}), arrivals=True)
+    async with feed.listen(interest, after=await outbox.last_number()) as news:
+        await anext(news)
+        await feed.look()
+    await feed.close()
     for _ in range(2):
         delivery = await outbox.take("one", lease_seconds=0)
         assert delivery is not None
@@ -222,6 +236,34 @@ async def _make_seals(seals: SealJobStore) -> None:
             case "retried":
                 await seals.retry(lease, "code", "why", jitter=0.0)
     await seals.take("wax", worker="w", lease_seconds=60)
+
+
+async def _operate(database: Database) -> None:
+    jobs, workers = JobStore(database, RetryPolicy()), WorkerStore(database)
+    presence = Presence(
+        worker="w",
+        queue="default",
+        version="1",
+        plugins=(),
+        slots=1,
+        in_flight=0,
+        state=WorkerState.RUNNING,
+    )
+    await workers.say(presence)
+    await workers.orders("w", "default")
+    await workers.pause("default")
+    await workers.all()
+    await workers.resume("default")
+    await workers.drain("w")
+    await workers.forget("w")
+    with suppress(StoreFull):
+        await Quotas(database, Settings(max_open_jobs=10, min_free_disk_mb=0)).require_room()
+    await jobs.rests_on(["old-job-1"])
+    await jobs.cancel("worked", ["type3"])
+    old = await jobs.removal.old(BEGAN_MS + 10_000, Place())
+    assert old.groups
+    assert await jobs.removal.remove(old.groups[:3])
+    await jobs.removal.remove_old_events(BEGAN_MS + 1000, 10)
 
 
 async def _follow_the_chain(database: Database) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from alert_rules import rules
+from command_tree import subcommands
 from page_session import ROOT
 
 from prover_framework.cli.main import prover
@@ -56,8 +58,8 @@ def require_command(words: list[str]) -> None:
     for word in words:
         if word.startswith("-"):
             assert word in {name for option in command.params for name in option.opts}
-        elif hasattr(command, "commands"):
-            command = command.commands[word]
+        elif isinstance(command, click.Group):
+            command = subcommands(command)[word]
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.stem)

@@ -11,6 +11,7 @@ import attrs
 import click
 import pytest
 from api_server import NO_MONITORING, no_keys
+from command_tree import subcommands
 from page_session import ROOT, pages
 from sanic import Sanic
 
@@ -21,6 +22,7 @@ from prover_framework.database.engine import Bounds
 from prover_framework.database.postgres import LANES
 from prover_framework.database.postgres_connections import IDLE_SECONDS
 from prover_framework.errors import JobError, ProverError
+from prover_framework.jobs.feed import EventFeed
 from prover_framework.jobs.messages import JobMessage
 from prover_framework.jobs.service import ProvingService
 from prover_framework.model.jobs import TRANSITIONS, JobState
@@ -70,7 +72,7 @@ def first_cells(text: str) -> list[str]:
 
 
 def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
+    for name, command in subcommands(group).items():
         if isinstance(command, click.Group):
             if command.invoke_without_command:
                 yield f"{path} {name}", command
@@ -219,6 +221,7 @@ def routes() -> set[str]:
         verification,
         NO_MONITORING,
         no_keys(),
+        feed=cast(EventFeed, object()),
     )
     try:
         return {
@@ -241,7 +244,7 @@ def test_every_status_is_in_the_reference() -> None:
     assert listed == sorted(listed)
     assert {str(status) for _, status in STATUS_OF_ERROR} <= set(listed)
     sources = "".join(file.read_text() for file in (PACKAGE / "web").rglob("*.py"))
-    assert set(re.findall(r"_(?:error|answer)\(\s*(\d{3})", sources)) <= set(listed)
+    assert set(re.findall(r"_answer\(\s*(?:request,\s*)?(\d{3})", sources)) <= set(listed)
     # What is refused before the server library sees it.
     refused = {
         str(HTTPStatus[name].value) for name in re.findall(r"HTTPStatus\.([A-Z_]+)", sources)
@@ -352,6 +355,14 @@ def test_the_public_surface_is_what_it_is() -> None:
         "HOUR_SECONDS",
         "MAX_FELT",
         "Artefact",
+        "Axis",
+        "Band",
+        "Chart",
+        "Curve",
+        "Histogram",
+        "Mark",
+        "Span",
+        "Unit",
         "BlockColumns",
         "BlockFacts",
         "Chain",

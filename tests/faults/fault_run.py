@@ -1,10 +1,12 @@
 """Break everything around a running service, and see whether it keeps its promise.
 
-Real processes on this machine: an API, workers, PostgreSQL, an SQS emulator and a proxy before it.
-While job groups come in and are computed, workers are killed and paused beyond their leases,
-PostgreSQL is stopped and started, and the queue's endpoint refuses, hangs and delivers twice. At
-the end every job has to have one final state and one result that was stored once, and what a
-paused worker wrote too late has to have been refused.
+Real processes on this machine: an API, workers, PostgreSQL, an SQS emulator, and a proxy before
+each. While job groups come in and are computed, workers are killed and paused beyond their leases,
+PostgreSQL is stopped and started, goes silent, turns read-only and changes its password, the
+queue's endpoint refuses, hangs and delivers twice, strangers take all connections of the API, and
+every process is replaced by a new one. How long it takes after each until a job ends again is
+measured. At the end every job has to have one final state and one result that was stored once, and
+what a paused worker wrote too late has to have been refused.
 
 ``make faults`` runs it at full size; ``make test`` has a small one.
 """
@@ -22,10 +24,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
+from statistics import median
 
 import asyncpg
 import httpx
 from attrs import Factory, define, evolve, frozen
+from disk_run import NoDisk, run_on_a_disk
 from faulty_endpoint import FaultyEndpoint, Mode, faulty_endpoint
 from localstack_server import localstack_server
 from postgres_server import PostgresServer, postgres_server
@@ -33,6 +37,7 @@ from rich.console import Console
 from rich.table import Table
 from slow_plugin import SLOW_PLUGIN
 from sqs_server import aws_environment
+from surroundings import Surroundings, stay_connected, surroundings
 
 DAYS = 15
 END = 1_704_067_200
@@ -46,6 +51,9 @@ LEASE_SECONDS = 3.0
 
 # How long a fault of the queue or the database lasts: longer than a call's own patience with it.
 FAULT_SECONDS = (2.0, 5.0)
+
+# Groups of two jobs that are computed on a disk that becomes full.
+DISK_GROUPS = 500
 
 # Nothing that is waited for takes this long, on a busy machine neither.
 PATIENCE_SECONDS = 180.0
@@ -91,6 +99,11 @@ class Fault(StrEnum):
     REFUSE = "SQS endpoint refuses"
     HANG = "SQS endpoint hangs"
     DOUBLE = "SQS delivers twice"
+    SILENCE = "open connections to PostgreSQL go silent"
+    FAILOVER = "PostgreSQL becomes read-only, and is not any more"
+    PASSWORD = "password of PostgreSQL changes, and is told later"
+    DESCRIPTORS = "1,100 idle connections to the API"
+    DEPLOY = "API and workers replaced one by one (SIGTERM)"
 
 
 @frozen(kw_only=True)
@@ -116,7 +129,7 @@ class Plan:
 
 
 FULL = Plan(
-    groups=250,
+    groups=400,
     faults={
         Fault.KILL: 10,
         Fault.PAUSE: 3,
@@ -124,6 +137,11 @@ FULL = Plan(
         Fault.REFUSE: 3,
         Fault.HANG: 3,
         Fault.DOUBLE: 4,
+        Fault.SILENCE: 3,
+        Fault.FAILOVER: 3,
+        Fault.PASSWORD: 3,
+        Fault.DESCRIPTORS: 2,
+        Fault.DEPLOY: 2,
     },
     seed=1559,
 )
@@ -136,6 +154,7 @@ class Report:
     Args:
         seconds: How long it took.
         struck: How often each fault struck.
+        recoveries: For each fault the seconds from its end until a job ended again, each time.
         states: How many jobs are in each state.
         accepted: Jobs that the API has accepted.
         lost: Accepted jobs without a final state.
@@ -151,6 +170,7 @@ class Report:
 
     seconds: float
     struck: Mapping[Fault, int]
+    recoveries: Mapping[Fault, list[float]]
     states: Mapping[str, int]
     accepted: int
     lost: int
@@ -202,9 +222,13 @@ class Stage:
     postgres: PostgresServer
     endpoint: FaultyEndpoint
     environment: Mapping[str, str]
+    surroundings: Surroundings
     random: random.Random
     workers: list[Process] = Factory(list)
+    apis: list[Process] = Factory(list)
+    url: str = ""
     struck: dict[Fault, int] = Factory(dict)
+    recoveries: dict[Fault, list[float]] = Factory(dict)
     late_writes_refused: int = 0
     let_in: int = 0
     accepted: int = 0
@@ -280,12 +304,51 @@ class Stage:
                 await self._endpoint(Mode.HANGING, 2 * seconds)
             case Fault.DOUBLE:
                 await self._endpoint(Mode.DOUBLING, seconds)
+            case Fault.SILENCE:
+                await self.surroundings.go_silent(2 * seconds)
+            case Fault.FAILOVER:
+                await self.surroundings.fail_over_and_back(seconds)
+            case Fault.PASSWORD:
+                await self.surroundings.rotate_password(seconds)
+            case Fault.DESCRIPTORS:
+                await stay_connected(self.url, seconds)
+            case Fault.DEPLOY:
+                await self._deploy()
+        await self._recover(fault)
         self.struck[fault] = self.struck.get(fault, 0) + 1
 
     async def _endpoint(self, mode: Mode, seconds: float) -> None:
         await self.endpoint.behave(mode)
         await asyncio.sleep(seconds)
         await self.endpoint.behave(Mode.SOUND)
+
+    async def _recover(self, fault: Fault) -> None:
+        """Measure how long it takes until a job ends again."""
+        ended, began = time.monotonic(), await self.finished()
+
+        async def goes_on() -> bool:
+            finished = await self.finished()
+            if finished >= self.accepted:
+                # There has to be something left that can end.
+                self.let_in += 1
+            return finished > began or finished >= self.plan.jobs
+
+        await until(goes_on)
+        self.recoveries.setdefault(fault, []).append(time.monotonic() - ended)
+
+    async def _deploy(self) -> None:
+        """Replace every process by a new one: the new API first, then the workers in turn."""
+        old = self.apis[-1]
+        self.apis.append(self.start("api"))
+        self.url = await _url(self.apis[-1])
+        old.popen.terminate()
+        for worker in list(self.workers):
+            worker.popen.terminate()
+            # The supervisor starts another as soon as it sees that this one has ended.
+            await until(lambda: at_once(worker not in self.workers))  # noqa: B023
+        await until(lambda: at_once(old.popen.poll() is not None))
+        if old.popen.returncode:
+            raise RuntimeError(f"the API ended with {old.popen.returncode}: see {old.log}")
 
     async def _kill(self) -> None:
         """Kill a worker in the middle of a computation; the supervisor starts another."""
@@ -365,22 +428,25 @@ async def run(
     began = time.monotonic()
     async with AsyncExitStack() as stack:
         endpoint = await stack.enter_async_context(faulty_endpoint(sqs_url))
+        around = await stack.enter_async_context(surroundings(directory, database_url))
         stage = Stage(
             plan=plan,
             directory=directory,
             database_url=database_url,
             postgres=postgres,
             endpoint=endpoint,
-            environment=_environment(directory, database_url, endpoint.url),
+            environment=_environment(directory, around, endpoint.url),
+            surroundings=around,
             random=random.Random(plan.seed),
         )
         await _prepare(stage)
-        api = stack.enter_context(_ended_at_last(stage.start("api")))
-        stack.enter_context(_workers_ended_at_last(stage))
+        stack.enter_context(_all_ended_at_last(stage))
+        stage.apis.append(stage.start("api"))
         stage.workers.extend(stage.start("worker") for _ in range(plan.workers))
         tell(f"{plan.jobs} jobs, {plan.workers} workers, seed {plan.seed}")
         supervising = asyncio.create_task(stage.supervise())
-        submitting = asyncio.create_task(_submit(stage, await _url(api)))
+        stage.url = await _url(stage.apis[0])
+        submitting = asyncio.create_task(_submit(stage))
         try:
             faults = _schedule(plan, stage.random)
             share = plan.groups / (len(faults) + 1)
@@ -400,7 +466,7 @@ async def run(
         return await _report(stage, time.monotonic() - began)
 
 
-def _environment(directory: Path, database_url: str, endpoint: str) -> dict[str, str]:
+def _environment(directory: Path, around: Surroundings, endpoint: str) -> dict[str, str]:
     modules = directory / "modules"
     information = modules / "prover_test_slow-1.0.dist-info"
     information.mkdir(parents=True)
@@ -413,7 +479,7 @@ def _environment(directory: Path, database_url: str, endpoint: str) -> dict[str,
     return {
         **{name: text for name, text in os.environ.items() if not name.startswith(own)},
         **aws_environment(endpoint),
-        "DATABASE_URL": database_url,
+        **around.environment,
         "PYTHONPATH": str(modules),
         "PROVER_DATA_DIR": str(directory),
         "PROVER_PORT": "0",
@@ -451,9 +517,9 @@ async def _done(stage: Stage, groups: float) -> bool:
     return await stage.finished() >= groups * TYPES
 
 
-async def _submit(stage: Stage, url: str) -> None:
+async def _submit(stage: Stage) -> None:
     """Ask for all groups as they are let in, each again until it is accepted."""
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECONDS) as client:
+    async with httpx.AsyncClient(timeout=PATIENCE_SECONDS) as client:
         for number in range(stage.plan.groups):
             await until(lambda: at_once(number < stage.let_in))  # noqa: B023
             body = {
@@ -463,12 +529,16 @@ async def _submit(stage: Stage, url: str) -> None:
                 "max_return": {**RANGE, "window_hours": 48},
                 "slow": {**RANGE, "seconds": SLOW_SECONDS},
             }
-            await until(lambda: _accepted(client, body))  # noqa: B023
+            await until(lambda: _accepted(client, stage.url, body))  # noqa: B023
             stage.accepted += TYPES
 
 
-async def _accepted(client: httpx.AsyncClient, body: object) -> bool:
-    answer = await client.post("/api/job", json=body)
+async def _accepted(client: httpx.AsyncClient, url: str, body: object) -> bool:
+    try:
+        answer = await client.post(f"{url}/api/job", json=body)
+    except httpx.TransportError:
+        # Replaced just now, or its connections are taken. The group id makes it safe to repeat.
+        return False
     match answer.status_code:
         case 200 | 500:
             # With 500 it is stored, too, and the sweep sends what was not sent.
@@ -496,6 +566,7 @@ async def _report(stage: Stage, seconds: float) -> Report:
     return Report(
         seconds=seconds,
         struck=dict(stage.struck),
+        recoveries=dict(stage.recoveries),
         states={row["state"]: row["count"] for row in states},
         accepted=stage.accepted,
         lost=stage.accepted - sums["finished"],
@@ -534,23 +605,14 @@ async def _url(api: Process) -> str:
 
 
 @contextmanager
-def _ended_at_last(process: Process) -> Iterator[Process]:
-    try:
-        yield process
-    finally:
-        process.popen.kill()
-        process.popen.wait()
-
-
-@contextmanager
-def _workers_ended_at_last(stage: Stage) -> Iterator[None]:
+def _all_ended_at_last(stage: Stage) -> Iterator[None]:
     try:
         yield
     finally:
-        for worker in stage.workers:
-            worker.popen.kill()
-        for worker in stage.workers:
-            worker.popen.wait()
+        for process in (*stage.workers, *stage.apis):
+            process.popen.kill()
+        for process in (*stage.workers, *stage.apis):
+            process.popen.wait()
 
 
 def main() -> None:
@@ -572,9 +634,10 @@ def main() -> None:
                 tell=console.print,
             )
         )
-    table = Table("fault", "struck")
-    for fault, count in report.struck.items():
-        table.add_row(fault, str(count))
+    table = Table("fault", "struck", "until a job ended again: median", "longest")
+    for fault, count in sorted(report.struck.items()):
+        seconds = report.recoveries[fault]
+        table.add_row(fault, str(count), f"{median(seconds):.1f} s", f"{max(seconds):.1f} s")
     console.print(table)
     table = Table("what came of it", "number")
     for name, number in (
@@ -593,9 +656,28 @@ def main() -> None:
     console.print(table)
     console.print(f"{report.seconds:.0f} s, seed {plan.seed}")
     console.print("the promise was kept" if report.promise_kept else "THE PROMISE WAS BROKEN")
-    if not report.promise_kept:
+    disk_kept = _fill_disk(Path(directory), console)
+    if not (report.promise_kept and disk_kept):
         sys.exit(1)
     shutil.rmtree(directory)
+
+
+def _fill_disk(directory: Path, console: Console) -> bool:
+    """Run an embedded service on a disk that is full for some seconds; tell what came of it."""
+    try:
+        report = asyncio.run(
+            run_on_a_disk(directory, groups=DISK_GROUPS, full_seconds=FAULT_SECONDS[1])
+        )
+    except NoDisk as error:
+        console.print(f"a full disk: not tried, no file system can be made here: {error}")
+        return True
+    console.print(
+        f"a full disk, embedded engine: {report.accepted:,} jobs accepted, "
+        f"{report.accepted - report.ended} lost, {report.twice} stored or ended twice, "
+        f"{report.refused} requests refused meanwhile, "
+        f"a job ended again after {report.recovery_seconds:.1f} s"
+    )
+    return report.promise_kept
 
 
 if __name__ == "__main__":

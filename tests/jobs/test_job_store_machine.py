@@ -588,7 +588,7 @@ def test_any_order_of_events_keeps_every_job(database_url: str, *, by_messages: 
     run_state_machine_as_test(
         JobStoreMachine,
         settings=settings(
-            max_examples=30,
+            max_examples=20,
             stateful_step_count=40,
             deadline=None,
             derandomize=True,

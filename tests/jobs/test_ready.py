@@ -46,7 +46,7 @@ class Bench:
         )
 
     def ready(self, jobs: JobStore, *, by_news_alone: bool = False) -> ReadyJobs:
-        waits = {"look_seconds": HANG_SECONDS, "poll_seconds": HANG_SECONDS}
+        waits = {"look_seconds": HANG_SECONDS}
         return ReadyJobs(jobs, self.database, "default", TYPES, **(waits if by_news_alone else {}))
 
 

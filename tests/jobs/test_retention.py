@@ -113,7 +113,8 @@ async def test_what_ended_long_ago_goes_with_all_that_belongs_to_it(
         kept.append(group_id)
 
     assert await prune(database, jobs.removal, before, dry_run=True) == Pruned(1, 0)
-    assert await prune(database, jobs.removal, before, keep=keep) == Pruned(1, 1)
+    pruned = await prune(database, jobs.removal, before, keep=keep)
+    assert (pruned.groups, pruned.events) == (1, one["event"])
     assert kept == ["old"]
     with pytest.raises(GroupNotFound):
         await jobs.group("old")
@@ -121,6 +122,39 @@ async def test_what_ended_long_ago_goes_with_all_that_belongs_to_it(
     assert (left["job_group"], left["job"]) == (2, 3)
     assert {name: left[name] for name in TABLES[2:]} == {name: one[name] for name in TABLES[2:]}
     assert await prune(database, jobs.removal, before) == Pruned(0, 0)
+
+
+async def test_numbers_of_events_go_on_when_all_that_are_there_are_old(
+    database: Database, clock: ManualClock
+) -> None:
+    jobs, outbox = JobStore(database, RetryPolicy()), Outbox(database)
+    for name in ("a", "b"):
+        await jobs.submit(NewGroup(name, (NewJob(name, "a", "{}", "default"),)))
+        await jobs.cancel(name)
+        await outbox.publish()
+    clock.ms += DAY_MS
+    assert await prune(database, jobs.removal, clock.ms) == Pruned(2, 1)
+    await jobs.submit(NewGroup("c", (NewJob("c", "a", "{}", "default"),)))
+    await jobs.cancel("c")
+    await outbox.publish()
+    assert [event.number for event in await outbox.events_after(0, 10)] == [2, 3]
+
+
+async def test_an_event_that_somebody_is_still_to_be_notified_of_stays(
+    database: Database, clock: ManualClock
+) -> None:
+    jobs, outbox = JobStore(database, RetryPolicy()), Outbox(database)
+    await outbox.register(["observer"])
+    for name in ("a", "b"):
+        await jobs.submit(NewGroup(name, (NewJob(name, "a", "{}", "default"),)))
+        await jobs.cancel(name)
+    await outbox.publish()
+    clock.ms += DAY_MS
+    assert await jobs.removal.remove_old_events(clock.ms) == 0
+    delivery = await outbox.take("observer", lease_seconds=60)
+    assert delivery is not None
+    await outbox.done(delivery)
+    assert await jobs.removal.remove_old_events(clock.ms) == 1
 
 
 async def test_many_groups_go_in_many_transactions(database: Database, clock: ManualClock) -> None:
@@ -144,16 +178,8 @@ async def test_a_group_that_goes_on_again_is_not_removed(database: Database) -> 
 async def test_a_quota_that_is_used_up_is_named(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quotas_module, "LOOK_SECONDS", 0.0)
-    jobs = JobStore(database, RetryPolicy())
-    settings = Settings(max_open_jobs=2)
-    quotas = Quotas(database, settings)
-    for number in range(2):
-        await quotas.require_room()
-        await jobs.submit(NewGroup(f"g-{number}", (NewJob(f"j-{number}", "a", "{}", "default"),)))
-    with pytest.raises(StoreFull, match="2 jobs have not ended, as many as PROVER_MAX_OPEN_JOBS"):
-        await quotas.require_room()
-    await jobs.cancel("g-0")
+    settings = Settings()
+    quotas = Quotas(database, settings, look_seconds=0.0)
     await quotas.require_room()
 
     async def full(_: Database) -> DatabaseSize:
@@ -163,6 +189,7 @@ async def test_a_quota_that_is_used_up_is_named(
     assert size.used > 0
     assert (size.disk_free is not None) == database.embedded
     monkeypatch.setattr(quotas_module, "size_of", full)
+    monkeypatch.setattr(Database, "embedded", True)
     with pytest.raises(StoreFull, match="has 1 MiB left, and PROVER_MIN_FREE_DISK_MB wants 64"):
         await quotas.require_room()
     settings = attrs.evolve(settings, min_free_disk_mb=0, max_database_mb=100)

@@ -270,6 +270,7 @@ def steps_of(projects: Mapping[str, Path]) -> Steps:
 
 
 # What all of them have typed first was done for all at once: it is slow, and the same.
+@pytest.mark.slow
 def test_each_kind_of_plugin_works_as_its_readme_says(fresh: Environment, tmp_path: Path) -> None:
     user = Environment(
         fresh.directory,
@@ -334,6 +335,7 @@ EXAMPLES = sorted(path.parent.name for path in (ROOT / "examples").glob("*/pypro
 
 
 # Those of a proof type have its receipts verified, and those over other data refused.
+@pytest.mark.slow
 def test_the_examples_pass_their_own_tests(fresh: Environment) -> None:
     names = [f"prover-{example.replace('_', '-')}" for example in EXAMPLES]
     fresh.run("pip", "install", *(f"{name}[testing]" for name in names))

@@ -61,6 +61,7 @@ def is_under_way(user: Environment) -> bool:
     return progress is not None and 0 < progress["fraction"] < 0.5
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_no_more_than_since_the_last_checkpoint(fresh: Environment) -> None:
     user = evolve(
         fresh,

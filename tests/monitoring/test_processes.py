@@ -87,7 +87,6 @@ def test_api_and_worker_tell_what_they_do(tmp_path: Path) -> None:
         of_api = scrape(api)
         posts = (("method", "POST"), ("route", "api/job"), ("status", "200"))
         assert of_api["prover_http_request_seconds_count", posts] == 2
-        assert of_api["prover_messages_sent_total", (("queue", "default"),)] == 6
         nowhere = (("method", "GET"), ("route", "none"), ("status", "404"))
         for made_up in range(3):
             httpx.get(f"{api}/made/up/{made_up}")

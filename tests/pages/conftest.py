@@ -6,9 +6,8 @@ policy forbids. Screenshots are kept in the folder that ``PAGES_ARTEFACTS`` name
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
 
@@ -22,6 +21,9 @@ from playwright.sync_api import (
     sync_playwright,
 )
 from prover_processes import Installation
+from sqs_contract import send_raw, use_emulator
+from sqs_server import SqsEmulator
+from waiting import wait_until
 
 from prover_framework.text import utc_now
 
@@ -59,10 +61,14 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """A service with simulated headers that is up."""
-    place = Installation(tmp_path_factory.mktemp("service"), {}, {"PROVER_WORKER_SLOTS": "2"})
+def installation(
+    tmp_path_factory: pytest.TempPathFactory, moto: SqsEmulator
+) -> Iterator[Installation]:
+    """A service with simulated headers that is up, with a queue that has dead letters."""
+    settings = {"PROVER_WORKER_SLOTS": "2", **moto.environment}
+    place = Installation(tmp_path_factory.mktemp("service"), {}, settings)
     place.command("headers", "simulate", "--days", str(DAYS), "--end", "1704067200")
+    place.environment["SQS_QUEUE_URL"] = place.command("queue", "create", "pages").strip()
     with place.running("up"):
         yield place
 
@@ -130,14 +136,16 @@ def keep(request: pytest.FixtureRequest) -> Callable[[Page, str], None]:
 
 
 @pytest.fixture
-def dead_letter(installation: Installation, address: str) -> str:
+def dead_letter(
+    installation: Installation, address: str, moto: SqsEmulator, monkeypatch: pytest.MonkeyPatch
+) -> str:
     """A message that nobody can understand, among the dead letters; return its body."""
-    assert address, "the service makes the tables"
-    body = f'{{"nonsense": "{utc_now()}"}}'
-    with closing(sqlite3.connect(installation.directory / "prover.sqlite3", timeout=30)) as tables:
-        tables.execute(
-            "INSERT INTO dead_letter (queue, body, reason, died_at) VALUES (?, ?, ?, ?)",
-            ("default", body, "it has no job_id", 1_704_067_200_000),
-        )
-        tables.commit()
+    assert address, "the worker is there"
+    use_emulator(moto, monkeypatch)
+    now = utc_now()
+    body = f'{{"nonsense": "{now}"}}'
+    # The browser's driver has an event loop in this thread.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(send_raw, installation.environment["SQS_QUEUE_URL"], [body]).result()
+    wait_until(lambda: now in installation.command("dead", "list", "--json"))
     return body

@@ -166,6 +166,7 @@ def settings(
     postgres.drop_database(url)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_plugins_are_replaced_over_sqs_while_jobs_are_in_flight(
     tmp_path: Path, settings: dict[str, str]

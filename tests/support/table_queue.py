@@ -18,15 +18,8 @@ from prover_framework.database.engine import rows_value, storable
 from prover_framework.errors import StoreError
 from prover_framework.queues.base import Outgoing, QueueStatus, Received, SendFailure
 
-# How often a waiting receive asks an embedded database whether another process has committed
-# something. That is answered from shared memory; at this pace it costs about half a
-# percent of a core.
-POLL_SECONDS = 0.025
-
-# How often it looks into the table all the same: for messages that become visible by time alone
-# and, where the database does not tell of commits, for those that other processes have sent.
-# A job waits half as long on average; a look that finds nothing costs the server less than 0.1 ms.
-LOOK_SECONDS = 0.1
+# How often a waiting receive looks into the table.
+LOOK_SECONDS = 0.025
 
 INSERT = """
 INSERT INTO queue_message (queue, body, visible_at, receive_count)
@@ -116,7 +109,6 @@ class TableQueue:
     Args:
         database: Where the table is.
         look_seconds: How often a receive that waits looks into it.
-        poll_seconds: How often it asks for commits, where the database tells of them.
     """
 
     def __init__(
@@ -124,11 +116,9 @@ class TableQueue:
         database: Database,
         *,
         look_seconds: float = LOOK_SECONDS,
-        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._database = database
         self._look_seconds = look_seconds
-        self._poll_seconds = poll_seconds
         # Set, and replaced, by each change of this process that a waiting receive should look at.
         self._changed = asyncio.Event()
         self._interrupted = False
@@ -192,9 +182,8 @@ class TableQueue:
         deadline = asyncio.get_running_loop().time() + wait_seconds
         while True:
             changed = self._changed
-            mark = await self._database.data_version()
             messages = await self._take_visible(queue, limit, visibility_seconds)
-            if messages or not await self._news(changed, mark, deadline):
+            if messages or not await self._news(changed, deadline):
                 return messages
 
     def interrupt(self) -> None:
@@ -243,25 +232,17 @@ class TableQueue:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def _news(self, changed: asyncio.Event, mark: int | None, deadline: float) -> bool:
+    async def _news(self, changed: asyncio.Event, deadline: float) -> bool:
         """Wait until looking again may find something; False when the wait is over."""
-        loop = asyncio.get_running_loop()
-        look_at = loop.time() + self._look_seconds
-        pace = self._look_seconds if mark is None else self._poll_seconds
-        while not self._interrupted:
-            now = loop.time()
-            if now >= deadline:
-                return False
-            if now >= look_at or changed.is_set():
-                return True
-            if mark is not None and await self._database.data_version() != mark:
-                return True
-            try:
-                async with asyncio.timeout(min(pace, deadline - now)):
-                    await changed.wait()
-            except TimeoutError:
-                continue
-        return False
+        left = deadline - asyncio.get_running_loop().time()
+        if self._interrupted or left <= 0:
+            return False
+        try:
+            async with asyncio.timeout(min(self._look_seconds, left)):
+                await changed.wait()
+        except TimeoutError:
+            pass
+        return not self._interrupted
 
     async def _take_visible(
         self, queue: str, limit: int, visibility_seconds: float

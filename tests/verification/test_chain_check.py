@@ -60,7 +60,13 @@ def block_hash(stored: EncodedHeader) -> str:
     return stored.header.block_hash
 
 
-@pytest.mark.parametrize("place", [LAST_USED + 1, -1], ids=["the next", "a later one"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(LAST_USED + 1, id="the next"),
+        pytest.param(-1, id="a later one", marks=pytest.mark.slow),
+    ],
+)
 def test_hours_that_lead_to_a_trusted_block_are_the_chains(
     honest: ReceiptBench, place: int
 ) -> None:
@@ -238,7 +244,13 @@ def test_the_same_headers_give_the_same_statement_whatever_engine_or_source(
         assert "no hash to compare first_block_hash with" in told(report)
 
 
-@pytest.mark.parametrize("place", [LAST_USED + 1, -1], ids=["the next", "a later one"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        pytest.param(LAST_USED + 1, id="the next"),
+        pytest.param(-1, id="a later one", marks=pytest.mark.slow),
+    ],
+)
 def test_headers_are_fetched_from_a_node_of_the_verifiers(
     honest: ReceiptBench, tmp_path: Path, place: int
 ) -> None:

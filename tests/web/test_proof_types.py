@@ -43,7 +43,7 @@ def test_every_installed_proof_type_is_told_with_where_it_comes_from(
         "plugin": "twap",
         "distribution": "prover-twap",
         "distribution_version": "0.1.0",
-        "hooks": ["compute", "proof_type"],
+        "hooks": ["charts", "compute", "proof_type"],
         "parameters": {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": "RangeParameters",

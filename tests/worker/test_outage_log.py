@@ -37,6 +37,6 @@ def test_an_outage_is_told_in_few_lines_and_its_end_in_one(
         worker.terminate()
         assert worker.wait(60) == 0
     postgres.drop_database(url)
-    assert len(lines("works again")) == 3
+    assert 3 <= len(lines("works again")) <= 5, "of taking, sweeping, telling, and being seen"
     assert len(lines("failed")) <= 15
     assert not lines("Traceback")

@@ -101,6 +101,7 @@ class Api:
         return seal
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3 * LONG_PATIENCE)  # the time for three waits
 def test_a_seal_that_takes_long_delays_nothing_and_is_made_once(
     service: Installation, tmp_path: Path

@@ -12,6 +12,7 @@ from prover_volatility import VolatilityParameters, volatility
 from prover_framework import (
     EmptyRange,
     HourlySeries,
+    Inputs,
     RangeTooShort,
     TimeRange,
     felt_from_float,
@@ -128,3 +129,13 @@ def test_a_service_proves_it() -> None:
     (job,) = group.jobs
     assert isinstance(job.result, dict)
     assert job.result["hourly_volatility"] == math.log(2)
+
+
+def test_its_charts_end_at_the_result_where_the_window_is_the_range() -> None:
+    made = series(10, 12, 11, 15)
+    result = volatility(made, 1)
+    course, returns = plugin.charts(Inputs({"hourly_base_fee": made}), result)
+    assert list(course.curves[0].y) == pytest.approx([result.volatility])
+    assert course.marks[0].y == result.volatility
+    assert returns.histogram is not None
+    assert sum(returns.histogram.counts) == result.returns

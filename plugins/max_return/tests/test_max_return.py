@@ -204,3 +204,15 @@ def test_real_hours_have_the_golden_return(count: int, window: int) -> None:
         means = [float(row["base_fee_wei"]).as_integer_ratio() for row in rows]
     result = max_return(series(means), window)
     assert result.max_return == pytest.approx(GOLDEN[count, window], rel=1e-12)
+
+
+def test_its_charts_mark_the_two_windows_that_the_maximum_compares() -> None:
+    made = series_of([(n, 1) for n in (4, 4, 2, 2, 4, 8, 4)], first_hour=FIRST_HOUR)
+    result = max_return(made, 2)
+    mean, returns = prover_max_return.charts(Inputs({"hourly_base_fee": made}), result)
+    earlier, later = mean.spans
+    assert later.end == result.occurred_hour + HOUR
+    assert (earlier.end, later.end - later.start) == (later.start, 2.0 * HOUR)
+    assert [mark.y for mark in mean.marks] == [2.0, 6.0]
+    assert max(returns.curves[0].y) == pytest.approx(result.max_return)
+    assert len(returns.curves[0].x) == result.returns

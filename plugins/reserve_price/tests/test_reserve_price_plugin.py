@@ -209,3 +209,26 @@ def test_another_seed_is_refused(inputs: Inputs, result: plugin.ReservePriceResu
     verdict = plugin.verify(inputs, SEED[::-1], result)
     assert not verdict.accepted
     assert "reserve_price" in verdict.reason
+
+
+def test_its_charts_are_of_its_numbers_and_the_same_each_time(
+    inputs: Inputs, result: plugin.ReservePriceResult
+) -> None:
+    fan, payoffs, season = plugin.charts(inputs, SEED, result)
+    assert [mark.y for mark in fan.marks] == [result.strike, result.cap]
+    assert all(
+        low <= quarter <= three <= high
+        for low, quarter, three, high in zip(
+            fan.bands[0].low, fan.bands[1].low, fan.bands[1].high, fan.bands[0].high, strict=True
+        )
+    )
+    bars = payoffs.histogram
+    assert bars is not None
+    # Plain paths of the same law come to the same price, as far as some thousands of them can.
+    middles = [(low + high) / 2 for low, high in zip(bars.edges, bars.edges[1:], strict=False)]
+    mean = sum(middle * count for middle, count in zip(middles, bars.counts, strict=True))
+    assert mean / sum(bars.counts) == pytest.approx(result.reserve_price, rel=0.15)
+    fitted, seen = (curve.y for curve in season.curves)
+    apart = sum(abs(one - other) for one, other in zip(fitted, seen, strict=True)) / len(fitted)
+    assert apart < 0.2 * (max(seen) - min(seen))
+    assert plugin.charts(inputs, SEED, result) == [fan, payoffs, season]

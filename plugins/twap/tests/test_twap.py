@@ -103,3 +103,19 @@ def test_real_hours_have_the_golden_mean(first: int, stop: int) -> None:
     # The felt of an hour is what counts, and a double's fits into 128 bits after the point.
     exact = series_of([(mean.numerator, mean.denominator) for mean in means])
     assert prover_twap.twap(exact).twap == pytest.approx(GOLDEN[first, stop], rel=1e-12)
+
+
+def test_its_chart_has_all_hours_and_the_result() -> None:
+    made = series_of([(5, 2), (7, 2), *[(8, 2)] * 30])
+    (chart,) = prover_twap.charts(Inputs({"hourly_base_fee": made}), prover_twap.twap(made))
+    hours, days = chart.curves
+    assert hours.y[:3] == (2.5, 3.5, 4.0)
+    assert len(days.y) == 32 - 23
+    assert chart.marks[0].y == prover_twap.twap(made).twap
+    assert (chart.spans[0].start, chart.spans[0].end) == (0.0, 32 * 3600.0)
+
+
+def test_a_range_of_one_hour_has_a_chart() -> None:
+    made = series_of([(5, 2)])
+    (chart,) = prover_twap.charts(Inputs({"hourly_base_fee": made}), prover_twap.twap(made))
+    assert len(chart.curves) == 1

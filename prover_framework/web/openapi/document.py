@@ -55,8 +55,9 @@ def openapi_document(catalogue: Catalogue, version: str) -> dict[str, Json]:
     schemas.add_request(catalogue.proof_types)
     receipts = [schemas.reference(cls) for cls in (GroupDocument, ReceiptDocument)]
     schemas.components["AnyReceipt"] = {
-        "description": "The receipt of a result or of a group.",
-        "anyOf": [*receipts],
+        "description": "The receipt of a result or of a group. Whatever else is sent is no "
+        "receipt, which is what the checks come to then.",
+        "anyOf": [*receipts, {}],
     }
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:

@@ -171,10 +171,12 @@ class ReadinessAnswer:
     Args:
         status: ``ready`` or ``not ready``.
         checks: The state of each part: ``ok``, ``warning`` or ``failed``.
+        plugins_not_loaded: Names of the plugins that were found and cannot be used.
     """
 
     status: str
     checks: dict[str, str]
+    plugins_not_loaded: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

@@ -30,7 +30,7 @@ SHARED = "shared"
 
 
 @frozen(kw_only=True)
-class Question:
+class Entry:
     """A field with what stands in it and what is wrong with that."""
 
     field: Field
@@ -47,8 +47,8 @@ class Section:
     title: str
     required: bool
     wanted: bool
-    own_range: tuple[Question, ...]
-    questions: tuple[Question, ...]
+    own_range: tuple[Entry, ...]
+    entries: tuple[Entry, ...]
     problems: tuple[str, ...] = ()
 
     @property
@@ -63,7 +63,7 @@ class SubmitPage:
 
     group_id: str
     headers: HeaderStatus | None
-    shared: tuple[Question, ...]
+    shared: tuple[Entry, ...]
     sections: tuple[Section, ...]
     problems: tuple[str, ...] = ()
 
@@ -163,9 +163,9 @@ class SubmitPages:
     ) -> SubmitPage:
         left = list(problems)
 
-        def question(field: Field, prefix: str) -> Question:
+        def entry(field: Field, prefix: str) -> Entry:
             name = f"{prefix}.{field.name}"
-            return Question(
+            return Entry(
                 field=field,
                 name=name,
                 value=filled.get(name, "" if field.name in RANGE else field.default),
@@ -174,7 +174,7 @@ class SubmitPages:
 
         sections = []
         for asked in self._types:
-            own = tuple(question(field, asked.name) for field in asked.fields)
+            own = tuple(entry(field, asked.name) for field in asked.fields)
             is_range = asked.has_range
             sections.append(
                 Section(
@@ -183,13 +183,13 @@ class SubmitPages:
                     required=asked.required,
                     wanted=asked.required or filled.get(f"{asked.name}.wanted") == "on",
                     own_range=tuple(q for q in own if is_range and q.field.name in RANGE),
-                    questions=tuple(q for q in own if not (is_range and q.field.name in RANGE)),
+                    entries=tuple(q for q in own if not (is_range and q.field.name in RANGE)),
                     problems=_taken(left, asked.name),
                 )
             )
         ranged = next((asked for asked in self._types if asked.has_range), None)
         shared = tuple(
-            question(field, SHARED)
+            entry(field, SHARED)
             for field in (ranged.fields if ranged else ())
             if field.name in RANGE
         )

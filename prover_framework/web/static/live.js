@@ -6,7 +6,15 @@ const SHORTEST_WAIT_MS = 1000;
 function showLocalTimes(root) {
   const format = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
   for (const time of root.querySelectorAll("time[datetime]")) {
-    time.title = `${format.format(new Date(time.dateTime))} (local time)`;
+    const local = `${format.format(new Date(time.dateTime))} local time`;
+    time.title = local;
+    // Beside it where there is room.
+    if (time.parentElement.matches("p") && new Date(time.dateTime).getTimezoneOffset() !== 0) {
+      const beside = document.createElement("span");
+      beside.className = "local";
+      beside.textContent = `(${local})`;
+      time.after(beside);
+    }
   }
 }
 
@@ -14,15 +22,22 @@ function openedIn(main) {
   return [...main.querySelectorAll("details")].map((each) => each.open);
 }
 
+let last = null;
+
 async function refresh() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
   if (!answer.ok) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
   const [old, fresh] = [document.querySelector("main"), page.querySelector("main")];
-  if (!fresh || old.innerHTML === fresh.innerHTML) return;
+  if (!fresh) return;
+  if (fresh.innerHTML === last) {
+    listen(old);
+    return;
+  }
   const focused = document.activeElement;
   // What somebody is filling in is not taken away.
   if (old.contains(focused) && focused.matches("input, select, textarea")) return;
+  last = fresh.innerHTML;
   const opened = openedIn(old);
   old.replaceWith(fresh);
   const details = fresh.querySelectorAll("details");
@@ -39,6 +54,11 @@ let address = null;
 function plan() {
   planned ??= setTimeout(async () => {
     planned = null;
+    // Nobody looks: what has changed meanwhile is loaded when somebody does.
+    if (document.hidden) {
+      document.addEventListener("visibilitychange", plan, { once: true });
+      return;
+    }
     try {
       await refresh();
     } catch {

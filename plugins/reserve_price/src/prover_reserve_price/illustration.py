@@ -8,8 +8,10 @@ hundreds of them: enough to see, too few to settle anything.
 from __future__ import annotations
 
 from math import log, sqrt
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from attrs import frozen
 
 from prover_framework import (
@@ -189,5 +191,5 @@ def _season(fitted: _Fitted) -> Chart:
     )
 
 
-def _numbers(array: FloatArray) -> tuple[float, ...]:
+def _numbers(array: npt.NDArray[Any]) -> tuple[float, ...]:
     return tuple(map(float, array))
