@@ -80,7 +80,7 @@ def import_(file: Path, *, no_headers: bool) -> None:
                 runtime.database, _without_keys(lines, found), with_headers=not no_headers
             )
 
-    moved = with_runtime(NO_PLUGINS, read)
+    moved = with_runtime(NO_PLUGINS, read, stores=True)
     new = sum(keys.keep(key) for key in found)
     there = f" ({moved.there} were there already)" if moved.there else ""
     click.echo(f"{moved.groups} groups{there}, {moved.headers} headers, {new} public keys")

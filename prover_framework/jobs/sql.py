@@ -200,7 +200,12 @@ SELECT COUNT(CASE WHEN not_before <= NOW_MS THEN 1 END) AS visible,
     COUNT(CASE WHEN not_before > NOW_MS THEN 1 END) AS later
 FROM job WHERE queue = ? AND {one_of(TAKEABLE)}
 """
-COUNT_RUNNING = "SELECT COUNT(*) AS in_flight FROM job WHERE lease_until > 0 AND queue = ?"
+# More are not counted: the order has an index used that has no other rows.
+COUNT_RUNNING = """
+SELECT COUNT(*) AS in_flight FROM (
+    SELECT queue FROM job WHERE lease_until > 0 ORDER BY lease_until LIMIT 1000
+) AS running WHERE queue = ?
+"""
 
 EXTEND = f"""{LOCKED}
 UPDATE job SET lease_until = {NOW} + ?

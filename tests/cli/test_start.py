@@ -41,7 +41,7 @@ def test_a_port_in_use_is_one_line(tmp_path: Path, command: str) -> None:
 def test_a_data_directory_that_can_not_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = subprocess.run(
-        [PROVER, "headers", "status"],
+        [PROVER, "migrate"],
         env={**os.environ, "PROVER_DATA_DIR": str(tmp_path / "file" / "data")},
         capture_output=True,
         text=True,

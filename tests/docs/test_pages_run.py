@@ -17,6 +17,7 @@ RUN = [page for page in PAGES.values() if page.commands]
 NOT_RUN = {
     "README.md": ["it is the run that this test is part of"],
     "docs/how-to/headers.md": ["needs the database of an indexer"],
+    "docs/how-to/look-at-pages.md": ["installs from an index"],
     "docs/how-to/operate.md": [
         "it is the walk of make walk, which takes some minutes",
         "the same",
@@ -30,6 +31,7 @@ NOT_RUN = {
         "needs docker; a LocalStack of the tests stands in",
         "needs an account with AWS",
     ],
+    "docs/reference/http-api.md": ["the how-to shows it with a key that is made"],
     "docs/tutorial/first-results.md": ["the session of the README runs it"],
 }
 

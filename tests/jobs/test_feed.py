@@ -73,7 +73,7 @@ async def test_how_jobs_stand_is_told_at_first_and_when_it_changes(runtime: Runt
         states = {
             each.group_id: each.status for each in at_first if isinstance(each, GroupStanding)
         }
-        assert states == {"a": JobState.PENDING, "nobody": None}
+        assert states == {"a": JobState.QUEUED, "nobody": None}
         await runtime.jobs.cancel("a")
         changed = await first(news, GroupStanding)
         assert isinstance(changed, GroupStanding)

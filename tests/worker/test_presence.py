@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from waiting import answer_that
+from waiting import answer_that, until
 from worker_bench import Bench, open_bench
 
 from prover_framework.jobs.retention import prune
@@ -58,6 +58,7 @@ async def test_a_drained_worker_finishes_what_it_has_and_ends(tmp_path: Path) ->
         await seen(bench, WorkerState.RUNNING)
         await bench.jobs.workers.drain(worker.name)
         await seen(bench, WorkerState.DRAINING)
+        await until(lambda: worker._room.is_paused)
         await bench.submit("left")
         bench.let_go("held")
         await running
