@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException
+from ipaddress import ip_address
 
 import click
 from rich.table import Column, Table
@@ -34,9 +36,6 @@ STYLES = {Grade.OK: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "red"}
 
 # A process that does not answer a probe within this time is to be started anew.
 ANSWER_SECONDS = 8.0
-
-# What a process listens on that listens everywhere.
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - compared, not listened on
 
 
 @click.command()
@@ -129,27 +128,34 @@ def check_worker() -> None:
     It is asked on PROVER_MONITORING_PORT. The exit status is 0 when it is ready, and 1 when it is
     not or does not answer.
     """
-    # Imported where it is used: every command pays for what this module imports.
-    from urllib.error import HTTPError, URLError
-    from urllib.request import urlopen
-
     chosen = settings()
     if not chosen.monitoring_port:
         raise SettingsError("PROVER_MONITORING_PORT is not set to a port, so nothing can be asked")
-    host = EVERYWHERE.get(chosen.monitoring_host, chosen.monitoring_host)
-    url = f"http://{host}:{chosen.monitoring_port}/health/ready"
+    host = _reachable(chosen.monitoring_host)
+    connection = HTTPConnection(host, chosen.monitoring_port, timeout=ANSWER_SECONDS)
     try:
-        with urlopen(url, timeout=ANSWER_SECONDS) as answer:
-            document = json.load(answer)
-    except HTTPError as error:
-        document = json.load(error)
-    except (URLError, OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise SettingsError(f"nobody answers at {url}: {reason}") from None
+        connection.request("GET", "/health/ready")
+        document = json.load(connection.getresponse())
+    except (OSError, HTTPException, ValueError) as error:
+        where = f"{host}:{chosen.monitoring_port}"
+        raise SettingsError(f"nobody answers at {where}: {error}") from None
+    finally:
+        connection.close()
     for name, state in document["checks"].items():
         click.echo(f"{name}: {state}")
     if document["status"] != "ready":
         raise click.exceptions.Exit(1)
+
+
+def _reachable(host: str) -> str:
+    """Return the loopback address where a process can be asked that listens everywhere."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "::1" if address.version == 6 else "127.0.0.1"
 
 
 COMMANDS = (check,)
