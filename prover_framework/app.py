@@ -21,7 +21,7 @@ from prover_framework.jobs.events import Observers
 from prover_framework.jobs.feed import EventFeed
 from prover_framework.jobs.outbox import Outbox
 from prover_framework.jobs.quotas import Quotas
-from prover_framework.jobs.ready import ReadyJobs, table_status
+from prover_framework.jobs.ready import ReadyJobs
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore
 from prover_framework.metrics import Metrics
@@ -40,8 +40,7 @@ from prover_framework.proofs.store import ReceiptStore
 from prover_framework.queues.base import DeadLetters, Queue
 from prover_framework.queues.counted import CountedQueue
 from prover_framework.sandbox.import_check import find_deadly
-from prover_framework.seals.keys import KeyDirectory
-from prover_framework.seals.making import SignatureMaker
+from prover_framework.seals.making import signature_maker
 from prover_framework.settings import Settings
 from prover_framework.variables import unowned
 from prover_framework.verification.service import VerificationService
@@ -279,17 +278,12 @@ def _pages(settings: Settings, headers: HeaderStore, charts: ChartService) -> Pa
         headers=headers,
         charts=charts,
         open_dead_letters=(lambda: open_dead_letters(settings)) if settings.queue_urls else None,
-        queue_names=tuple(settings.queue_urls) or (DEFAULT_QUEUE,),
+        queue_names=_queue_names(settings),
     )
 
 
-def signature_maker(settings: Settings) -> SignatureMaker:
-    """Return what signs receipts by the settings, if anything does."""
-    return SignatureMaker(KeyDirectory(settings.key_path), required=settings.require_signature)
-
-
-def _queue_names(settings: Settings) -> list[str]:
-    return [*settings.queue_urls] or [DEFAULT_QUEUE]
+def _queue_names(settings: Settings) -> tuple[str, ...]:
+    return tuple(settings.queue_urls) or (DEFAULT_QUEUE,)
 
 
 def _monitoring(
@@ -305,7 +299,7 @@ def _monitoring(
         metrics.plugins.labels(state)
     for plugin in plugins.found:
         metrics.plugins.labels("failed" if plugin.failure else "loaded").inc()
-    status = queue.status if queue else partial(table_status, jobs)
+    status = queue.status if queue else jobs.queue_status
     sampler = Sampler(database, headers, status, _queue_names(settings))
     signatures = signature_maker(settings)
     return Monitoring(

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from prover_framework.app import Runtime, load_plugins, open_runtime
 from prover_framework.cli.common import (
+    NO_PLUGINS,
     require_namespace,
     require_stored,
     run,
@@ -84,10 +85,7 @@ def stored_group(group_id: str) -> str:
     Raises:
         GroupNotFound: No group can have this id.
     """
-    try:
-        return group_key(chosen_namespace() or DEFAULT_NAMESPACE, group_id)
-    except ValueError:
-        raise GroupNotFound(group_id) from None
+    return _key(chosen_namespace(), group_id)
 
 
 def chosen_settings() -> Settings:
@@ -142,10 +140,7 @@ class LocalOperations:
         Raises:
             GroupNotFound: No group can have this id.
         """
-        try:
-            return group_key(self.namespace or DEFAULT_NAMESPACE, group_id)
-        except ValueError:
-            raise GroupNotFound(group_id) from None
+        return _key(self.namespace, group_id)
 
     async def submit(self, body: bytes) -> Accepted:
         """Submit a group, as the body of ``POST /api/job``; the same body again does no harm."""
@@ -296,9 +291,16 @@ def with_operations(
 
 def no_plugins() -> Plugins:
     """Load none: what reads waits for no plugin, and works where a plugin hangs."""
-    return Plugins(found=(), hooks={})
+    return NO_PLUGINS
 
 
 def installed_plugins() -> Plugins:
     """Load those that are installed."""
     return load_plugins(settings())
+
+
+def _key(namespace: str | None, group_id: str) -> str:
+    try:
+        return group_key(namespace or DEFAULT_NAMESPACE, group_id)
+    except ValueError:
+        raise GroupNotFound(group_id) from None

@@ -13,7 +13,6 @@ from prover_framework.cli.common import console, run, settings, stored_queue
 from prover_framework.cli.operating import no_plugins, url_option, with_operations
 from prover_framework.database.opening import open_database
 from prover_framework.errors import SettingsError
-from prover_framework.jobs.ready import table_status
 from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.model.names import DEFAULT_QUEUE
@@ -131,7 +130,7 @@ def status(queue: str, *, as_json: bool) -> None:
 async def _status(chosen: Settings, queue: str) -> QueueStatus:
     if not chosen.queue_urls:
         async with open_database(chosen) as database:
-            return await table_status(JobStore(database, RetryPolicy()), queue)
+            return await JobStore(database, RetryPolicy()).queue_status(queue)
     from prover_framework.queues.sqs.admin import PATIENCE_SECONDS
     from prover_framework.queues.sqs.client import open_client
     from prover_framework.queues.sqs.status import queue_status

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from prover_framework.database.database import Database
 from prover_framework.database.watching import CommitWatch
 from prover_framework.jobs.store import JobStore, Taken
-from prover_framework.queues.base import QueueStatus
 
 # How often a worker that waits looks into the table where nothing tells of commits. A job waits
 # half as long on average; a look that finds nothing costs the server less than 0.1 ms.
@@ -130,15 +129,3 @@ class ReadyJobs:
         except TimeoutError:
             pass
         return True
-
-
-async def table_status(jobs: JobStore, queue: str) -> QueueStatus:
-    """Tell how full a queue is that is the table.
-
-    Raises:
-        StoreError: The database cannot be used.
-    """
-    counts = await jobs.count_ready(queue)
-    return QueueStatus(
-        visible=counts.ready, in_flight=counts.running, delayed=counts.delayed, dead_letters=0
-    )

@@ -84,6 +84,7 @@ from prover_framework.model.jobs import FINAL, JobState, RetryPolicy
 from prover_framework.model.names import group_id_of, namespace_of
 from prover_framework.model.proofs import split_job_id
 from prover_framework.model.work import Progress
+from prover_framework.queues.base import QueueStatus
 
 
 @frozen
@@ -213,21 +214,6 @@ class Taken:
     job: StoredJob
 
 
-@frozen
-class ReadyCounts:
-    """How full the table is as a queue.
-
-    Args:
-        ready: Jobs that may begin.
-        running: Jobs that workers have.
-        delayed: Jobs that may not begin yet.
-    """
-
-    ready: int
-    running: int
-    delayed: int
-
-
 class Refusal(StrEnum):
     """Why a worker does not get a job."""
 
@@ -340,13 +326,14 @@ class _Success:
 
 
 class _Changes:
-    """What one transaction changes: which groups may end by it, and the transitions.
+    """What one transaction changes: groups that may end by it, transitions, leases that were lost.
 
-    Where nobody asks for these they cost nothing.
+    Where nobody asks for transitions they cost nothing.
     """
 
     def __init__(self, connection: Connection, *, wanted: bool) -> None:
         self.made: list[Transition] = []
+        self.losses = 0
         self._connection = connection
         self._wanted = wanted
         self._ending: set[str] = set()
@@ -399,7 +386,7 @@ class JobStore:
             It must return at once.
         by_messages: Whether workers are woken by messages; else the table itself is the queue, and
             they take what is ready by `take_ready`.
-        on_losses: Told how many leases were found to have expired.
+        on_losses: Told how many leases were found to have expired, once that is committed.
     """
 
     def __init__(
@@ -656,15 +643,20 @@ class JobStore:
         taken = [Taken(Lease(row["id"], row["lease_token"]), _stored(row)) for row in rows]
         return sorted(taken, key=lambda one: (one.job.not_before, one.job.id))
 
-    async def count_ready(self, queue: str) -> ReadyCounts:
-        """Count the jobs of a queue that is the table: ready, running and delayed.
+    async def queue_status(self, queue: str) -> QueueStatus:
+        """Tell how full a queue is that is the table.
 
         Raises:
             StoreError: The database cannot be used.
         """
         (takeable,) = await self._database.read(COUNT_TAKEABLE, [queue])
         (running,) = await self._database.read(COUNT_RUNNING, [queue])
-        return ReadyCounts(takeable["visible"], running["in_flight"], takeable["later"])
+        return QueueStatus(
+            visible=takeable["visible"],
+            in_flight=running["in_flight"],
+            delayed=takeable["later"],
+            dead_letters=0,
+        )
 
     async def extend(self, leases: Sequence[Lease], *, lease_seconds: float) -> list[Lease]:
         """Extend leases by a sign of life; return those that are lost."""
@@ -876,8 +868,7 @@ class JobStore:
         `mark_sent` gives the message that was sent its time to be answered.
         """
         async with self._changing() as (connection, changes):
-            expired = await connection.fetch(EXPIRED, [limit])
-            await self._count_losses(connection, changes, [row["id"] for row in expired])
+            await self._free_expired(connection, changes, limit)
             before = _states(await connection.fetch(DUE, [limit]))
             if not before:
                 return []
@@ -897,8 +888,7 @@ class JobStore:
             StoreError: The database cannot be used.
         """
         async with self._changing() as (connection, changes):
-            expired = [row["id"] for row in await connection.fetch(EXPIRED, [limit])]
-            await self._count_losses(connection, changes, expired)
+            freed = await self._free_expired(connection, changes, limit)
             due = await connection.fetch(DUE, [limit])
             before = _states(due)
             if before:
@@ -912,7 +902,7 @@ class JobStore:
                         await connection.fetch(NOTE_LEFT, shown)
                 await connection.fetch(LOOK_LATER, [[*before]])
                 await changes.note(before)
-        if expired or before:
+        if freed or before:
             self.news.announce()
 
     async def leave_to_sweep(self, job_id: str) -> None:
@@ -990,6 +980,12 @@ class JobStore:
         self.news.announce()
         return await self.group(group_id)
 
+    async def _free_expired(self, connection: Connection, changes: _Changes, limit: int) -> int:
+        """Free jobs whose workers let the lease expire; return how many."""
+        expired = [row["id"] for row in await connection.fetch(EXPIRED, [limit])]
+        await self._count_losses(connection, changes, expired)
+        return len(expired)
+
     async def _count_losses(
         self, connection: Connection, changes: _Changes, ids: Sequence[str]
     ) -> None:
@@ -1000,8 +996,7 @@ class JobStore:
             changes.note_ended(_ended(await connection.fetch(COUNT_LOSSES, values)))
             await changes.note(dict.fromkeys(ids, JobState.RUNNING))
             await self._tell_dependents(connection, changes, ids)
-            if self._on_losses is not None:
-                self._on_losses(len(ids))
+            changes.losses += len(ids)
 
     async def _tell_dependents(
         self, connection: Connection, changes: _Changes, ended: Sequence[str]
@@ -1081,6 +1076,8 @@ class JobStore:
             await changes.note_ends()
         if self._on_change is not None and changes.made:
             self._on_change(changes.made)
+        if self._on_losses is not None and changes.losses:
+            self._on_losses(changes.losses)
 
 
 async def _publish(connection: Connection, draft_ids: Sequence[str]) -> None:

@@ -120,20 +120,20 @@ class Executor:
 
     Args:
         proving: The steps of a computation.
+        metrics: Counts how long the stages take.
         slots: How many slots to have.
         resources: What the computations share of the machine.
         directories: What computations keep between the attempts at a job.
         keeping: Keeps what they attach to their results.
         prefetch_seconds: How long a job waits for a slot.
         trace: Log each call of a hook in a slot there.
-        metrics: Counts how long the stages take.
     """
 
     def __init__(
         self,
         proving: Proving,
         *,
-        metrics: Metrics | None = None,
+        metrics: Metrics,
         slots: int,
         resources: ResourcePool,
         directories: KeptDirectories,
@@ -142,7 +142,7 @@ class Executor:
         trace: bool,
     ) -> None:
         self.mean_duration = MeanDuration()
-        self._metrics = Metrics() if metrics is None else metrics
+        self._metrics = metrics
         self._proving = proving
         self._resources = resources
         self._directories = directories

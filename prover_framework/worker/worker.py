@@ -134,6 +134,7 @@ class Worker:
         self._directories = KeptDirectories(settings.work_path, jobs)
         self._executor = Executor(
             proving,
+            metrics=metrics,
             slots=settings.worker_slots,
             resources=ResourcePool(settings.worker_resources),
             directories=self._directories,
@@ -145,7 +146,6 @@ class Worker:
             ),
             prefetch_seconds=timings.prefetch_seconds,
             trace=trace,
-            metrics=metrics,
         )
         self._room = Room(
             settings.worker_slots, self._executor.mean_duration, timings.prefetch_seconds

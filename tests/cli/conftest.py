@@ -2,14 +2,11 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from prover_framework.cli import main
+from run_command import run_command
 
 
 @pytest.fixture
@@ -38,17 +35,9 @@ def prover(
     del data_dir
 
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        argv = ["prover", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", argv)
-        capfd.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        out, err = capfd.readouterr()
-        assert "Traceback" not in out + err
-        assert "secret-key" not in out + err
-        return subprocess.CompletedProcess(argv, code, out, err)
+        done = run_command(monkeypatch, capfd, *arguments)
+        assert "Traceback" not in done.stdout + done.stderr
+        assert "secret-key" not in done.stdout + done.stderr
+        return done
 
     return call

@@ -8,7 +8,6 @@ table that grows from one end to the other.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any
 
 import pytest
@@ -29,7 +28,6 @@ from prover_framework.jobs.feed import EventFeed, Interest
 from prover_framework.jobs.listing import GroupListing
 from prover_framework.jobs.outbox import UNDELIVERED, Outbox
 from prover_framework.jobs.quotas import Quotas
-from prover_framework.jobs.ready import table_status
 from prover_framework.jobs.removal import Place
 from prover_framework.jobs.seals import NewSeal, SealJobStore, StoredSeal
 from prover_framework.jobs.store import (
@@ -128,7 +126,7 @@ async def _serve(database: Database) -> None:
     await jobs.seals.made_of("listed")
     await jobs.seals.ask("listed", {"": b"2"}, "ink")
     await receipts.seals(["listed-0"])
-    sampler = Sampler(database, HeaderStore(database), partial(table_status, jobs), ["default"])
+    sampler = Sampler(database, HeaderStore(database), jobs.queue_status, ["default"])
     await sampler.sample()
 
 

@@ -1,7 +1,7 @@
 """Each end of a group is stored as one event, in the transaction that makes it end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
@@ -41,17 +41,6 @@ ENDS: dict[str, End] = {
     "retry": lambda store, lease: store.retry(lease, WHY, jitter=0.0),
     "wait": lambda store, lease: store.wait(lease, WHY, poll_seconds=1, deadline_seconds=0),
 }
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def database(database_url: str, clock: ManualClock) -> AsyncIterator[Database]:
-    async with Database(database_url, clock=clock) as opened:
-        yield opened
 
 
 @pytest.fixture

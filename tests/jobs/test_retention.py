@@ -1,7 +1,5 @@
 """What ended long ago is removed, all of it; quotas refuse before the disk is full."""
 
-from collections.abc import AsyncIterator
-
 import attrs
 import pytest
 
@@ -27,17 +25,6 @@ TABLES = (
     *("job_group", "job", "dependency", "seal", "seal_job", "attempt", "attachment"),
     *("attachment_chunk", "event"),
 )
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def database(database_url: str, clock: ManualClock) -> AsyncIterator[Database]:
-    async with Database(database_url, clock) as database:
-        yield database
 
 
 async def counted(database: Database) -> dict[str, int]:

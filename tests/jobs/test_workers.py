@@ -1,7 +1,5 @@
 """Workers say that they are there, and look at what operators want of them."""
 
-from collections.abc import AsyncIterator
-
 import attrs
 import pytest
 
@@ -22,17 +20,6 @@ PRESENCE = Presence(
     in_flight=0,
     state=WorkerState.RUNNING,
 )
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-async def database(database_url: str, clock: ManualClock) -> AsyncIterator[Database]:
-    async with Database(database_url, clock) as database:
-        yield database
 
 
 async def test_a_worker_is_seen_with_what_it_computes_until_it_says_that_it_stops(

@@ -256,8 +256,8 @@ class Bench:
         if self.sent:
             await answer_that(lambda messages: not messages, self.messages)
         else:
-            counts = partial(self.jobs.count_ready, "default")
-            await answer_that(lambda count: not count.ready and not count.running, counts)
+            counts = partial(self.jobs.queue_status, "default")
+            await answer_that(lambda count: not count.visible and not count.in_flight, counts)
 
     async def import_headers(self, hours: int = HOURS) -> None:
         """One block for each hour, and the first of the next."""

@@ -2,14 +2,12 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from run_command import run_command
 
-from prover_framework.cli import main
 from prover_framework.client import Client
 from prover_framework.errors import GroupNotFound, RequestError, WorkerNotFound
 from prover_framework.model.actions import Action
@@ -120,16 +118,7 @@ def prover(
     monkeypatch.setenv("PROVER_PLUGINS", "")
 
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        argv = ["prover", *map(str, arguments)]
-        monkeypatch.setattr(sys, "argv", argv)
-        capfd.readouterr()
-        code: Any = 0
-        try:
-            main()
-        except SystemExit as exit_:
-            code = exit_.code or 0
-        out, err = capfd.readouterr()
-        return subprocess.CompletedProcess(argv, code, out, err)
+        return run_command(monkeypatch, capfd, *arguments)
 
     return call
 

@@ -191,6 +191,7 @@ async def executor(bench: Bench, *, prefetch_seconds: float = 1.0) -> AsyncItera
     runtime = bench.runtime
     made = Executor(
         Proving(runtime.settings, runtime.plugins, runtime.headers, runtime.jobs),
+        metrics=runtime.monitoring.metrics,
         slots=1,
         resources=ResourcePool({}),
         directories=KeptDirectories(runtime.settings.work_path, runtime.jobs),

@@ -66,8 +66,8 @@ async def test_a_worker_takes_no_more_than_it_has_slots(tmp_path: Path) -> None:
         async with bench.worker():
             await bench.holding("a")
             await bench.holding("b")
-            counts = await bench.jobs.count_ready("default")
-            assert (counts.ready, counts.running) == (2, 2)
+            counts = await bench.jobs.queue_status("default")
+            assert (counts.visible, counts.in_flight) == (2, 2)
             for group in "abcd":
                 bench.let_go(group)
             for group in "abcd":

@@ -16,8 +16,8 @@ from prover_framework.web.conditional import answer_once
 from prover_framework.web.pages.parts import Shown
 from prover_framework.web.pages.rendering import (
     PAGE_HEADERS,
+    OfGroup,
     Renderer,
-    address_of,
     in_namespace,
     segment,
 )
@@ -49,24 +49,13 @@ class Figure:
 
 
 @frozen(kw_only=True)
-class ChartPage:
+class ChartPage(OfGroup):
     """A chart with its data."""
 
-    key: str
     job_title: str
     figure: Figure
     rows: Rows
     first: int
-
-    @property
-    def group_id(self) -> str:
-        """The group."""
-        return group_id_of(self.key)
-
-    @property
-    def address(self) -> str:
-        """Where the group is."""
-        return address_of(self.key)
 
     @property
     def shown(self) -> tuple[tuple[str, ...], ...]:

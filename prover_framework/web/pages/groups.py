@@ -14,7 +14,6 @@ from prover_framework.jobs.feed import MAX_FOLLOWED
 from prover_framework.model.callers import Scope
 from prover_framework.model.jobs import CANCELLABLE, FINAL, REDRIVABLE, JobState
 from prover_framework.model.listing import GroupPage, parse_query
-from prover_framework.model.names import group_id_of
 from prover_framework.model.proofs import split_job_id
 from prover_framework.model.views import AttemptView, VerboseGroupView, VerboseJobView
 from prover_framework.proofs.charts import Drawn
@@ -27,6 +26,7 @@ from prover_framework.web.auth import NAMESPACE_KEY, caller_of, group_of, namesp
 from prover_framework.web.pages.charts import Figure, figure_of
 from prover_framework.web.pages.parts import PageMode, Shown
 from prover_framework.web.pages.rendering import (
+    OfGroup,
     Renderer,
     address_of,
     in_namespace,
@@ -164,23 +164,12 @@ class GroupDetails:
 
 
 @frozen(kw_only=True)
-class Verified:
+class Verified(OfGroup):
     """What verifying a receipt came to."""
 
-    key: str
     job_id: str | None
     title: str
     report: Report
-
-    @property
-    def group_id(self) -> str:
-        """The group."""
-        return group_id_of(self.key)
-
-    @property
-    def address(self) -> str:
-        """Where the group is."""
-        return address_of(self.key)
 
 
 class GroupPages:

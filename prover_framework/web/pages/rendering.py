@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 import jinja2
+from attrs import frozen
 from sanic import Request, Sanic
 from sanic.response import HTTPResponse
 
@@ -227,6 +228,23 @@ def size_text(count: int) -> str:
     if count < 1024:
         return f"{count} bytes"
     return f"{count / 1024:,.1f} KiB" if count < 2**20 else f"{count / 2**20:,.1f} MiB"
+
+
+@frozen
+class OfGroup:
+    """What a page shows of one group, by the key that the group is stored under."""
+
+    key: str
+
+    @property
+    def group_id(self) -> str:
+        """The group."""
+        return group_id_of(self.key)
+
+    @property
+    def address(self) -> str:
+        """Where the group is."""
+        return address_of(self.key)
 
 
 def object_of(value: object) -> Mapping[str, Any]:
