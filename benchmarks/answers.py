@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import quantiles
-from subprocess import Popen
+from subprocess import DEVNULL, Popen
 
 import psutil
 from attrs import evolve, frozen
@@ -152,7 +152,8 @@ def _bare(checkout: Checkout, file: Path, answer: bytes) -> Cost:
 @contextmanager
 def _bare_server(checkout: Checkout, file: Path) -> Iterator[tuple[psutil.Process, int]]:
     port = free_port()
-    with Popen([checkout.python, "-c", BARE, str(port), file]) as server:
+    command = [str(checkout.python), "-c", BARE, str(port), str(file)]
+    with Popen(command, stdout=DEVNULL, stderr=DEVNULL) as server:
         try:
             wait_for_port(port)
             yield psutil.Process(server.pid), port
