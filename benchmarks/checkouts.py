@@ -66,7 +66,7 @@ def baseline() -> Checkout:
     root = FOLDER / BASELINE
     checkout = Checkout("baseline", root, root / ".venv" / "bin")
     if not (root / INSTALLED).exists():
-        _take_out(root)
+        take_out(ROOT, BASELINE, root)
         _install(checkout)
         (root / INSTALLED).touch()
     return checkout
@@ -75,32 +75,37 @@ def baseline() -> Checkout:
 def commit() -> str:
     """Return this state's commit, with a mark where files differ from it."""
     try:
-        return _git("describe", "--always", "--abbrev=7", "--dirty", "--exclude=*")
+        return _git(ROOT, "describe", "--always", "--abbrev=7", "--dirty", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return "no commit"
 
 
-def _take_out(root: Path) -> None:
+def take_out(repository: Path, commit: str, root: Path) -> None:
+    """Put the files of a commit into a folder of their own.
+
+    Raises:
+        NoBaseline: The repository does not hold it.
+    """
     try:
-        _git("cat-file", "-e", f"{BASELINE}^{{commit}}")
+        _git(repository, "cat-file", "-e", f"{commit}^{{commit}}")
     except (OSError, subprocess.CalledProcessError):
-        raise NoBaseline(_why_missing()) from None
+        raise NoBaseline(_why_missing(repository, commit)) from None
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     with subprocess.Popen(
-        ["git", "-C", ROOT, "archive", BASELINE], stdout=subprocess.PIPE
+        ["git", "-C", repository, "archive", commit], stdout=subprocess.PIPE
     ) as archive:
         subprocess.run(["tar", "-x", "-C", root], stdin=archive.stdout, check=True)
 
 
-def _why_missing() -> str:
+def _why_missing(repository: Path, commit: str) -> str:
     try:
-        shallow = _git("rev-parse", "--is-shallow-repository") == "true"
+        shallow = _git(repository, "rev-parse", "--is-shallow-repository") == "true"
     except (OSError, subprocess.CalledProcessError):
-        return f"these files are no clone of the repository, which holds the baseline {BASELINE}"
+        return f"these files are no clone of the repository, which holds the baseline {commit}"
     if shallow:
-        return f"the clone is shallow and lacks the baseline {BASELINE}: git fetch --unshallow"
-    return f"the repository lacks the baseline {BASELINE}: git fetch origin"
+        return f"the clone is shallow and lacks the baseline {commit}: git fetch --unshallow"
+    return f"the repository lacks the baseline {commit}: git fetch origin"
 
 
 def _install(checkout: Checkout) -> None:
@@ -121,8 +126,8 @@ def _install(checkout: Checkout) -> None:
         raise NoBaseline(f"the baseline {BASELINE} cannot be installed: {done.stderr.strip()}")
 
 
-def _git(*arguments: str) -> str:
+def _git(repository: Path, *arguments: str) -> str:
     done = subprocess.run(
-        ["git", "-C", ROOT, *arguments], check=True, capture_output=True, text=True
+        ["git", "-C", repository, *arguments], check=True, capture_output=True, text=True
     )
     return done.stdout.strip()
