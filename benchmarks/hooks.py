@@ -95,6 +95,7 @@ async def _round_trips(
         parameters=computation.form,
         inputs=computation.given,
         seed=computation.seed,
+        settings=None,
     )
     slot = Slot()
     asked, computed = [], []
