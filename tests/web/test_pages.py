@@ -127,6 +127,21 @@ def test_what_is_wrong_is_told_at_its_place(browser: httpx.Client) -> None:
     assert "must be an integer" in page.text
 
 
+@pytest.mark.parametrize(
+    "value", ["NaN", "-Infinity", "1e999", "[" * 3000, '{"a":' * 2000, "9" * 5000, '"\\ud800"']
+)
+def test_what_no_number_can_be_is_told_at_its_place(browser: httpx.Client, value: str) -> None:
+    fields = {"token": token(browser), "job_group_id": "odd", **RANGE}
+    page = browser.post("/submit", data={**fields, "max_return.window_hours": value})
+    assert (page.status_code, "must be an integer" in page.text) == (400, True)
+
+
+def test_a_token_may_be_any_text(browser: httpx.Client) -> None:
+    token(browser)
+    answer = browser.post("/submit", data={"token": "\u00e9", "job_group_id": "forged", **RANGE})
+    assert answer.status_code == 403
+
+
 def test_wrong_filters_and_unknown_groups_are_pages_that_say_so(client: httpx.Client) -> None:
     wrong = client.get("/?state=tired")
     assert (wrong.status_code, "must be one of" in wrong.text) == (400, True)

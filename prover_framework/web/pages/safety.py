@@ -70,6 +70,11 @@ def token_of(key: str) -> str:
     return sha256(b"prover pages\0" + key.encode()).hexdigest()
 
 
+def is_token(text: str, key: str) -> bool:
+    """Tell whether a form carries the token for a browser; it may carry any text."""
+    return hmac.compare_digest(token_of(key).encode(), text.encode())
+
+
 def read_form(request: Request) -> Form:
     """Read a form of a page of this service.
 
@@ -90,7 +95,7 @@ def read_form(request: Request) -> Form:
         )
     form = _fields(request.body)
     key = browser_key(request)
-    if key is None or not hmac.compare_digest(token_of(key), form.one(TOKEN)):
+    if key is None or not is_token(form.one(TOKEN), key):
         raise FormRefused(
             [Problem("", "the form is not one that this service has shown here, or is too old; "
                      "open its page again, with cookies, and send it once more")]
