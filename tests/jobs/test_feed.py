@@ -107,7 +107,7 @@ async def test_however_many_groups_are_followed_they_are_looked_at_some_at_a_tim
     monkeypatch.setattr(runtime.database, "read", counted)
     wanted = frozenset(f"g{number}" for number in range(2 * LOOKED_AT_ONCE + 1))
     async with feed.listen(Interest(follows=wanted)) as news:
-        told = {(await first(news, GroupStanding)).group_id for _ in wanted}  # type: ignore[union-attr]
+        told = {(await first(news, GroupStanding)).group_id for _ in wanted}
     assert told == wanted
     assert set(asked) == {LOOKED_AT_ONCE, 1}
     await feed.close()

@@ -29,7 +29,7 @@ class _Database(Database):
     def __init__(self) -> None:
         pass
 
-    def use(self) -> tuple[()]:  # type: ignore[override]
+    def use(self) -> tuple[()]:
         return ()
 
 
