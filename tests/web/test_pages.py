@@ -142,6 +142,20 @@ def test_a_token_may_be_any_text(browser: httpx.Client) -> None:
     assert answer.status_code == 403
 
 
+def test_cookies_of_others_are_not_looked_at(browser: httpx.Client, base_url: str) -> None:
+    fields = {"token": token(browser), "job_group_id": "of-several", **RANGE}
+    ours = f"{COOKIE}={browser.cookies[COOKIE]}"
+    for cookies, status in (
+        (f'a="\\"; {ours}; b', 303),
+        (ours + ';"', 303),
+        (f"x{ours}", 403),
+        (f"{ours}x", 403),
+        (f"{COOKIE}={'a' * 43}; {ours}", 403),
+    ):
+        headers = {"Origin": base_url, "Cookie": cookies}
+        assert httpx.post(f"{base_url}/submit", data=fields, headers=headers).status_code == status
+
+
 def test_wrong_filters_and_unknown_groups_are_pages_that_say_so(client: httpx.Client) -> None:
     wrong = client.get("/?state=tired")
     assert (wrong.status_code, "must be one of" in wrong.text) == (400, True)

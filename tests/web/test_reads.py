@@ -194,6 +194,14 @@ def test_nobody_waits_longer_than_one_may(client: httpx.Client, group: str, seco
     assert "wait: must be seconds, 0 to 50" in error_of(answer, 400)["message"]
 
 
+@pytest.mark.parametrize("path", ["/api/job", "/api/events", "/api/verify", "/"])
+def test_a_query_full_of_mistakes_gets_a_short_answer(client: httpx.Client, path: str) -> None:
+    address = f"{path}?{'&'.join(f'{number}=1' for number in range(1000))}"
+    answer = client.post(address, json={}) if path == "/api/verify" else client.get(address)
+    assert (answer.status_code, "and more" in answer.text) == (400, True)
+    assert len(answer.content) < 10_000
+
+
 def test_a_verbose_group_has_the_attempts_around_what_it_shows_anyway(
     client: httpx.Client, group: str
 ) -> None:
