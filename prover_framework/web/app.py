@@ -34,6 +34,12 @@ from prover_framework.jobs.service import ProvingService
 from prover_framework.model.callers import Scope
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.listing import parse_query
+from prover_framework.model.priorities import (
+    PRIORITY_KEY,
+    PRIORITY_RULE,
+    USUAL_PRIORITY,
+    read_priority,
+)
 from prover_framework.monitoring.service import Monitored, Monitoring
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.serialization.converter import unstructure
@@ -157,7 +163,9 @@ async def _submit(request: Request) -> HTTPResponse:
     caller = caller_of(request)
     wanted = service.parse(request.body)
     try:
-        acceptance = await service.submit(wanted, caller)
+        acceptance = await service.submit(
+            wanted, caller, priority=_priority(request, wanted.group_id)
+        )
     except ProverError as error:
         return _refusal(request, error, wanted.group_id)
     if acceptance.unsent:
@@ -166,6 +174,17 @@ async def _submit(request: Request) -> HTTPResponse:
     return _answer(
         200, {"status": "success", "message": DISPATCHED, "job_group_id": wanted.group_id}
     )
+
+
+def _priority(request: Request, group_id: str) -> int:
+    """Return the priority that a request asks for."""
+    given = request.get_args(keep_blank_values=True).getlist(PRIORITY_KEY) or []
+    if not given:
+        return USUAL_PRIORITY
+    if len(given) == 1 and (priority := read_priority(given[0])) is not None:
+        return priority
+    what = f"must be, once, {PRIORITY_RULE}, got {quote(given[0])}"
+    raise RequestError([Problem(PRIORITY_KEY, what)], group_id)
 
 
 async def _find(request: Request) -> HTTPResponse:

@@ -38,6 +38,7 @@ def test_a_group_shows_its_jobs_in_the_order_of_the_request(
         "status": "queued",
         "seals": [],
         "namespace": "default",
+        "priority": 0,
     }
     assert [job["job_id"] for job in view["jobs"]] == ["twap", "reserve_price", "max_return"]
     for job in view["jobs"]:
