@@ -16,7 +16,7 @@ from report import Better, Figure, Table, compared
 from stand import NONE, Engine, Place, Reader, Stand
 
 # Rounds of three real proofs; the baseline takes a second for ten.
-ROUNDS = 60
+ROUNDS = 90
 NOOP_JOBS = 2000
 CONNECTIONS = 32
 

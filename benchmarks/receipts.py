@@ -5,7 +5,8 @@ import time
 from collections.abc import Iterator
 
 import psutil
-from load import round_of
+from attrs import evolve
+from load import FIRST_BLOCK, round_of
 from processes import memory, peak_memory
 from receipt_bench import END, receipt_bench
 from report import Table
@@ -26,7 +27,9 @@ def verifying(stand: Stand) -> Iterator[Table]:
     """Verify a receipt of each proof type."""
     proofs = {name: form for name, form in round_of("").items() if name != "job_group_id"}
     rows = []
-    headers = simulate(FIRST, DAYS * 24)
+    headers = (
+        evolve(header, number=FIRST_BLOCK + header.number) for header in simulate(FIRST, DAYS * 24)
+    )
     with receipt_bench(stand.folder("receipts"), headers=headers, proofs=proofs) as bench:
         for name in proofs:
             document = bench.document(name)
