@@ -1,14 +1,15 @@
 """A model of the service as a network of queues, run event by event.
 
-A group is accepted by an API process, stored by the database's server and made durable by its log;
-then each of its jobs is taken by a worker's process, computed by one of its sandbox processes, and
-its result stored. A process does one thing at a time, and needs a core for it; cores belong to
-machines, and on one machine all share them. Commits that arrive while the log is written share the
-next write. What a step costs is measured (``benchmarks/model.py``); how steps wait for each other
-is what the model adds. Time is in seconds.
+A group is accepted by an API process, in a transaction; then each of its jobs is taken by a worker,
+in another one, gets a slot, in which its data is read, a sandbox process computes and the receipt
+is written, and is stored in a third. A process does one thing at a time, and needs a core for it;
+cores belong to machines, and on one machine all share them. A process has one transaction of a kind
+at a time: what arrives meanwhile goes into the next. So does the log of the database with commits.
+What a step costs is measured (``benchmarks/model.py``); how steps wait for each other is what the
+model adds. Time is in seconds.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from enum import Enum
 from random import Random
 from statistics import fmean, quantiles
@@ -22,8 +23,10 @@ Events = Generator[simpy.Event, Any, Any]
 # An operating system lets another process have a core after some milliseconds.
 SLICE_SECONDS = 0.004
 
-# Of the work of a worker's process on a job, what comes before its computation.
-BEFORE_COMPUTING = 0.4
+# Parts of the work on a job, of a worker's process and of the database's server: taking it, reading
+# its data, writing its receipt, storing that. They say who waits where, and no rate depends on them
+# as long as the process or the cores are what is full.
+TAKING, READING, WRITING, STORING = 0.15, 0.35, 0.2, 0.3
 
 # The first part of a run fills the queues and is not counted.
 WARM_PART = 0.2
@@ -31,7 +34,7 @@ WARM_PART = 0.2
 
 @frozen(kw_only=True)
 class Costs:
-    """What one job costs each part, in seconds; all but the last two are CPU time.
+    """What one job costs each part, in seconds; all but the last three are CPU time.
 
     Args:
         accept: Of an API process for a group, with all its jobs.
@@ -40,6 +43,8 @@ class Costs:
         compute: Of a sandbox process.
         server: Of the database's server, from taking the job to storing its result.
         commit: Writing the log through to the disk, for all that wait for it together.
+        transaction: What a transaction takes beside that and beside CPU time: its round trips, for
+            all that is in it together. The reads of a job take as long once more.
         delivery: From the answer to a worker's having the job, where a queue lies between.
     """
 
@@ -49,6 +54,7 @@ class Costs:
     commit: float
     accept_server: float = 0.0
     server: float = 0.0
+    transaction: float = 0.0
     delivery: float = 0.0
 
 
@@ -64,6 +70,7 @@ class Deployment:
         cores: Of one worker's machine; of the only machine, where all is on one.
         server_cores: Of the database's machine; None where all is on one machine.
         shards: Databases that share the groups, each with a machine and a log of its own.
+        one_writer: Whether all transactions of a database wait for each other, as SQLite's do.
     """
 
     apis: int = 1
@@ -73,6 +80,7 @@ class Deployment:
     cores: int = 2
     server_cores: int | None = None
     shards: int = 1
+    one_writer: bool = False
 
 
 @frozen(kw_only=True)
@@ -170,70 +178,87 @@ class Part:
         self.places = simpy.Resource(self.env, self.count)
 
     def work(self, seconds: float, cores: "Part | None" = None) -> Events:
-        """Do so much work, on cores where it needs some, slice by slice."""
+        """Have one of them do so much work, on cores where it needs some."""
         with self.places.request() as place:
             yield place
-            left = seconds
-            while left > 0:
-                part = left if cores is None else min(left, SLICE_SECONDS)
-                if cores is None:
-                    yield self.env.timeout(part)
-                else:
-                    yield from cores.work(part)
-                self.busy += part
-                left -= part
+            yield from self.go_on(seconds, cores)
+
+    def go_on(self, seconds: float, cores: "Part | None" = None) -> Events:
+        """Do so much work in a place that one has, slice by slice."""
+        if cores is None:
+            yield self.env.timeout(seconds)
+        else:
+            for part in _slices(seconds):
+                yield from cores.work(part)
+        self.busy += seconds
+
+
+def _slices(seconds: float) -> Iterator[float]:
+    while seconds > 0:
+        yield min(seconds, SLICE_SECONDS)
+        seconds -= SLICE_SECONDS
 
 
 @define
-class Log:
-    """The log of a database: one write at a time, for all that wait for it.
+class Together:
+    """Something that is done once at a time, for all that wait for it.
 
     Args:
         env: The clock.
-        seconds: One write.
-        busy: Seconds that it has written.
+        seconds: How long it takes.
+        then: What follows each time, before those that wait go on: the log after a transaction.
+        busy: Seconds that it has taken.
     """
 
     env: simpy.Environment
     seconds: float
+    then: "Together | None" = None
     busy: float = 0.0
     _next: simpy.Event = field(init=False)
     _waiting: int = 0
-    _writing: bool = False
+    _is_running: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._next = self.env.event()
 
-    def commit(self) -> Events:
-        """Wait until a write that began after this has ended."""
+    def join(self) -> Events:
+        """Wait until it has been done once, from its beginning on."""
         self._waiting += 1
-        written = self._next
-        if not self._writing:
-            self._writing = True
-            self.env.process(self._write())
-        yield written
+        done = self._next
+        if not self._is_running:
+            self._is_running = True
+            self.env.process(self._run())
+        yield done
 
-    def _write(self) -> Events:
+    def _run(self) -> Events:
         while self._waiting:
-            written, self._next, self._waiting = self._next, self.env.event(), 0
+            done, self._next, self._waiting = self._next, self.env.event(), 0
             yield self.env.timeout(self.seconds)
             self.busy += self.seconds
-            written.succeed()
-        self._writing = False
-
-
-@define
-class _Worker:
-    process: Part
-    sandboxes: Part
-    cores: Part
+            if self.then:
+                yield from self.then.join()
+            done.succeed()
+        self._is_running = False
 
 
 @define
 class _Shard:
     cores: Part
     server: Part
-    log: Log
+    log: Together
+    writer: Together
+
+
+@define
+class _Worker:
+    """A worker of one shard, with its own transactions of either kind."""
+
+    process: Part
+    sandboxes: Part
+    cores: Part
+    shard: _Shard
+    taking: Together
+    storing: Together
 
 
 class Model:
@@ -256,32 +281,43 @@ class Model:
         first = Part(env, deployment.cores)
         self._apis = Part(env, deployment.apis)
         self._api_cores = first if one_machine else Part(env, deployment.apis)
-        self._workers = [
-            _Worker(
-                Part(env, 1),
-                Part(env, deployment.slots),
-                first if one_machine else Part(env, deployment.cores),
-            )
-            for _ in range(deployment.workers)
-        ]
         self._shards = [
-            _Shard(cores, Part(env, cores.count * 8), Log(env, costs.commit))
-            for cores in (
-                first if one_machine else Part(env, deployment.server_cores or 1)
-                for _ in range(deployment.shards)
-            )
+            self._shard(first if one_machine else Part(env, deployment.server_cores or 1))
+            for _ in range(deployment.shards)
         ]
-        # A place in a worker; whoever has one is that worker's.
-        self._rooms: simpy.Store = simpy.Store(env)
+        self._workers = [
+            self._worker(
+                first if one_machine else Part(env, deployment.cores),
+                self._shards[number % deployment.shards],
+            )
+            for number in range(deployment.workers)
+        ]
+        # Places in the workers of each shard; whoever has one is that worker's.
+        self._rooms = {id(shard): simpy.Store(env) for shard in self._shards}
         for _ in range(deployment.in_flight):
             for worker in self._workers:
-                self._rooms.put(worker)
+                self._rooms[id(worker.shard)].put(worker)
         self._groups = 0
         self._inside = 0
         self._changed_at = 0.0
         self._area = 0.0
         self._answers: list[tuple[float, float]] = []
         self._ends: list[tuple[float, float]] = []
+
+    def _shard(self, cores: Part) -> _Shard:
+        log = Together(self.env, self._costs.commit)
+        writer = Together(self.env, self._costs.transaction, log)
+        return _Shard(cores, Part(self.env, cores.count * 8), log, writer)
+
+    def _worker(self, cores: Part, shard: _Shard) -> _Worker:
+        taking, storing = (
+            shard.writer
+            if self._deployment.one_writer
+            else Together(self.env, self._costs.transaction, shard.log)
+            for _ in range(2)
+        )
+        slots = Part(self.env, self._deployment.slots)
+        return _Worker(Part(self.env, 1), slots, cores, shard, taking, storing)
 
     def run(self, seconds: float) -> Outcome:
         """Let so much time pass and return what is seen after the warm part of it."""
@@ -348,27 +384,35 @@ class Model:
             self._count(self._load.jobs)
         yield from self._apis.work(costs.accept, self._api_cores)
         yield from shard.server.work(costs.accept_server, shard.cores)
-        yield from shard.log.commit()
+        yield from shard.writer.join()
         self._answers.append((begin, self.env.now))
         if not self._load.computing:
             return []
         return [self.env.process(self._job(begin, shard)) for _ in range(self._load.jobs)]
 
     def _job(self, begin: float, shard: _Shard) -> Events:
-        yield self.env.timeout(self._costs.delivery)
-        worker: _Worker = yield self._rooms.get()
-        yield from self._store(worker, shard, BEFORE_COMPUTING)
-        yield from worker.sandboxes.work(self._costs.compute, worker.cores)
-        yield from self._store(worker, shard, 1 - BEFORE_COMPUTING)
-        yield self._rooms.put(worker)
+        costs = self._costs
+        yield self.env.timeout(costs.delivery)
+        rooms = self._rooms[id(shard)]
+        worker: _Worker = yield rooms.get()
+        yield from self._work(worker, TAKING)
+        yield from worker.taking.join()
+        with worker.sandboxes.places.request() as slot:
+            yield slot
+            yield from self._work(worker, READING)
+            yield self.env.timeout(costs.transaction)
+            yield from worker.sandboxes.go_on(costs.compute, worker.cores)
+            yield from self._work(worker, WRITING)
+        yield from self._work(worker, STORING)
+        yield from worker.storing.join()
+        yield rooms.put(worker)
         self._count(-1)
         self._ends.append((begin, self.env.now))
 
-    def _store(self, worker: _Worker, shard: _Shard, part: float) -> Events:
-        """Do a part of the work on a job, and store what came of it."""
+    def _work(self, worker: _Worker, part: float) -> Events:
+        """Do a part of the work on a job, in the worker's process and in the server."""
         yield from worker.process.work(self._costs.work * part, worker.cores)
-        yield from shard.server.work(self._costs.server * part, shard.cores)
-        yield from shard.log.commit()
+        yield from worker.shard.server.work(self._costs.server * part, worker.shard.cores)
 
     def _count(self, more: int) -> None:
         """Note that so many more jobs are inside from now on."""

@@ -83,10 +83,12 @@ class Rest:
     Args:
         seconds: From the request to the last result, of each.
         cpu: What the service used for all of them.
+        server: Seconds that the database's server used for all of them.
     """
 
     seconds: Sequence[float]
     cpu: CpuTime
+    server: float
 
 
 Seen = tuple[int, float, CpuTime, float]
@@ -222,17 +224,17 @@ def rested(place: Place, bodies: Sequence[Body]) -> Rest:
     seconds = []
     with api(place.checkout, place.environment, "up") as (service, port), place.reader() as reader:
         time.sleep(REST_SECONDS)
-        before = NONE
+        before, server = NONE, 0.0
         for body in bodies:
             began = time.perf_counter()
             posts(port, [body], 1)
             wait_for_all(reader)
             seconds.append(time.perf_counter() - began)
             if len(seconds) == 1:
-                before = cpu_time(service)
-        used = cpu_time(service).since(before)
+                before, server = cpu_time(service), place.server_time()
+        used, of_server = cpu_time(service).since(before), place.server_time() - server
         _require_success(reader)
-    return Rest(seconds[1:], used)
+    return Rest(seconds[1:], used, of_server)
 
 
 def wait_for_all(reader: Reader) -> None:

@@ -1,18 +1,19 @@
 """The model of the service's capacity: calibrated, run, and measured against.
 
-Costs are measured where one slot computes and few clients ask; the model then says what two slots,
-many clients and a service at rest do, and the same is measured. With the costs that it confirms it
-says what a hundred million jobs a day would need.
+Costs are CPU times where one slot computes and few clients ask, and what a transaction takes beside
+them, from no-op jobs one after the other. The model then says what two slots, many clients and real
+proofs do, and the same is measured. It also says what a hundred million jobs a day would need.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from statistics import median
 
-from answers import accepted
+from answers import Cost, accepted
 from attrs import evolve, frozen
-from capacity_model import Costs, Deployment, Load, Model, Outcome, PartName
+from capacity_model import Costs, Deployment, Load, Model, PartName
 from jobs import ROUNDS, Work, noop_place, real_place, rested, worked
 from load import one_of, round_of
 from report import Table, shown
@@ -20,9 +21,14 @@ from stand import Engine, Place, Stand
 
 NOOP_JOBS = 1200
 POSTS = 1500
-ROUNDS_AT_REST = 12
+AT_REST = 12
 
-FEW_CLIENTS = 4
+# Rounds of so many different hours.
+DIFFERENT = 200
+
+KINDS = ("no-op", "real")
+
+FEW_CLIENTS = 16
 MANY_CLIENTS = 64
 SLOTS = 2
 JOBS_A_ROUND = 3
@@ -32,7 +38,6 @@ COMMITTED = b"x" * 2000
 
 # Of the model's time: enough for thousands of jobs.
 MODEL_SECONDS = 20.0
-BACKLOG_RATE = 5000.0
 
 JOBS_A_DAY = 100_000_000
 DAY_SECONDS = 86_400
@@ -72,95 +77,107 @@ def modelled(stand: Stand) -> Iterator[Table]:
     figures: list[Confirmed] = []
     costs: dict[str, Costs] = {}
     for engine in (Engine.SQLITE, Engine.POSTGRES):
-        accept = _accepting(stand, engine, figures)
-        costs[f"no-op, {engine.name}"] = _computing(stand, engine, "no-op", accept, figures)
-        costs[f"real, {engine.name}"] = _computing(stand, engine, "real", accept, figures)
-    _at_rest(stand, costs["real, SQLITE"], figures)
+        bench = _Bench(stand, engine)
+        accept = bench.accepting()
+        figures.append(bench.confirmed_accepting(accept))
+        for kind in KINDS:
+            cost = bench.computing(kind, accept)
+            figures.append(bench.confirmed_computing(kind, cost))
+            costs[f"{kind}, {engine.name}"] = cost
+        figures.append(bench.confirmed_at_rest(accept))
     yield _confirmed(figures)
     yield _costs(costs)
-    stored = _stored(stand)
-    yield _a_day(
-        {"no-op": costs["no-op, POSTGRES"], "real": costs["real, POSTGRES"]},
-        stored,
-    )
+    yield _a_day({kind: costs[f"{kind}, POSTGRES"] for kind in KINDS}, _stored(stand))
 
 
-def _accepting(stand: Stand, engine: Engine, figures: list[Confirmed]) -> Costs:
-    """Calibrate with few clients, and confirm with many."""
+@frozen
+class _Bench:
+    """Measures one engine, and asks the model of one machine with it."""
 
-    def cost(clients: int) -> tuple[float, float, float]:
-        place = real_place(stand, -1, engine)
-        bodies = [round_of(f"post-{number}", number % 200) for number in range(POSTS)]
-        found = accepted(place, bodies, clients)
-        return found.cpu_ms / 1000, found.server_ms / 1000, found.served.rate
+    stand: Stand
+    engine: Engine
 
-    service, server, _ = cost(FEW_CLIENTS)
-    commit = _commit_seconds(stand.place(stand.checkouts[-1], engine))
-    costs = Costs(accept=service, accept_server=server, work=0, compute=0, commit=commit)
-    load = Load(clients=MANY_CLIENTS, computing=False)
-    said = Model(costs, Deployment(), load).run(MODEL_SECONDS).group_rate
-    name = f"POST of three jobs, {MANY_CLIENTS} clients"
-    _, _, rate = cost(MANY_CLIENTS)
-    figures.append(Confirmed(name, "groups/s", engine.value, said, rate))
-    return costs
+    @property
+    def machine(self) -> Deployment:
+        """What there is of each part on this machine."""
+        return Deployment(
+            slots=SLOTS, cores=os.cpu_count() or 1, one_writer=self.engine is Engine.SQLITE
+        )
 
+    def accepting(self) -> Costs:
+        """Measure what a request costs with some clients, and a transaction at rest."""
+        cost = self._posts(FEW_CLIENTS)
+        costs = Costs(
+            accept=cost.cpu_ms / 1000,
+            accept_server=cost.server_ms / 1000,
+            work=0,
+            compute=0,
+            commit=_commit_seconds(self.stand.place(self.stand.checkouts[-1], self.engine)),
+        )
+        place = noop_place(self.stand, -1, self.engine)
+        alone = rested(place, [one_of("noop", f"rest-{n}") for n in range(AT_REST + 1)])
+        used = (alone.cpu.all + alone.server) / AT_REST
+        # Three transactions with a commit each, and the reads.
+        waited = median(alone.seconds) - used - 3 * costs.commit
+        return evolve(costs, transaction=max(0.0, waited / 4))
 
-def _computing(
-    stand: Stand, engine: Engine, kind: str, accept: Costs, figures: list[Confirmed]
-) -> Costs:
-    """Calibrate with one slot, and confirm with more."""
+    def confirmed_accepting(self, costs: Costs) -> Confirmed:
+        """Compare with many clients."""
+        load = Load(clients=MANY_CLIENTS, computing=False)
+        said = Model(costs, self.machine, load).run(MODEL_SECONDS).group_rate
+        measured = self._posts(MANY_CLIENTS).served.rate
+        name = f"POST of three jobs, {MANY_CLIENTS} clients"
+        return Confirmed(name, "groups/s", self.engine.value, said, measured)
 
-    def work(slots: int) -> Work:
+    def computing(self, kind: str, accept: Costs) -> Costs:
+        """Measure what a job costs with one slot."""
+        one = self._worked(kind, 1)
+        return evolve(
+            accept,
+            work=one.service_ms / 1000,
+            compute=one.sandbox_ms / 1000,
+            server=one.server_ms / 1000,
+        )
+
+    def confirmed_computing(self, kind: str, costs: Costs) -> Confirmed:
+        """Compare with more slots. The groups are there already: accepting them costs nothing."""
+        waiting = evolve(costs, accept=0, accept_server=0)
+        load = Load(clients=MANY_CLIENTS, to_the_end=True)
+        said = Model(waiting, self.machine, load).run(MODEL_SECONDS).job_rate
+        measured = self._worked(kind, SLOTS).rate
+        name = f"{kind} jobs, {SLOTS} slots"
+        return Confirmed(name, "jobs/s", self.engine.value, said, measured)
+
+    def confirmed_at_rest(self, costs: Costs) -> Confirmed:
+        """Compare one real group after the other; what batches save is not saved there."""
+        place = real_place(self.stand, -1, self.engine)
+        found = rested(place, [round_of(f"rest-{n}", n) for n in range(AT_REST + 1)])
+        jobs = AT_REST * JOBS_A_ROUND
+        alone = evolve(
+            costs,
+            work=max(0.0, found.cpu.own - costs.accept * AT_REST) / jobs,
+            compute=found.cpu.children / jobs,
+            server=max(0.0, found.server - costs.accept_server * AT_REST) / jobs,
+        )
+        load = Load(jobs=JOBS_A_ROUND, clients=1, to_the_end=True)
+        said = 1000 / Model(alone, self.machine, load).run(MODEL_SECONDS).group_rate
+        measured = median(found.seconds) * 1000
+        name = "one group of the three at rest"
+        return Confirmed(name, "ms", self.engine.value, said, measured)
+
+    def _posts(self, clients: int) -> Cost:
+        place = real_place(self.stand, -1, self.engine)
+        bodies = [round_of(f"post-{number}", number % DIFFERENT) for number in range(POSTS)]
+        return accepted(place, bodies, clients)
+
+    def _worked(self, kind: str, slots: int) -> Work:
         if kind == "real":
-            place = real_place(stand, -1, engine)
+            place = real_place(self.stand, -1, self.engine)
             bodies = [round_of(f"round-{number}", number) for number in range(ROUNDS)]
         else:
-            place = noop_place(stand, -1, engine)
+            place = noop_place(self.stand, -1, self.engine)
             bodies = [one_of("noop", f"noop-{number}") for number in range(NOOP_JOBS)]
         return worked(place.given({"PROVER_WORKER_SLOTS": str(slots)}), bodies)
-
-    one = work(1)
-    costs = evolve(
-        accept,
-        work=one.service_ms / 1000,
-        compute=one.sandbox_ms / 1000,
-        server=one.server_ms / 1000,
-    )
-    # The groups are there already: accepting them costs nothing now.
-    waiting = evolve(costs, accept=0, accept_server=0)
-    said = _saturated(waiting, Deployment(slots=SLOTS)).job_rate
-    measured = work(SLOTS).rate
-    figures.append(Confirmed(f"{kind} jobs, {SLOTS} slots", "jobs/s", engine.value, said, measured))
-    return costs
-
-
-def _saturated(costs: Costs, deployment: Deployment) -> Outcome:
-    """Let more groups come than can be worked on, without accepting them one by one."""
-    return Model(costs, deployment, Load(clients=MANY_CLIENTS, to_the_end=True)).run(MODEL_SECONDS)
-
-
-def _at_rest(stand: Stand, costs: Costs, figures: list[Confirmed]) -> None:
-    """Let one group after the other go through; what batches save is not saved there."""
-    place = real_place(stand, -1, Engine.SQLITE)
-    bodies = [round_of(f"rest-{number}", number) for number in range(ROUNDS_AT_REST + 1)]
-    found = rested(place, bodies)
-    own = found.cpu.own / ROUNDS_AT_REST
-    alone = evolve(
-        costs,
-        work=max(0.0, own - costs.accept) / JOBS_A_ROUND,
-        compute=found.cpu.children / ROUNDS_AT_REST / JOBS_A_ROUND,
-    )
-    load = Load(jobs=JOBS_A_ROUND, clients=1, to_the_end=True)
-    rate = Model(alone, Deployment(slots=SLOTS), load).run(MODEL_SECONDS).group_rate
-    figures.append(
-        Confirmed(
-            "one group of the three at rest",
-            "ms",
-            Engine.SQLITE.value,
-            1000 / rate,
-            median(found.seconds) * 1000,
-        )
-    )
 
 
 def _commit_seconds(place: Place) -> float:
@@ -202,14 +219,26 @@ def _confirmed(figures: Sequence[Confirmed]) -> Table:
             )
             for one in figures
         ],
-        [f"Costs come from one slot and {FEW_CLIENTS} clients; at rest from a group at rest."],
+        [
+            f"Costs come from one slot, {FEW_CLIENTS} clients, and no-op jobs at rest.",
+            "CPU times of a real group at rest come from rest, where batches save nothing.",
+        ],
     )
 
 
 def _costs(costs: Mapping[str, Costs]) -> Table:
     return Table(
         "What a job costs each part, in ms",
-        ("", "API, a group", "worker", "sandbox", "PostgreSQL", "its part of a POST", "commit"),
+        (
+            "",
+            "API, a group",
+            "worker",
+            "sandbox",
+            "PostgreSQL",
+            "its part of a POST",
+            "commit",
+            "transaction",
+        ),
         [
             (
                 name,
@@ -222,6 +251,7 @@ def _costs(costs: Mapping[str, Costs]) -> Table:
                         cost.server,
                         cost.accept_server,
                         cost.commit,
+                        cost.transaction,
                     )
                 ),
             )

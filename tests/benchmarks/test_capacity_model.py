@@ -1,7 +1,7 @@
 """The model of the service's capacity obeys the laws that hold for every network of queues."""
 
 import pytest
-from capacity_model import Costs, Deployment, Load, Model, PartName
+from capacity_model import READING, WRITING, Costs, Deployment, Load, Model, PartName
 
 COSTS = Costs(
     accept=0.002, accept_server=0.001, work=0.003, compute=0.005, server=0.002, commit=0.001
@@ -39,7 +39,6 @@ def test_each_part_is_busy_for_what_its_work_takes() -> None:
     ("deployment", "jobs_a_second"),
     [
         pytest.param(ROOMY, 1 / COSTS.work, id="a worker's process"),
-        pytest.param(Deployment(cores=8, slots=1), 1 / COSTS.compute, id="a sandbox process"),
         pytest.param(
             Deployment(cores=1, server_cores=16),
             1 / (COSTS.work + COSTS.compute),
@@ -61,6 +60,32 @@ def test_what_is_busiest_sets_the_rate(deployment: Deployment, jobs_a_second: fl
     outcome = Model(COSTS, deployment, Load(clients=64, to_the_end=True)).run(6)
 
     assert outcome.job_rate == pytest.approx(jobs_a_second, rel=0.03)
+
+
+def test_a_slot_is_held_while_data_is_read_and_the_receipt_written() -> None:
+    costs = Costs(accept=0, work=0.002, compute=0.005, commit=0)
+    one_slot = Deployment(cores=8, slots=1)
+    outcome = Model(costs, one_slot, Load(clients=64, to_the_end=True)).run(4)
+
+    held = costs.compute + (READING + WRITING) * costs.work
+    # Others' taking and storing is waited for, at most.
+    assert 1 / (costs.compute + costs.work) <= outcome.job_rate <= 1 / held * 1.01
+
+
+def test_transactions_of_sqlite_wait_for_each_other() -> None:
+    costs = Costs(accept=0, work=0, compute=0, commit=0.001, transaction=0.003)
+    load = Load(clients=1, to_the_end=True)
+    for one_writer in (False, True):
+        outcome = Model(costs, Deployment(one_writer=one_writer), load).run(4)
+
+        # Accepted, taken, read, stored: three transactions, and a read without a commit.
+        assert outcome.job_rate == pytest.approx(1 / (3 * 0.004 + 0.003), rel=0.02)
+    crowd = Load(clients=16, to_the_end=True)
+    apart, together = (
+        Model(costs, Deployment(one_writer=one_writer, slots=16), crowd).run(4).job_rate
+        for one_writer in (False, True)
+    )
+    assert together < apart
 
 
 def test_one_server_makes_requests_wait_as_theory_says() -> None:
