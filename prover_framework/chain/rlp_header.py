@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 import attrs
-import rlp.codec
 from attrs import frozen
-from rlp.exceptions import RLPException
 from sha3 import keccak_256
 
 from prover_framework.chain.headers import (
@@ -298,6 +296,8 @@ def encode_header(values: Mapping[str, object]) -> EncodedHeader:
             raise HeaderInvalid(
                 f"is missing; a block with {list(parsed)[-1]} has it", HeaderRule.FORM, first.name
             )
+    import rlp.codec
+
     encoded: bytes = rlp.codec.encode_raw(
         [
             value.to_bytes((value.bit_length() + 7) // 8) if isinstance(value, int) else value
@@ -331,6 +331,10 @@ def _items(encoded: bytes) -> list[bytes]:
     """Return the items of the RLP, as many as the header of a known fork has."""
     if len(encoded) > MAX_RLP_BYTES:
         raise _formless(f"the RLP has {len(encoded)} bytes; the most is {MAX_RLP_BYTES}")
+    # Imported where it is used: it takes 10 MB, and the usual headers do without it.
+    import rlp.codec
+    from rlp.exceptions import RLPException
+
     try:
         # Its second result costs little, and the third argument only matters to an accelerator.
         items, _ = rlp.codec.decode_raw(encoded, True, False)  # noqa: FBT003
