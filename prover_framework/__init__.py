@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from prover_framework.public import *  # noqa: F403 - it has a list of its own
+    from prover_framework.public import __all__ as __all__
 
 
 def __getattr__(name: str) -> object:
