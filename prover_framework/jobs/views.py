@@ -6,8 +6,8 @@ from urllib.parse import quote
 import attrs
 
 from prover_framework.jobs.attempts import Attempt
+from prover_framework.jobs.records import StoredJob
 from prover_framework.jobs.seals import StoredSealJob
-from prover_framework.jobs.store import StoredJob
 from prover_framework.model.jobs import JobState, group_state
 from prover_framework.model.seals import OF_GROUP
 from prover_framework.model.views import (
@@ -54,6 +54,7 @@ def verbose_view(
         ),
         seals=shown.seals,
         namespace=shown.namespace,
+        priority=shown.priority,
     )
 
 
@@ -90,6 +91,7 @@ def view(jobs: Sequence[StoredJob], seals: Sequence[StoredSealJob] = ()) -> Grou
         job_group_id=jobs[0].job_group_id,
         namespace=jobs[0].namespace,
         status=group_state([job.state for job in jobs]),
+        priority=jobs[0].priority,
         jobs=tuple(_job_view(job, _seals(seals, job.name)) for job in jobs),
         seals=_seals(seals, OF_GROUP),
     )

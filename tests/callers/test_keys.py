@@ -23,10 +23,11 @@ from prover_framework.errors import (
     TooManyOpenJobs,
 )
 from prover_framework.jobs.messages import parse_message
+from prover_framework.jobs.records import NewGroup, NewJob
 from prover_framework.jobs.room import KEEP_SECONDS as COUNT_KEEP_SECONDS
 from prover_framework.jobs.room import Room
 from prover_framework.jobs.service import ProvingService
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.callers import OPERATOR, Caller, Scope
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.model.listing import GroupQuery
@@ -65,10 +66,11 @@ async def test_a_key_is_recognised_with_all_that_it_was_made_for(database_url: s
     async with opened(database_url) as (clock, _, store):
         callers = Callers(store, clock=clock)
         wanted = frozenset({Scope.SUBMIT, Scope.READ})
-        secret, key = await store.create(spec(wanted, namespace="team-a", open_groups=7))
+        limits = {"open_groups": 7, "max_priority": 3}
+        secret, key = await store.create(spec(wanted, namespace="team-a", **limits))
         assert id_in(secret.text) == key.id == secret.id
         found = await callers.caller(secret.text)
-        assert found == Caller(namespace="team-a", scopes=wanted, key_id=key.id, open_groups=7)
+        assert found == Caller(namespace="team-a", scopes=wanted, key_id=key.id, **limits)
         callers.require(found, Scope.SUBMIT)
         with pytest.raises(ScopeMissing, match="takes the scope operate"):
             callers.require(found, Scope.OPERATE)
