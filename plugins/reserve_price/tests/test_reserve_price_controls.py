@@ -44,12 +44,14 @@ def test_the_quadratic_in_the_logs_is_the_nearest_of_all_for_a_normal() -> None:
     assert control.spread == control.linear / 2
 
 
-@pytest.mark.parametrize("logs", [True, False])
-def test_the_expectation_given_a_week_is_the_mean_over_its_normal(logs: bool) -> None:
+@pytest.mark.parametrize("kind", [LogControl, MeanControl])
+def test_the_expectation_given_a_week_is_the_mean_over_its_normal(kind: type) -> None:
     rng = np.random.default_rng(1)
-    weeks = Weeks.of(log(1e10) + 0.3 * rng.standard_normal((3, 24)), 0.3 + 0.1 * rng.random((3, 24)))
+    weeks = Weeks.of(
+        log(1e10) + 0.3 * rng.standard_normal((3, 24)), 0.3 + 0.1 * rng.random((3, 24))
+    )
     at = weeks.centre[:, None, :] + weeks.slope[:, None, :] * NORMAL[:, None]
-    if logs:
+    if kind is LogControl:
         control: LogControl | MeanControl = LogControl(LogMoments(23.0, 0.1, 0.08), 2.0, -3.0, 5.0)
         mean = at.mean(axis=2) - 23.0
         values = 2.0 * mean - 3.0 * (mean**2 - 0.1) + 5.0 * (at.var(axis=2) - 0.08)

@@ -67,7 +67,9 @@ def test_moments_of_log_prices_follow_from_means_and_covariances_of_the_hours(
     lam = jumps.lambda_
     step_mean = jumps.a + lam * jumps.mu_j
     # A jump's square, on average, minus the square of the average.
-    step_variance = jumps.sigma_sq + lam * (jumps.sigma_sq_j + jumps.mu_j**2) - (lam * jumps.mu_j) ** 2
+    step_variance = (
+        jumps.sigma_sq + lam * (jumps.sigma_sq_j + jumps.mu_j**2) - (lam * jumps.mu_j) ** 2
+    )
     mean, variance = [LAST_RESIDUAL], [0.0]
     for _ in range(FIRST + WEEK - 1):
         mean.append(step_mean + jumps.phi * mean[-1])

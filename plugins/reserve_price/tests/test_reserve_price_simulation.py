@@ -19,7 +19,7 @@ from prover_reserve_price.moments import log_moments
 from prover_reserve_price.simulation import (
     DISCOUNT,
     MIN_PATHS,
-    MIN_PATHS_WITHOUT_MOMENTS,
+    MIN_PATHS_UNLESS_CALM,
     PathLaw,
     estimate_price,
 )
@@ -110,6 +110,32 @@ def test_estimate_agrees_with_plain_paths_on_golden_fees() -> None:
     assert_same_law(plain_model(fees), len(fees))
 
 
+# Laws, each with the mean payoff of a million plain paths, and the error of that, in strikes. The
+# strike is 1e10, the log level that of the strike, with the season below. `plain_payoffs` drew them
+# with the generator of seed 2026.
+PLAIN_SEASON = np.array([0.2, 0.1, 0.05, 0, 0, 0.05, 0.1, 0, 0, 0, 0.05, 0])
+PLAIN = [
+    # a, phi, mu_j, sigma_sq, sigma_sq_j, lambda; last residual, volatility, mean, error
+    ((-0.02, 0.89, 0.05, 0.014, 0.15, 0.33), 0.3, 0.16, 0.1010591, 0.0001305),
+    ((0.005, 0.97, 0.02, 0.002, 0.01, 0.2), -0.5, 0.08, 0.1805147, 0.0001259),
+    ((0.01, 0.5, 0.8, 0.05, 0.4, 0.1), 0.0, 0.1, 0.1614706, 0.0001315),
+    ((0.01, 0.5, 0.8, 0.05, 2.0, 0.02), 0.0, 0.1, 0.1297575, 0.0001323),
+    ((-0.02, 0.89, 0.05, 0.014, 0.15, 0.33), 0.3, 0.6, 0.0188713, 0.0000698),
+]
+
+
+@pytest.mark.parametrize(("parameters", "residual", "volatility", "mean", "error"), PLAIN)
+def test_estimate_agrees_with_a_million_plain_paths(
+    parameters: tuple[float, ...], residual: float, volatility: float, mean: float, error: float
+) -> None:
+    model = PlainModel(
+        np.array([residual]), 0.0, float(np.log(1e10)), PLAIN_SEASON, 1e10, volatility, parameters
+    )
+    ours = estimate_price(law_of(model, HOURS), seed_of(0), 1024)
+    combined = (error**2 + (ours.standard_error_wei / 1e10) ** 2) ** 0.5
+    assert abs(ours.price_wei / 1e10 - mean) <= 4 * combined
+
+
 def test_without_noise_of_its_own_the_price_is_that_of_a_closed_form() -> None:
     """No residual noise and a tiny walk: the payoff is that of the known fee."""
     still = JumpParameters(0.0, 0.0, 0.0, 1e-18, 1e-18, 0.0)
@@ -124,24 +150,22 @@ def test_without_noise_of_its_own_the_price_is_that_of_a_closed_form() -> None:
     assert estimate_price(below, seed_of(1), 64).price_wei == pytest.approx(0.0, abs=1e-3)
 
 
-@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(("kind", "part"), [(MeanControl, 0.05), (LogControl, 0.7)])
 def test_the_control_of_a_law_has_no_expectation(
-    large: bool, monkeypatch: pytest.MonkeyPatch
+    kind: type, part: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A control with a wrong expectation would shift every price without a larger error."""
-    jumps = JumpParameters(-0.02, 0.9, 0.3, 0.014, 0.15, 0.33)
-    law = evolve(LAW, jumps=jumps, last_residual=2.0) if large else LAW
-    if large:
+    if kind is LogControl:
         monkeypatch.setattr(simulation, "_LARGEST_LOG_EXCESS", -1.0)
-    path = simulation._PathSimulator(law)
-    assert isinstance(path._control, LogControl if large else MeanControl)
+    path = simulation._PathSimulator(LAW)
+    assert isinstance(path._control, kind)
     key = randomness.key_from_seed(seed_of(2))
     weeks, at = path._weeks(randomness.words(key, 0, 8000, simulation._WORDS_PER_PATH))
     drawn = path._control.over_normal(weeks)
     assert abs(drawn.mean()) <= 4 * drawn.std(ddof=1) / 8000**0.5
     # And it is much of the payoff, up to what is constant.
     payoff = path._expected_payoff(weeks, at)
-    assert (payoff - drawn).std() < (0.7 if large else 0.05) * payoff.std()
+    assert (payoff - drawn).std() < part * payoff.std()
 
 
 def test_a_week_and_its_normal_are_those_of_the_law() -> None:
@@ -166,8 +190,20 @@ EXTREME = [(0.01, 0.5, 0.8, 0.05, 2.0, 0.02), (-0.004, 1.0, 0.02, 0.0004, 0.0006
 def test_moments_that_no_sample_shows_are_no_control(parameters: tuple[float, ...]) -> None:
     law = evolve(LAW, jumps=JumpParameters(*parameters))
     assert isinstance(simulation._PathSimulator(law)._control, LogControl)
-    # What is rare has to be seen all the same.
-    assert estimate_price(law, seed_of(0), MIN_PATHS).paths == MIN_PATHS_WITHOUT_MOMENTS
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        *(evolve(LAW, jumps=JumpParameters(*parameters)) for parameters in EXTREME),
+        # A jump in an hour of a hundred, of a factor of 1.5 and more.
+        evolve(LAW, jumps=JumpParameters(0.0, 0.978, 0.28, 0.0007, 0.356, 0.01)),
+        # A walk that leaves the edges of the payoff sharp.
+        evolve(LAW, weekly_volatility=0.02),
+    ],
+)
+def test_what_is_rare_has_to_be_seen_before_few_paths_are_believed(law: PathLaw) -> None:
+    assert estimate_price(law, seed_of(0), MIN_PATHS).paths == MIN_PATHS_UNLESS_CALM
     assert estimate_price(law, seed_of(0), 2000).paths == 2000
     assert estimate_price(LAW, seed_of(0), MIN_PATHS).paths == MIN_PATHS
 

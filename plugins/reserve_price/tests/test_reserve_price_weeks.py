@@ -64,7 +64,7 @@ def test_a_polynomial_of_degree_five_has_no_error_at_any_points(
     at = points(np.array([normals]))
     # Expectations of the powers of a normal.
     expected = coefficients[0] + coefficients[2] + 3 * coefficients[4]
-    values = np.polynomial.polynomial.polyval(at, coefficients)
+    values = np.asarray(np.polynomial.polynomial.polyval(at, coefficients), dtype=np.float64)
     (estimate,) = over_normal(values, at)
     apart = abs(at[3, 0] ** 2 - at[1, 0] ** 2)
     scale = 1 + np.abs(values).max() * (1 + at[3, 0] ** 2) / min(apart, at[1, 0] ** 2, 1.0)
@@ -89,5 +89,5 @@ def test_the_points_are_two_with_both_signs_and_zero() -> None:
     assert not zero.any()
     assert (back == -near).all()
     assert (behind == -far).all()
-    assert (0 < near).all()
+    assert (near > 0).all()
     assert (near < far).all()

@@ -105,7 +105,7 @@ def log_moments(
     log_level: FloatArray,
     walk_variance: float,
 ) -> LogMoments:
-    """From the means and covariances of the log prices; the arguments are those of `week_moments`."""
+    """From means and covariances of the log prices; the arguments are those of `week_moments`."""
     week = log_level.size
     first = powers.size - week
     step_mean, step_variance = _step(jumps)

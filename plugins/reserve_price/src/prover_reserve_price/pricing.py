@@ -27,7 +27,7 @@ from prover_reserve_price.simulation import (
 # The payoff ends where the price is this many times the strike.
 CAP_FACTOR = 1.3
 
-# Standard error of 0.02 % of the price on Ethereum mainnet, a twenty-fifth of what is asked for, and
+# Standard error of 0.01 % of the price on Ethereum mainnet, a fiftieth of what is asked for, and
 # known to a fifth itself.
 DEFAULT_PATHS = 16
 

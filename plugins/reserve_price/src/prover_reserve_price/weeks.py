@@ -55,7 +55,13 @@ class Weeks:
         """`A` at `points`, shape `(5, paths)`."""
         near = np.exp(self.slope * z[1][:, None])
         far = np.exp(self.slope * z[3][:, None])
-        prices = self.price, self.price * near, self.price / near, self.price * far, self.price / far
+        prices = (
+            self.price,
+            self.price * near,
+            self.price / near,
+            self.price * far,
+            self.price / far,
+        )
         return np.stack([each.mean(axis=1) for each in prices])
 
     def mean(self) -> FloatArray:
@@ -79,17 +85,17 @@ class Weeks:
         for term in range(1, _TERMS + 1):
             power *= away
             square += power.sum(axis=1) ** 2 * (1 / factorial(term))
-        square *= np.exp(-(self.line**2)) / self.centre.shape[1] ** 2
-        return square
+        mean_square: FloatArray = square * np.exp(-(self.line**2)) / self.centre.shape[1] ** 2
+        return mean_square
 
 
 def points(normals: FloatArray) -> FloatArray:
     """Where `over_normal` looks, `(5, paths)`, from ten normals of each path, `(paths, 10)`.
 
-    Zero, and two numbers `u` and `v` with both signs. The density of `x = u**2` and `y = v**2` is in
-    proportion to `sqrt(x * y) * (x - y)**2 * exp(-(x + y) / 2)`: that of the eigenvalues of `B @ B.T`
-    with a triangle `B` of lengths of 5, 2 and 3 normals (Dumitriu and Edelman, "Matrix models for
-    beta ensembles", 2002).
+    Zero, and two numbers `u` and `v` with both signs. The density of `x = u**2` and `y = v**2` is
+    in proportion to `sqrt(x * y) * (x - y)**2 * exp(-(x + y) / 2)`: that of the eigenvalues of
+    `B @ B.T` with a triangle `B` of lengths of 5, 2 and 3 normals (Dumitriu and Edelman, "Matrix
+    models for beta ensembles", 2002).
     """
     squares = normals**2
     upper = squares[:, :5].sum(axis=1)
@@ -104,15 +110,15 @@ def points(normals: FloatArray) -> FloatArray:
 def over_normal(values: FloatArray, at: FloatArray) -> FloatArray:
     """An estimate of `E[f(z)]` without bias, `(paths,)`, from `f` at `points`, `(5, paths)`.
 
-    Without error for a polynomial `f` of degree five, and hardly any for one that is nearly such.
-    The polynomial through five points that are drawn as if they repelled each other gives the
+    Without error for a polynomial `f` of degree five, and with hardly any for one that is nearly
+    such. The polynomial through five points that are drawn as if they repelled each other gives the
     expectation of any function on average (Ermakov and Zolotukhin, "Polynomial approximations and
     the Monte Carlo method", 1960; for the normal, Genz and Monahan, "Stochastic integration rules
     for infinite regions", 1998).
     """
     centre = values[0]
     near, far = at[1] ** 2, at[3] ** 2
-    # The even part of f is centre + z**2 * rise(z**2); the rest is that of a line through two rises.
+    # The even part of f is centre + z**2 * rise(z**2), with a line through two rises for rise.
     by_near = (0.5 * (values[1] + values[2]) - centre) / near
     by_far = (0.5 * (values[3] + values[4]) - centre) / far
     estimate: FloatArray = centre + by_near + (3 - near) * (by_far - by_near) / (far - near)
