@@ -5,12 +5,12 @@
 Both sides do everything from hourly fees to price and error. The literal side calibrates by
 differences and simulates 15,000 plain paths; ours has its default number of paths, which is the
 smallest, and is always more accurate. How often the price is within 2.131 of its standard errors
-is counted over many seeds: by Student's t with 15 degrees of freedom, 95 times in 100. Two ratios are printed: that of times, which is the gain at
-the literal side's accuracy or better, and that of error squared times time, which is the gain where
-the accuracy counts, too. Times are CPU times of this process; rounds alternate, so that a machine
-that slows down slows both. Fees: mainnet and two parts of it where PROVER_GOLDEN_DIR names the
-golden data, and a synthetic series with jumps. With one thread (OMP_NUM_THREADS=1,
-OPENBLAS_NUM_THREADS=1), as in a sandbox process.
+is counted over many seeds: by Student's t with 15 degrees of freedom, 95 times in 100. Two ratios
+are printed: that of times, which is the gain at the literal side's accuracy or better, and that of
+error squared times time, which is the gain where the accuracy counts, too. Times are CPU times of
+this process; rounds alternate, so that a machine that slows down slows both. Fees: mainnet and two
+parts of it where PROVER_GOLDEN_DIR names the golden data, and a synthetic series with jumps. With
+one thread (OMP_NUM_THREADS=1, OPENBLAS_NUM_THREADS=1), as in a sandbox process.
 """
 
 from __future__ import annotations

@@ -23,6 +23,12 @@ from prover_reserve_price.season import FloatArray
 # law whose moments are used.
 _TERMS = 8
 
+# Largest slope of the lognormal that stands beside `A(z)`, and largest bend of its logarithm. Any
+# lognormal is as right; the mean of one with a larger slope, such as that of a residual without
+# return, may be no float.
+_LARGEST_LINE = 5.0
+_LARGEST_BEND = 1.0
+
 
 @frozen(eq=False)
 class Weeks:
@@ -35,7 +41,7 @@ class Weeks:
     price: FloatArray
     """`exp(centre)`."""
     line: FloatArray
-    """Slope of `ln A(z)` at zero, shape `(paths,)`."""
+    """Slope of `ln A(z)` at zero, where it is not extreme, shape `(paths,)`."""
     level: FloatArray
     """`ln A(z) - line * z`, on average as far as its second derivative goes, shape `(paths,)`."""
 
@@ -48,7 +54,8 @@ class Weeks:
         line = weighted.sum(axis=1) / total
         weighted *= slope
         bend = weighted.sum(axis=1) / total - line**2
-        level = np.log(total / centre.shape[1]) + 0.5 * bend
+        line = np.minimum(line, _LARGEST_LINE)
+        level = np.log(total / centre.shape[1]) + 0.5 * np.minimum(bend, _LARGEST_BEND)
         return cls(centre, slope, price, line, level)
 
     def at(self, z: FloatArray) -> FloatArray:
