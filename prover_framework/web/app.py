@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import secrets
 from typing import Any, cast
 
@@ -82,6 +83,7 @@ CLIENT_GONE = 499
 # How long an answer about a group can wait for its end: less than clients, and what stands between,
 # wait for an answer.
 LONGEST_WAIT_SECONDS = 50
+WAIT = re.compile("[0-9]{1,2}")
 
 JSON_TYPE = "application/json"
 
@@ -235,7 +237,7 @@ async def _wait(request: Request, group_id: str, key: str) -> None:
     feed: EventFeed | None = getattr(request.app.ctx, "feed", None)
     if text is None or feed is None:
         return
-    if not (text.isascii() and text.isdigit() and int(text[:9]) <= LONGEST_WAIT_SECONDS):
+    if not WAIT.fullmatch(text) or int(text) > LONGEST_WAIT_SECONDS:
         what = f"must be seconds, 0 to {LONGEST_WAIT_SECONDS}, got {quote(text)}"
         raise RequestError([Problem("wait", what)], group_id)
     service: ProvingService = request.app.ctx.service
