@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -160,8 +161,13 @@ def test_a_queue_that_is_away_fires(tmp_path: Path) -> None:
         wait_for(api, "ProverQueueDown")
         ask(api, "first", twap=hours(END), expect=500)
         before = scrape(api)
-        for number in range(6):
-            ask(api, f"further-{number}", twap=hours(END), expect=500)
+        with ThreadPoolExecutor() as pool:
+            further = [
+                pool.submit(ask, api, f"further-{number}", expect=500, twap=hours(END))
+                for number in range(6)
+            ]
+        for one in further:
+            one.result()
         assert {"ProverMessagesUnsent", "ProverRequestsFail"} <= firing(scrape(api), before)
 
 
