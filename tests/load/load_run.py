@@ -34,7 +34,7 @@ from prover_framework.model.actions import Action
 from prover_framework.model.jobs import FINAL, JobState
 from prover_framework.model.listing import GroupQuery
 from prover_framework.model.views import GroupView
-from prover_framework.serialization.json_text import dump_json
+from prover_framework.serialization.json_text import Json, dump_json
 
 DAYS = 15
 END = 1_704_067_200
@@ -191,7 +191,7 @@ async def submit_and_wait(
     """Submit a group, see to its end, and look at what has come of it."""
     hours = chance.randrange(48, 24 * (DAYS - 2))
     end = END - HOUR * chance.randrange(24)
-    span = {"start_timestamp": end - hours * HOUR, "end_timestamp": end}
+    span: dict[str, Json] = {"start_timestamp": end - hours * HOUR, "end_timestamp": end}
     body = dump_json(
         {"job_group_id": name, "twap": span, "max_return": {**span, "window_hours": 24}}
     ).encode()

@@ -21,7 +21,8 @@ from prover_framework.app import Runtime, make_worker, open_runtime
 from prover_framework.chain.ingest import ChainFacts
 from prover_framework.errors import SettingsError
 from prover_framework.jobs.messages import JobMessage, dump_message, parse_message
-from prover_framework.plugins.loading import Candidate, load
+from prover_framework.plugins.calls import Candidate
+from prover_framework.plugins.loading import load
 from prover_framework.queues.sqs.client import open_client
 from prover_framework.settings import Settings
 from prover_framework.testing import series_of, stand_in
