@@ -30,7 +30,9 @@ def priced(stand: Stand) -> Iterator[Table]:
             for checkout in stand.checkouts
             for line in _lines(checkout)
         ],
-        ["Errors are relative standard errors; the times of both sides are CPU times."],
+        [
+            "Errors are relative standard errors; the baseline's script takes wall time, not CPU time."
+        ],
     )
 
 
