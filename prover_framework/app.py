@@ -71,6 +71,7 @@ class Runtime:
     receipts: ReceiptService
     verification: VerificationService
     monitoring: Monitoring
+    charts: ChartService
     pages: PageParts
     feed: EventFeed
 
@@ -164,7 +165,8 @@ async def open_runtime(
                     monitoring=_monitoring(
                         settings, plugins, database, jobs, headers, queue, metrics
                     ),
-                    pages=_pages(settings, headers, charts),
+                    charts=charts,
+                    pages=_pages(settings, headers),
                     feed=feed,
                 )
             finally:
@@ -272,11 +274,10 @@ async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
         yield letters
 
 
-def _pages(settings: Settings, headers: HeaderStore, charts: ChartService) -> PageParts:
+def _pages(settings: Settings, headers: HeaderStore) -> PageParts:
     return PageParts(
         mode=PageMode(settings.pages),
         headers=headers,
-        charts=charts,
         open_dead_letters=(lambda: open_dead_letters(settings)) if settings.queue_urls else None,
         queue_names=_queue_names(settings),
     )

@@ -34,6 +34,7 @@ from prover_framework.model.callers import Scope
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.listing import parse_query
 from prover_framework.monitoring.service import Monitored, Monitoring
+from prover_framework.proofs.charts import ChartService
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json
@@ -54,6 +55,7 @@ from prover_framework.web.problems import error_answer
 from prover_framework.web.requests import identify_requests, log_requests
 from prover_framework.web.routes.actions import add_action_routes
 from prover_framework.web.routes.attachments import add_attachment_route
+from prover_framework.web.routes.charts import add_chart_route
 from prover_framework.web.routes.events import add_event_routes
 from prover_framework.web.routes.monitoring import add_monitoring_routes, count_requests
 from prover_framework.web.routes.openapi import add_openapi_route
@@ -85,9 +87,10 @@ def make_app(
     verification: VerificationService,
     monitoring: Monitoring,
     callers: Callers,
+    *,
+    charts: ChartService | None = None,
     pages: PageParts | None = None,
     feed: EventFeed | None = None,
-    *,
     access_log: bool = False,
 ) -> "Sanic[Any, Any]":
     """Make the application. It must be unregistered when it is no longer used."""
@@ -113,7 +116,9 @@ def make_app(
     add_openapi_route(app)
     if feed is not None:
         add_event_routes(app, feed)
-    if pages is not None:
+    if charts is not None:
+        add_chart_route(app, charts)
+    if pages is not None and charts is not None:
         add_pages(
             app,
             Shown(
@@ -121,6 +126,7 @@ def make_app(
                 receipts=receipts,
                 verification=verification,
                 monitoring=monitoring,
+                charts=charts,
                 parts=pages,
             ),
         )

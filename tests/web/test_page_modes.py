@@ -24,6 +24,7 @@ async def addresses(installed: Plugins, mode: str, tmp_path: Any) -> set[tuple[s
             no_verification(),
             NO_MONITORING,
             runtime.callers,
+            charts=runtime.charts,
             pages=runtime.pages,
         )
         try:

@@ -228,7 +228,7 @@ class GroupPages:
         key = group_of(request, group_id)
         group = await self._shown.service.verbose_status(key)
         now = utc_now()
-        drawn = await self._shown.parts.charts.of_group(key, wait_seconds=CHART_WAIT_SECONDS)
+        drawn = await self._shown.charts.of_group(key, wait_seconds=CHART_WAIT_SECONDS)
         panels = tuple(self._panel(key, job, now, drawn.get(job.job_id)) for job in group.jobs)
         view = GroupDetails(
             group=group,

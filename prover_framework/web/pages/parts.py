@@ -32,14 +32,12 @@ class PageParts:
     Args:
         mode: Which pages there are.
         headers: The block headers.
-        charts: Has charts described.
         open_dead_letters: Opens the dead letters of the queues; None where there are no messages.
         queue_names: Names of the queues that are shown.
     """
 
     mode: PageMode
     headers: HeaderStore
-    charts: ChartService
     open_dead_letters: OpenDeadLetters | None
     queue_names: tuple[str, ...]
 
@@ -52,4 +50,5 @@ class Shown:
     receipts: ReceiptService
     verification: VerificationService
     monitoring: Monitoring
+    charts: ChartService
     parts: PageParts

@@ -6,9 +6,9 @@ from io import StringIO
 
 from attrs import frozen
 
+from prover_framework.charts.numbers import FIRST_MOMENT, LAST_MOMENT
 from prover_framework.model.charts import Chart, Unit
 from prover_framework.text import iso_utc
-from prover_framework.web.charts.numbers import FIRST_MOMENT, LAST_MOMENT
 
 
 @frozen

@@ -8,10 +8,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from prover_framework import Axis, Band, Chart, Curve, Histogram, Mark, Span, Unit
+from prover_framework.charts.numbers import ticks, value_text
+from prover_framework.charts.rows import rows_of
+from prover_framework.charts.svg import COLUMNS, draw
 from prover_framework.model.charts import MAX_NUMBERS
-from prover_framework.web.charts.numbers import ticks, value_text
-from prover_framework.web.charts.rows import rows_of
-from prover_framework.web.charts.svg import COLUMNS, draw
 
 TIME = Axis(title="Hour", unit=Unit.TIME)
 FEES = Axis(title="Base fee", unit=Unit.WEI)
