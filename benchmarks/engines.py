@@ -34,7 +34,7 @@ from prover_framework.chain.ingest import ChainFacts
 from prover_framework.chain.sources.simulated import simulate
 from prover_framework.chain.store import HeaderStore
 from prover_framework.database.database import Database
-from prover_framework.jobs.store import NewGroup, NewJob
+from prover_framework.jobs.records import NewGroup, NewJob
 from prover_framework.plugins.registry import Plugins
 from prover_framework.queues.sqs.admin import create_queue
 from prover_framework.queues.sqs.client import open_client

@@ -21,7 +21,8 @@ from support import PROVER
 from prover_framework.chain.store import HeaderStore
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Bounds
-from prover_framework.jobs.store import JobStore, Lease, NewGroup, NewJob, Taken
+from prover_framework.jobs.records import Lease, NewGroup, NewJob, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.jobs.views import view
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.model.listing import GroupQuery

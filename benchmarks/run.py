@@ -32,7 +32,8 @@ from prover_framework.chain.ingest import ChainFacts
 from prover_framework.chain.sources.simulated import simulate
 from prover_framework.chain.store import HeaderStore
 from prover_framework.database.database import Database
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob
+from prover_framework.jobs.records import NewGroup, NewJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.model.series import TimeRange
 

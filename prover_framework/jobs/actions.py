@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from attrs import field, frozen
 
 from prover_framework.errors import GroupNotFound, Problem, RequestError
+from prover_framework.jobs.records import StoredJob
 from prover_framework.jobs.removal import Removal
-from prover_framework.jobs.store import JobStore, StoredJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.actions import Action, ActionReport, GroupAction, LeftOut
 from prover_framework.model.jobs import CANCELLABLE, FINAL, REDRIVABLE, JobState
 from prover_framework.model.listing import GroupQuery

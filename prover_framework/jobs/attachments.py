@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from prover_framework.database.database import Database
 from prover_framework.database.engine import rows_value
 from prover_framework.errors import LeaseLost
-from prover_framework.jobs.store import Lease
+from prover_framework.jobs.records import Lease
 
 # Only under a lease that is held. What has expired by the clock is found out when the result is
 # stored: the sweep takes the token of it.

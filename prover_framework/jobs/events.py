@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from prover_framework.errors import PluginError
-from prover_framework.jobs.store import Transition
+from prover_framework.jobs.records import Transition
 from prover_framework.model.jobs import JobChange
 from prover_framework.plugins.calls import Observer
 from prover_framework.serialization.json_text import parse_json

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 from prover_framework.database.database import Database
 from prover_framework.database.watching import CommitWatch
-from prover_framework.jobs.store import JobStore, Taken
+from prover_framework.jobs.records import Taken
+from prover_framework.jobs.store import JobStore
 
 # How often a worker that waits looks into the table where nothing tells of commits. A job waits
 # half as long on average; a look that finds nothing costs the server less than 0.1 ms.

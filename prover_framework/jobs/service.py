@@ -18,6 +18,7 @@ from prover_framework.errors import (
 from prover_framework.jobs.actions import Actions
 from prover_framework.jobs.messages import JobMessage, dump_message
 from prover_framework.jobs.quotas import Quotas
+from prover_framework.jobs.records import NewGroup, NewJob, StoredJob
 from prover_framework.jobs.requests import (
     dependencies_of,
     dump_parameters,
@@ -25,7 +26,7 @@ from prover_framework.jobs.requests import (
     requested_job,
 )
 from prover_framework.jobs.room import MAX_OPEN_JOBS, Room
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob, StoredJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.jobs.views import verbose_view, view
 from prover_framework.jobs.workers import WorkerStore
 from prover_framework.log_context import log_context

@@ -23,7 +23,7 @@ UNSENT_MS = 10_000
 UNANSWERED_MS = 300_000
 MAX_UNANSWERED_DOUBLINGS = 6
 
-# The fields of `prover_framework.jobs.store.StoredJob`.
+# The fields of `prover_framework.jobs.records.StoredJob`.
 FIELDS = (
     *("id", "group_id", "name", "parameters", "queue", "state"),
     *("sends", "attempts", "failures", "losses", "not_before", "data_deadline"),

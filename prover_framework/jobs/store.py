@@ -6,9 +6,8 @@ lease has not expired by the database's clock. What does not match changes nothi
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from enum import StrEnum
 
 import attrs
 from attrs import field, frozen
@@ -17,26 +16,36 @@ from prover_framework.database.batching import Batcher
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Connection, Row, rows_value, storable
 from prover_framework.errors import DependencyNotYet, GroupNotFound, LeaseLost
-from prover_framework.jobs.attempts import AttemptStore, note_lost
+from prover_framework.jobs.attempts import AttemptStore
+from prover_framework.jobs.changes import Changes, ended_groups, states_of
 from prover_framework.jobs.listing import GroupListing
 from prover_framework.jobs.news import News
+from prover_framework.jobs.records import (
+    Failure,
+    Lease,
+    NewGroup,
+    NewJob,
+    Refusal,
+    Refused,
+    StoredJob,
+    Submitted,
+    Taken,
+    Transition,
+    stored_job,
+)
 from prover_framework.jobs.removal import Removal
 from prover_framework.jobs.seal_sql import QUEUE_FOR_JOBS
 from prover_framework.jobs.seals import NewSeal, SealJobStore, StoredSeal
 from prover_framework.jobs.sql import (
     CANCEL,
     COLUMNS,
-    COUNT_LOSSES,
     COUNT_OPEN,
     COUNT_RUNNING,
     COUNT_TAKEABLE,
     DUE,
     ENQUEUE,
-    EXPIRED,
     EXTEND,
     FAIL,
-    FAIL_DEPENDENTS,
-    FIELDS,
     GOING_ON,
     INSERT_DEPENDENCY,
     INSERT_GROUPS,
@@ -48,15 +57,12 @@ from prover_framework.jobs.sql import (
     JOBS_OF_GROUPS,
     LEAVE_TO_OTHERS,
     LEAVE_TO_SWEEP,
-    LOCK_DEPENDENCIES,
     LOCK_GROUP,
-    LOCK_GROUPS,
     LOCK_HELD,
     LOCK_JOBS,
     LOOK_LATER,
     MAKE_READY,
     MARK_SENT,
-    NOTE_ENDS,
     NOTE_LEFT,
     NOTE_PROGRESS,
     OPEN_GROUPS_OF_KEY,
@@ -72,9 +78,7 @@ from prover_framework.jobs.sql import (
     TAKE,
     TAKE_THESE,
     UNSENT_MS,
-    WAITING_DEPENDENTS,
     WAKE,
-    WAKE_DEPENDENTS,
     WAKE_LEFT,
     choose_ready,
     take_ready,
@@ -82,194 +86,8 @@ from prover_framework.jobs.sql import (
 from prover_framework.jobs.workers import WorkerStore
 from prover_framework.model.jobs import FINAL, JobState, RetryPolicy
 from prover_framework.model.names import group_id_of, namespace_of
-from prover_framework.model.proofs import split_job_id
 from prover_framework.model.work import Progress
 from prover_framework.queues.base import QueueStatus
-
-
-@frozen
-class NewJob:
-    """A job to be stored.
-
-    Args:
-        id: Its unique id.
-        name: Its id in the group: the proof type's name, and behind an ``@`` its label, if any.
-        parameters: Its parameters, as canonical JSON text.
-        queue: Name of the queue its message goes to.
-        delay_seconds: How long no worker may begin it.
-        rests_on: Names of the jobs of its group whose results it needs.
-        method_version: Version of the method that it is accepted under, where it is known.
-    """
-
-    id: str
-    name: str
-    parameters: str
-    queue: str
-    delay_seconds: float = 0.0
-    rests_on: tuple[str, ...] = ()
-    method_version: str | None = None
-
-
-@frozen
-class NewGroup:
-    """A group to be stored with its jobs; what these rest on is among them.
-
-    Args:
-        id: Its key: see `prover_framework.model.names.group_key`.
-        jobs: Its jobs.
-        api_key: Id of the API key that it is asked for with, if any.
-        request_id: Id of the request that asks for it, if any, for the log.
-    """
-
-    id: str
-    jobs: tuple[NewJob, ...]
-    api_key: str | None = None
-    request_id: str | None = None
-
-    def dependents(self, name: str) -> int:
-        """Return how many of the jobs rest on one."""
-        return sum(name in job.rests_on for job in self.jobs)
-
-    def edges(self) -> list[list[object]]:
-        """Return for each dependency the id of the job that has it and of the one it rests on."""
-        ids = {job.name: job.id for job in self.jobs}
-        return [[job.id, ids[name]] for job in self.jobs for name in job.rests_on]
-
-
-@frozen(kw_only=True)
-class StoredJob:
-    """A job as it stands in the database; times in milliseconds since the Unix epoch.
-
-    ``group_id`` is the key of its group, which has its namespace; `job_group_id` is what the
-    sender has called the group.
-    """
-
-    id: str
-    group_id: str
-    name: str
-    parameters: str
-    queue: str
-    state: JobState = field(converter=JobState)
-    sends: int
-    attempts: int
-    failures: int
-    losses: int
-    not_before: int
-    data_deadline: int | None
-    lease_until: int | None
-    worker: str | None
-    error_code: str | None
-    error_message: str | None
-    result: str | None = field(repr=False)
-    receipt: str | None = field(repr=False)
-    created_at: int
-    queued_at: int | None
-    started_at: int | None
-    finished_at: int | None
-    dependents: int = 0
-    progress_millionths: int | None = None
-    progress_text: str | None = None
-    progress_at: int | None = None
-    method_version: str | None = None
-    api_key: str | None = None
-    request_id: str | None = None
-
-    @property
-    def job_group_id(self) -> str:
-        """What the sender of its group has called that; unique in its namespace."""
-        return group_id_of(self.group_id)
-
-    @property
-    def namespace(self) -> str:
-        """The namespace of its group."""
-        return namespace_of(self.group_id)
-
-    @property
-    def proof_type(self) -> str:
-        """Name of its proof type."""
-        return split_job_id(self.name)[0]
-
-
-@frozen
-class Submitted:
-    """What storing a group came to: its jobs, and whether this call stored them."""
-
-    created: bool
-    jobs: tuple[StoredJob, ...]
-
-
-@frozen
-class Lease:
-    """A worker's right to one job. The token is what every later write has to show."""
-
-    job_id: str
-    token: str
-
-
-@frozen
-class Taken:
-    """A worker has the job."""
-
-    lease: Lease
-    job: StoredJob
-
-
-class Refusal(StrEnum):
-    """Why a worker does not get a job."""
-
-    UNKNOWN = "unknown"
-    FINAL = "final"
-    LEASED = "leased"
-    NOT_DUE = "not due"
-    WAITING = "waiting"
-
-
-@frozen
-class Refused:
-    """A worker does not get the job.
-
-    Args:
-        refusal: Why.
-        retry_in_seconds: When asking again makes sense; None when it never does.
-    """
-
-    refusal: Refusal
-    retry_in_seconds: float | None = None
-
-
-@frozen
-class Failure:
-    """Why a job failed, for programs and for people.
-
-    Args:
-        code: A stable code.
-        message: A sentence.
-        traceback: Where in the plugin's own files it was raised, a line for each call.
-    """
-
-    code: str
-    message: str
-    traceback: str = field(default="", eq=False, repr=False)
-
-    @property
-    def where(self) -> str:
-        """The traceback in one line of the log, after the message."""
-        return f" (at {'; '.join(self.traceback.splitlines())})" if self.traceback else ""
-
-
-@frozen
-class Transition:
-    """A job has changed its state, and the change is stored.
-
-    Args:
-        old: The state it was in; None for a job that is new.
-        job: The job as the change left it.
-        at_ms: When, by the database's clock.
-    """
-
-    old: JobState | None
-    job: StoredJob
-    at_ms: int
 
 
 @frozen
@@ -323,57 +141,6 @@ class _Success:
             {"job_id": self.lease.job_id, "kind": seal.kind, "digest": seal.digest}
             for seal in self.later
         ]
-
-
-class _Changes:
-    """What one transaction changes: groups that may end by it, transitions, leases that were lost.
-
-    Where nobody asks for transitions they cost nothing.
-    """
-
-    def __init__(self, connection: Connection, *, wanted: bool) -> None:
-        self.made: list[Transition] = []
-        self.losses = 0
-        self._connection = connection
-        self._wanted = wanted
-        self._ending: set[str] = set()
-        self._locked: set[str] = set()
-
-    def note_ended(self, group_ids: Iterable[str], *, locked: bool = False) -> None:
-        """Note the groups of jobs that end, and whether these groups are locked already."""
-        groups = set(group_ids)
-        self._ending |= groups
-        if locked:
-            self._locked |= groups
-
-    async def note_ends(self) -> None:
-        """Store an event for each group of which the last job ends; no job is changed after it."""
-        if not self._ending:
-            return
-        groups = sorted(self._ending)
-        if self._ending != self._locked:
-            await self._connection.fetch(LOCK_GROUPS, [groups])
-        await self._connection.fetch(NOTE_ENDS, [groups])
-
-    async def before(self, ids: Sequence[str]) -> dict[str, JobState]:
-        """Lock jobs that are about to be changed; return their states by id."""
-        if not self._wanted:
-            return {}
-        return _states(await self._connection.fetch(LOCK_JOBS, [ids]))
-
-    def note_new(self, jobs: Sequence[StoredJob]) -> None:
-        """Note jobs that have just been stored."""
-        if self._wanted:
-            self.made.extend(Transition(None, job, job.created_at) for job in jobs)
-
-    async def note(self, old: Mapping[str, JobState]) -> None:
-        """Note those of some jobs that have left the states they were in."""
-        if not self._wanted or not old:
-            return
-        (now,) = await self._connection.fetch("SELECT NOW_MS AS now")
-        for job in map(_stored, await self._connection.fetch(JOBS_BY_ID, [list(old)])):
-            if job.state is not old[job.id]:
-                self.made.append(Transition(old[job.id], job, now["now"]))
 
 
 class JobStore:
@@ -431,7 +198,7 @@ class JobStore:
         rows = await self._database.read(JOBS_OF_GROUPS, [[group_id]])
         if not rows:
             raise GroupNotFound(group_id_of(group_id))
-        return tuple(map(_stored, rows))
+        return tuple(map(stored_job, rows))
 
     async def open_groups(self, api_key: str, most: int) -> int:
         """Return how many groups of an API key have jobs that have not ended, or ``most``."""
@@ -488,7 +255,7 @@ class JobStore:
             repeated: dict[str, list[StoredJob]] = {}
             if len(made) < len(groups):
                 for row in await connection.fetch(JOBS_OF_GROUPS, [wanted]):
-                    repeated.setdefault(row["group_id"], []).append(_stored(row))
+                    repeated.setdefault(row["group_id"], []).append(stored_job(row))
             submitted = [
                 Submitted(created=True, jobs=made.pop(group.id))
                 if group.id in made
@@ -508,11 +275,11 @@ class JobStore:
             fresh = rows_value([_group_row(group_id)])
             await connection.fetch(INSERT_GROUPS, [fresh])
             new = self._new(group_id, job, await self._database.now_ms(connection))
-            stored = list(map(_stored, await connection.fetch(ENQUEUE, _row(new))))
+            stored = list(map(stored_job, await connection.fetch(ENQUEUE, _row(new))))
             changes.note_new(stored)
             if not stored:
                 found = await connection.fetch(JOB_OF_NAME, [group_id, job.name])
-                stored = list(map(_stored, found))
+                stored = list(map(stored_job, found))
             return stored[0]
 
     def _new(self, group_id: str, job: NewJob, now: int) -> StoredJob:
@@ -558,7 +325,7 @@ class JobStore:
         ids = [wish.job_id for wish in wishes]
         values = [ids, rows_value([wish.row() for wish in wishes])]
         rows = await self._change(ids, TAKE, values, COLUMNS)
-        taken = {row["lease_token"]: _stored(row) for row in rows}
+        taken = {row["lease_token"]: stored_job(row) for row in rows}
         others = [wish for wish in wishes if wish.token not in taken]
         answers: dict[str, Taken | Refused] = {}
         if others:
@@ -574,18 +341,18 @@ class JobStore:
         ]
 
     async def _take_one(
-        self, connection: Connection, changes: _Changes, wish: _Wish
+        self, connection: Connection, changes: Changes, wish: _Wish
     ) -> Taken | Refused:
         """Take over a job whose worker is lost, or say why it is not to be had."""
         ids = [wish.job_id]
         now = await self._database.now_ms(connection)
         rows = await connection.fetch(JOBS_BY_ID, [ids])
-        if rows and _expired(_stored(rows[0]), now):
-            await self._count_losses(connection, changes, ids)
+        if rows and _expired(stored_job(rows[0]), now):
+            await changes.count_losses(ids, self._policy.max_losses)
             rows = await connection.fetch(JOBS_BY_ID, [ids])
         if not rows:
             return Refused(Refusal.UNKNOWN)
-        job = _stored(rows[0])
+        job = stored_job(rows[0])
         if job.state in FINAL:
             return Refused(Refusal.FINAL)
         if job.state is JobState.RUNNING and job.lease_until is not None:
@@ -598,7 +365,7 @@ class JobStore:
             f"{TAKE} RETURNING {COLUMNS}", [ids, rows_value([wish.row()])]
         )
         await changes.note({job.id: job.state})
-        return Taken(wish.lease, _stored(row))
+        return Taken(wish.lease, stored_job(row))
 
     async def take_ready(
         self,
@@ -640,7 +407,7 @@ class JobStore:
                 before = await changes.before([row["id"] for row in ready])
                 rows = await connection.fetch(TAKE_THESE, [[*before], *as_whom])
                 await changes.note(before)
-        taken = [Taken(Lease(row["id"], row["lease_token"]), _stored(row)) for row in rows]
+        taken = [Taken(Lease(row["id"], row["lease_token"]), stored_job(row)) for row in rows]
         return sorted(taken, key=lambda one: (one.job.not_before, one.job.id))
 
     async def queue_status(self, queue: str) -> QueueStatus:
@@ -758,7 +525,7 @@ class JobStore:
                 await connection.fetch(QUEUE_FOR_JOBS, [rows_value(later)])
             await _publish(connection, [id_ for one in won for id_ in one.attachments])
             await changes.note(before)
-            await self._tell_dependents(connection, changes, woken)
+            await changes.update_dependents(woken)
             return done
 
     async def fail(self, lease: Lease, failure: Failure) -> None:
@@ -776,7 +543,7 @@ class JobStore:
                 raise _lost(lease)
             changes.note_ended(row["group_id"] for row in failed)
             await changes.note(before)
-            await self._tell_dependents(connection, changes, ids)
+            await changes.update_dependents(ids)
 
     async def retry(self, lease: Lease, failure: Failure, *, jitter: float) -> float | None:
         """Count a failed computation, and queue the job again while its budget lasts.
@@ -815,7 +582,7 @@ class JobStore:
             await changes.note({job.id: job.state})
             if failed:
                 changes.note_ended([job.group_id])
-                await self._tell_dependents(connection, changes, [job.id])
+                await changes.update_dependents([job.id])
             return None if failed else delay
 
     async def wait(
@@ -853,9 +620,9 @@ class JobStore:
             await changes.note({job.id: job.state})
             if failed:
                 changes.note_ended([job.group_id])
-                await self._tell_dependents(connection, changes, [job.id])
+                await changes.update_dependents([job.id])
             elif failure.code == DependencyNotYet.code:
-                await self._look_again(connection, changes, job.id)
+                await changes.look_again(job.id)
             return not failed
 
     # Sweeping and operating
@@ -868,13 +635,13 @@ class JobStore:
         `mark_sent` gives the message that was sent its time to be answered.
         """
         async with self._changing() as (connection, changes):
-            await self._free_expired(connection, changes, limit)
-            before = _states(await connection.fetch(DUE, [limit]))
+            await changes.free_expired(limit, self._policy.max_losses)
+            before = states_of(await connection.fetch(DUE, [limit]))
             if not before:
                 return []
             swept = await connection.fetch(f"{SWEEP} RETURNING {COLUMNS}", [UNSENT_MS, [*before]])
             await changes.note(before)
-            return list(map(_stored, swept))
+            return list(map(stored_job, swept))
 
     async def make_ready(self, limit: int, lacking: Callable[[str], Failure | None]) -> None:
         """Sweep where the table is the queue: free expired leases, and end waits that are over.
@@ -888,9 +655,9 @@ class JobStore:
             StoreError: The database cannot be used.
         """
         async with self._changing() as (connection, changes):
-            freed = await self._free_expired(connection, changes, limit)
+            freed = await changes.free_expired(limit, self._policy.max_losses)
             due = await connection.fetch(DUE, [limit])
-            before = _states(due)
+            before = states_of(due)
             if before:
                 await connection.fetch(MAKE_READY, [[*before]])
                 # Where another worker is at such a job it is not missing.
@@ -973,54 +740,12 @@ class JobStore:
             locked = await connection.fetch(LOCK_GROUP, [group_id])
             wanted = [row["name"] for row in locked] if names is None else list(names)
             changed = await connection.fetch(statement, [*values, group_id, wanted])
-            changes.note_ended(_ended(changed))
-            await changes.note(_states(locked))
+            changes.note_ended(ended_groups(changed))
+            await changes.note(states_of(locked))
             ended = [row["id"] for row in changed if row["state"] in FINAL]
-            await self._tell_dependents(connection, changes, ended)
+            await changes.update_dependents(ended)
         self.news.announce()
         return await self.group(group_id)
-
-    async def _free_expired(self, connection: Connection, changes: _Changes, limit: int) -> int:
-        """Free jobs whose workers let the lease expire; return how many."""
-        expired = [row["id"] for row in await connection.fetch(EXPIRED, [limit])]
-        await self._count_losses(connection, changes, expired)
-        return len(expired)
-
-    async def _count_losses(
-        self, connection: Connection, changes: _Changes, ids: Sequence[str]
-    ) -> None:
-        """Free locked jobs whose workers let the lease expire; end those that lost too many."""
-        if ids:
-            await note_lost(connection, ids)
-            values = [self._policy.max_losses] * 6 + [ids]
-            changes.note_ended(_ended(await connection.fetch(COUNT_LOSSES, values)))
-            await changes.note(dict.fromkeys(ids, JobState.RUNNING))
-            await self._tell_dependents(connection, changes, ids)
-            changes.losses += len(ids)
-
-    async def _tell_dependents(
-        self, connection: Connection, changes: _Changes, ended: Sequence[str]
-    ) -> None:
-        """Wake or fail the jobs that wait for some that may have ended, and what rests on those."""
-        while ended:
-            waiting = _states(await connection.fetch(WAITING_DEPENDENTS, [list(ended)]))
-            if not waiting:
-                return
-            await connection.fetch(WAKE_DEPENDENTS, [list(waiting)])
-            failed = await connection.fetch(FAIL_DEPENDENTS, [list(waiting)])
-            changes.note_ended(row["group_id"] for row in failed)
-            await changes.note(waiting)
-            ended = [row["id"] for row in failed]
-
-    async def _look_again(self, connection: Connection, changes: _Changes, job_id: str) -> None:
-        """Wake or fail a job that has begun to wait if what it rests on has ended meanwhile."""
-        if await connection.fetch(LOCK_DEPENDENCIES, [job_id]):
-            await connection.fetch(WAKE_DEPENDENTS, [[job_id]])
-            failed = await connection.fetch(FAIL_DEPENDENTS, [[job_id]])
-            if failed:
-                changes.note_ended(row["group_id"] for row in failed)
-                await changes.note({job_id: JobState.WAITING})
-                await self._tell_dependents(connection, changes, [job_id])
 
     async def _change(
         self, ids: Sequence[str], statement: str, values: Sequence[object], columns: str = "id"
@@ -1044,7 +769,7 @@ class JobStore:
         """Lock a job and return it with the time, provided that the lease is valid then."""
         rows = await connection.fetch(LOCK_HELD, [lease.job_id, lease.token])
         now = await self._database.now_ms(connection)
-        job = _stored(rows[0]) if rows else None
+        job = stored_job(rows[0]) if rows else None
         if job is None or job.lease_until is None or job.lease_until <= now:
             raise _lost(lease)
         return now, job
@@ -1068,10 +793,10 @@ class JobStore:
         )
 
     @asynccontextmanager
-    async def _changing(self) -> AsyncIterator[tuple[Connection, _Changes]]:
+    async def _changing(self) -> AsyncIterator[tuple[Connection, Changes]]:
         """Run the body in a transaction, and tell what it changed once that is committed."""
         async with self._database.transaction() as connection:
-            changes = _Changes(connection, wanted=self._on_change is not None)
+            changes = Changes(connection, wanted=self._on_change is not None)
             yield connection, changes
             await changes.note_ends()
         if self._on_change is not None and changes.made:
@@ -1084,15 +809,6 @@ async def _publish(connection: Connection, draft_ids: Sequence[str]) -> None:
     """Make attachments of drafts: nobody removes them while the leases of their jobs are held."""
     if draft_ids and len(await connection.fetch(PUBLISH, [list(draft_ids)])) < len(draft_ids):
         raise RuntimeError("a draft of an attachment is gone, and the lease of its job was held")
-
-
-def _states(rows: Sequence[Row]) -> dict[str, JobState]:
-    return {row["id"]: JobState(row["state"]) for row in rows}
-
-
-def _ended(rows: Sequence[Row]) -> set[str]:
-    """Return the groups of those that have ended of some jobs that were changed."""
-    return {row["group_id"] for row in rows if row["state"] in FINAL}
 
 
 def _expired(job: StoredJob, now: int) -> bool:
@@ -1128,7 +844,3 @@ def _row(job: StoredJob) -> list[object]:
 def _group_row(group_id: str) -> dict[str, object]:
     """Return the values of a new group for `INSERT_GROUPS`."""
     return {"group_id": group_id, "space": namespace_of(group_id)}
-
-
-def _stored(row: Row) -> StoredJob:
-    return StoredJob(**dict(zip(FIELDS, row, strict=False)))

@@ -6,8 +6,8 @@ from urllib.parse import quote
 import attrs
 
 from prover_framework.jobs.attempts import Attempt
+from prover_framework.jobs.records import StoredJob
 from prover_framework.jobs.seals import StoredSealJob
-from prover_framework.jobs.store import StoredJob
 from prover_framework.model.jobs import JobState, group_state
 from prover_framework.model.seals import OF_GROUP
 from prover_framework.model.views import (

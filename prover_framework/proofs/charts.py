@@ -19,7 +19,8 @@ from prover_framework.errors import (
     SettingsError,
     StoreError,
 )
-from prover_framework.jobs.store import JobStore, StoredJob
+from prover_framework.jobs.records import StoredJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.charts import Axis, Chart, Curve, GroupCharts, JobCharts, Unit
 from prover_framework.model.names import group_id_of, namespace_of
 from prover_framework.model.series import HOUR_SECONDS, HourlySeries

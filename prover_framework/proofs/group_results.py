@@ -1,7 +1,8 @@
 """What other jobs of a group have proved, for one that rests on them."""
 
 from prover_framework.errors import DependencyFailed, DependencyNotYet, ResultInvalid
-from prover_framework.jobs.store import JobStore, StoredJob
+from prover_framework.jobs.records import StoredJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.receipts import Statement
 from prover_framework.receipts.documents import read_content

@@ -9,9 +9,10 @@ from attrs import frozen
 
 from prover_framework.errors import DataChanged, NotInstalled, RequestError
 from prover_framework.inputs.trusted import HeaderReader, Sources
+from prover_framework.jobs.records import StoredJob
 from prover_framework.jobs.requests import dependencies_of
 from prover_framework.jobs.seals import NewSeal
-from prover_framework.jobs.store import JobStore, StoredJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.attachments import AttachmentPlace, StatedAttachment
 from prover_framework.model.inputs import Need
 from prover_framework.model.limits import Limits

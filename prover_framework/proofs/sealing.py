@@ -11,8 +11,9 @@ from prover_framework.errors import (
     ReceiptNotYet,
     RequestError,
 )
+from prover_framework.jobs.records import StoredJob
 from prover_framework.jobs.seals import StoredSeal, StoredSealJob
-from prover_framework.jobs.store import JobStore, StoredJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.receipts import AnyReceipt, Receipt
 from prover_framework.model.seals import OF_GROUP
 from prover_framework.plugins.calls import Sealer

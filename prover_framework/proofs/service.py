@@ -8,8 +8,9 @@ import attrs
 from attrs import frozen
 
 from prover_framework.errors import Problem, ReceiptMissing, ReceiptNotYet, RequestError
+from prover_framework.jobs.records import StoredJob
 from prover_framework.jobs.seals import MadeSeal, StoredSeal
-from prover_framework.jobs.store import JobStore, StoredJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.jobs.views import view
 from prover_framework.model.attachments import StatedAttachment
 from prover_framework.model.jobs import FINAL

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from prover_framework.errors import LeaseLost, ResultInvalid, StoreError
 from prover_framework.jobs.attachments import AttachmentStore
-from prover_framework.jobs.store import Lease, StoredJob
+from prover_framework.jobs.records import Lease, StoredJob
 from prover_framework.logs import Trouble
 from prover_framework.model.attachments import CHUNK_BYTES, AttachmentPlace
 from prover_framework.proofs.proving import Loaded

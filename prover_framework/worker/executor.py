@@ -28,7 +28,7 @@ from prover_framework.errors import (
     StoreError,
     TryLater,
 )
-from prover_framework.jobs.store import Failure, Lease, StoredJob
+from prover_framework.jobs.records import Failure, Lease, StoredJob
 from prover_framework.metrics import Metrics
 from prover_framework.proofs.proving import Loaded, Proving, unfit
 from prover_framework.proofs.service import stored_seals

@@ -7,7 +7,8 @@ job says what is missing; the sweep sends another message later, and later still
 import logging
 import random
 
-from prover_framework.jobs.store import Failure, JobStore
+from prover_framework.jobs.records import Failure
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import NOT_CAPABLE
 from prover_framework.queues.base import Queue, Received
 from prover_framework.worker.timings import Timings

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from prover_framework.jobs.store import Lease, StoredJob
+from prover_framework.jobs.records import Lease, StoredJob
 from prover_framework.queues.base import Received
 
 

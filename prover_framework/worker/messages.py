@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from prover_framework.errors import MessageError, MessageTooNew
 from prover_framework.jobs.messages import JobMessage, parse_message
+from prover_framework.jobs.records import Refusal, Refused, StoredJob
 from prover_framework.jobs.service import ProvingService
-from prover_framework.jobs.store import JobStore, Refusal, Refused, StoredJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.log_context import REQUEST_ID
 from prover_framework.logs import Trouble
 from prover_framework.model.proofs import split_job_id

@@ -4,8 +4,8 @@ from enum import StrEnum
 
 from attrs import field, frozen
 
+from prover_framework.jobs.records import Failure
 from prover_framework.jobs.seals import NewSeal, StoredSeal
-from prover_framework.jobs.store import Failure
 
 
 @frozen

@@ -7,7 +7,8 @@ import asyncio
 import logging
 
 from prover_framework.errors import StoreError
-from prover_framework.jobs.store import JobStore, Lease, StoredJob
+from prover_framework.jobs.records import Lease, StoredJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.work import Progress
 
 log = logging.getLogger(__name__)

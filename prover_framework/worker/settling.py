@@ -13,7 +13,8 @@ from attrs import frozen
 
 from prover_framework.errors import LeaseLost, QueueError, StoreError
 from prover_framework.jobs.attempts import Attempt
-from prover_framework.jobs.store import Failure, JobStore, StoredJob
+from prover_framework.jobs.records import Failure, StoredJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.logs import Trouble
 from prover_framework.model.jobs import JobState
 from prover_framework.worker.incapable import not_capable, spread

@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from prover_framework.jobs.attachments import AttachmentStore
+from prover_framework.jobs.records import Failure
 from prover_framework.jobs.service import ProvingService
-from prover_framework.jobs.store import Failure, JobStore
+from prover_framework.jobs.store import JobStore
 from prover_framework.logs import Trouble
 from prover_framework.model.jobs import NOT_CAPABLE
 from prover_framework.worker.directories import CLEAN_SECONDS, KeptDirectories

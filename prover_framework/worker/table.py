@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from prover_framework.jobs.ready import ReadyJobs
-from prover_framework.jobs.store import StoredJob, Taken
+from prover_framework.jobs.records import StoredJob, Taken
 from prover_framework.logs import Trouble
 from prover_framework.metrics import Metrics
 from prover_framework.worker.incapable import spread

@@ -20,8 +20,9 @@ from prover_framework.database.database import Database
 from prover_framework.errors import LeaseLost, ProverError, QueueError, StoreError
 from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.ready import ReadyJobs
+from prover_framework.jobs.records import StoredJob
 from prover_framework.jobs.service import ProvingService
-from prover_framework.jobs.store import JobStore, StoredJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.jobs.workers import Presence
 from prover_framework.log_context import log_about, log_context
 from prover_framework.logs import Trouble

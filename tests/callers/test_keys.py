@@ -23,10 +23,11 @@ from prover_framework.errors import (
     TooManyOpenJobs,
 )
 from prover_framework.jobs.messages import parse_message
+from prover_framework.jobs.records import NewGroup, NewJob
 from prover_framework.jobs.room import KEEP_SECONDS as COUNT_KEEP_SECONDS
 from prover_framework.jobs.room import Room
 from prover_framework.jobs.service import ProvingService
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.callers import OPERATOR, Caller, Scope
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.model.listing import GroupQuery

@@ -40,7 +40,8 @@ from prover_framework.errors import (
     SourceError,
     StoreError,
 )
-from prover_framework.jobs.store import Failure, JobStore, NewGroup, NewJob, Taken
+from prover_framework.jobs.records import Failure, NewGroup, NewJob, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy
 
 T = TypeVar("T")

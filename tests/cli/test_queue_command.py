@@ -13,7 +13,8 @@ from sqs_server import ScriptedServer, SqsEmulator, refusal, scripted_server
 from prover_framework.cli import queues as command
 from prover_framework.database.database import Database
 from prover_framework.errors import QueueError, QueueMissing, SettingsError
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob
+from prover_framework.jobs.records import NewGroup, NewJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.queues.sqs.client import open_client
 from prover_framework.settings import Settings

@@ -11,7 +11,8 @@ import pytest
 from prover_framework.database.backup import back_up
 from prover_framework.database.database import Database
 from prover_framework.errors import TransferError
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob
+from prover_framework.jobs.records import NewGroup, NewJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy
 
 

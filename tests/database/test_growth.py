@@ -28,16 +28,10 @@ from prover_framework.jobs.feed import EventFeed, Interest
 from prover_framework.jobs.listing import GroupListing
 from prover_framework.jobs.outbox import UNDELIVERED, Outbox
 from prover_framework.jobs.quotas import Quotas
+from prover_framework.jobs.records import Failure, Lease, NewGroup, NewJob, Taken
 from prover_framework.jobs.removal import Place
 from prover_framework.jobs.seals import NewSeal, SealJobStore, StoredSeal
-from prover_framework.jobs.store import (
-    Failure,
-    JobStore,
-    Lease,
-    NewGroup,
-    NewJob,
-    Taken,
-)
+from prover_framework.jobs.store import JobStore
 from prover_framework.jobs.workers import Presence, WorkerStore
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.model.listing import GroupQuery

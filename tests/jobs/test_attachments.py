@@ -8,7 +8,8 @@ import pytest
 from prover_framework.database.database import Database
 from prover_framework.errors import LeaseLost
 from prover_framework.jobs.attachments import REMOVED_CHUNKS, AttachmentStore
-from prover_framework.jobs.store import Failure, JobStore, Lease, NewGroup, NewJob, Taken
+from prover_framework.jobs.records import Failure, Lease, NewGroup, NewJob, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.attachments import CHUNK_BYTES
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.testing import ManualClock

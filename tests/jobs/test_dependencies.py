@@ -6,7 +6,8 @@ import pytest
 
 from prover_framework.database.database import Database
 from prover_framework.errors import DataNotYet, DependencyNotYet
-from prover_framework.jobs.store import Failure, JobStore, Lease, NewGroup, NewJob, StoredJob, Taken
+from prover_framework.jobs.records import Failure, Lease, NewGroup, NewJob, StoredJob, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.testing import ManualClock
 

@@ -18,7 +18,8 @@ from hypothesis.stateful import (
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Row
 from prover_framework.errors import DependencyNotYet, LeaseLost
-from prover_framework.jobs.store import Failure, JobStore, Lease, NewGroup, NewJob, Taken
+from prover_framework.jobs.records import Failure, Lease, NewGroup, NewJob, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import FINAL, TAKEABLE, JobState, RetryPolicy
 from prover_framework.testing import ManualClock
 

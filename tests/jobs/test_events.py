@@ -16,15 +16,8 @@ from prover_framework.app import open_runtime
 from prover_framework.database.database import Database
 from prover_framework.jobs import events as observers
 from prover_framework.jobs.events import Observers
-from prover_framework.jobs.store import (
-    Failure,
-    JobStore,
-    NewGroup,
-    NewJob,
-    StoredJob,
-    Taken,
-    Transition,
-)
+from prover_framework.jobs.records import Failure, NewGroup, NewJob, StoredJob, Taken, Transition
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.model.proofs import GroupRequest
 from prover_framework.plugins.calls import Candidate

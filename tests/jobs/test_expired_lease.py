@@ -7,7 +7,8 @@ import pytest
 
 from prover_framework.database.database import Database
 from prover_framework.errors import LeaseLost
-from prover_framework.jobs.store import Failure, JobStore, Lease, NewGroup, NewJob, Taken
+from prover_framework.jobs.records import Failure, Lease, NewGroup, NewJob, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.model.work import Progress
 from prover_framework.testing import ManualClock

@@ -9,7 +9,7 @@ from prover_framework.app import Runtime, open_runtime
 from prover_framework.errors import FeedBusy
 from prover_framework.jobs.feed import Accepted, EventFeed, GroupStanding, Interest, News
 from prover_framework.jobs.outbox import Event, EventKind
-from prover_framework.jobs.store import NewGroup, NewJob
+from prover_framework.jobs.records import NewGroup, NewJob
 from prover_framework.model.jobs import JobState
 from prover_framework.plugins.registry import Plugins
 from prover_framework.settings import Settings

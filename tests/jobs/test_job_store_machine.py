@@ -23,9 +23,8 @@ from hypothesis.stateful import (
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Row
 from prover_framework.errors import LeaseLost
-from prover_framework.jobs.store import (
+from prover_framework.jobs.records import (
     Failure,
-    JobStore,
     Lease,
     NewGroup,
     NewJob,
@@ -35,6 +34,7 @@ from prover_framework.jobs.store import (
     Taken,
     Transition,
 )
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import (
     FINAL,
     REDRIVABLE,

@@ -8,7 +8,8 @@ import pytest
 from prover_framework.database.database import Database
 from prover_framework.errors import RequestError
 from prover_framework.jobs.listing import JOBS_A_GROUP, GroupListing
-from prover_framework.jobs.store import Failure, JobStore, NewGroup, NewJob, Taken
+from prover_framework.jobs.records import Failure, NewGroup, NewJob, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.model.listing import TOP, GroupPage, GroupQuery, parse_query
 from prover_framework.model.moments import parse_moment

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from prover_framework.database.database import Database
+from prover_framework.jobs.records import NewGroup, NewJob, Transition
 from prover_framework.jobs.sql import UNSENT_MS
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob, Transition
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.testing import ManualClock
 

@@ -9,7 +9,8 @@ from postgres_server import PostgresServer
 
 from prover_framework.database.database import Database
 from prover_framework.errors import StoreError
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob, Refusal, Refused, Taken
+from prover_framework.jobs.records import NewGroup, NewJob, Refusal, Refused, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.testing import ManualClock
 

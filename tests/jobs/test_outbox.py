@@ -17,7 +17,8 @@ from prover_framework.jobs.outbox import (
     Work,
     note_seal,
 )
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob
+from prover_framework.jobs.records import NewGroup, NewJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.testing import ManualClock
 

@@ -9,8 +9,9 @@ from attrs import frozen
 
 from prover_framework.database.database import Database
 from prover_framework.jobs.ready import ReadyJobs
+from prover_framework.jobs.records import Failure, NewGroup, NewJob, Taken, Transition
 from prover_framework.jobs.sql import MAX_INCAPABLE_MS, UNSENT_MS
-from prover_framework.jobs.store import Failure, JobStore, NewGroup, NewJob, Taken, Transition
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.testing import ManualClock
 

@@ -11,10 +11,11 @@ from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.attempts import Attempt
 from prover_framework.jobs.outbox import Outbox
 from prover_framework.jobs.quotas import Quotas
+from prover_framework.jobs.records import Failure, NewGroup, NewJob, Taken
 from prover_framework.jobs.removal import GROUPS_AT_ONCE
 from prover_framework.jobs.retention import Pruned, prune
 from prover_framework.jobs.seals import NewSeal, StoredSeal
-from prover_framework.jobs.store import Failure, JobStore, NewGroup, NewJob, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.settings import Settings
 from prover_framework.testing.clock import ManualClock

@@ -13,8 +13,9 @@ from waiting import answer_that
 
 from prover_framework.database.database import Database
 from prover_framework.errors import LeaseLost, StoreBusy
+from prover_framework.jobs.records import Failure, Lease, NewGroup, NewJob, Refused, Taken
 from prover_framework.jobs.sql import LOCK_JOBS
-from prover_framework.jobs.store import Failure, JobStore, Lease, NewGroup, NewJob, Refused, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import JobState, RetryPolicy
 
 # Longer than anything here takes; a test that gets this far waits for ever.

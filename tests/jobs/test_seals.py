@@ -10,6 +10,7 @@ from attrs import frozen
 from prover_framework.database.database import Database
 from prover_framework.errors import LeaseLost
 from prover_framework.jobs.outbox import Outbox
+from prover_framework.jobs.records import NewGroup, NewJob, Taken
 from prover_framework.jobs.seals import (
     TOO_LARGE,
     WORKER_LOST,
@@ -19,7 +20,7 @@ from prover_framework.jobs.seals import (
     StoredSeal,
     StoredSealJob,
 )
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.model.seals import OF_GROUP, SealState
 from prover_framework.proofs.store import ReceiptStore, WantedSeals

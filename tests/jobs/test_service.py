@@ -7,8 +7,9 @@ import attrs
 from table_queue import TableQueue
 
 from prover_framework.database.database import Database
+from prover_framework.jobs.records import Failure, NewGroup, NewJob, Taken
 from prover_framework.jobs.service import ProvingService
-from prover_framework.jobs.store import Failure, JobStore, NewGroup, NewJob, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.plugins.registry import Plugins
 from prover_framework.queues.base import Outgoing, SendFailure

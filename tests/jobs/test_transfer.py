@@ -9,7 +9,8 @@ from receipt_bench import GROUP, HOURS, ReceiptBench
 from prover_framework.chain.store import HeaderStore
 from prover_framework.database.database import Database
 from prover_framework.errors import TransferError
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob
+from prover_framework.jobs.records import NewGroup, NewJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.jobs.transfer import Moved, export, take_in
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.plugins.registry import Plugins

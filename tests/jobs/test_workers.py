@@ -5,7 +5,8 @@ import pytest
 
 from prover_framework.database.database import Database
 from prover_framework.errors import WorkerNotFound
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob
+from prover_framework.jobs.records import NewGroup, NewJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.jobs.workers import FORGOTTEN_MS, LOST_MS, Orders, Presence, WorkerStore
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.model.workers import WorkerState

@@ -8,15 +8,9 @@ import pytest
 
 from prover_framework.database.database import Database
 from prover_framework.errors import LeaseLost
+from prover_framework.jobs.records import Failure, Lease, NewGroup, NewJob, Taken
 from prover_framework.jobs.seals import StoredSeal
-from prover_framework.jobs.store import (
-    Failure,
-    JobStore,
-    Lease,
-    NewGroup,
-    NewJob,
-    Taken,
-)
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.proofs.store import ReceiptStore
 from prover_framework.testing import ManualClock

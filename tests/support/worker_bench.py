@@ -22,8 +22,9 @@ from prover_framework.database.database import Database
 from prover_framework.database.engine import Bounds, Clock
 from prover_framework.database.opening import open_database
 from prover_framework.errors import GroupNotFound
+from prover_framework.jobs.records import StoredJob, Taken
 from prover_framework.jobs.service import ProvingService
-from prover_framework.jobs.store import JobStore, StoredJob, Taken
+from prover_framework.jobs.store import JobStore
 from prover_framework.logs import Trouble
 from prover_framework.model.jobs import FINAL, JobState
 from prover_framework.model.proofs import GroupRequest, JobRequest

@@ -14,7 +14,7 @@ from worker_bench import Bench, open_bench
 
 from prover_framework.errors import StoreError
 from prover_framework.jobs.attachments import AttachmentStore
-from prover_framework.jobs.store import StoredJob
+from prover_framework.jobs.records import StoredJob
 from prover_framework.model.jobs import JobState
 from prover_framework.model.proofs import GroupRequest, JobRequest
 from prover_framework.plugins import loading

@@ -13,7 +13,7 @@ from worker_bench import END, HOURS, Bench, open_bench, refusing
 from prover_framework.chain.store import HeaderStore
 from prover_framework.errors import StoreError
 from prover_framework.jobs.attachments import AttachmentStore
-from prover_framework.jobs.store import Failure, StoredJob
+from prover_framework.jobs.records import Failure, StoredJob
 from prover_framework.model.jobs import FINAL, JobState
 from prover_framework.proofs.proving import Proving
 from prover_framework.seals.keys import KeyDirectory

@@ -9,7 +9,7 @@ from worker_bench import TWAP, Bench, open_bench
 
 from prover_framework.cli.tables import other_version
 from prover_framework.errors import TryLater
-from prover_framework.jobs.store import StoredJob
+from prover_framework.jobs.records import StoredJob
 from prover_framework.model.jobs import JobState
 from prover_framework.plugins import loading as plugin_loading
 from prover_framework.plugins.calls import Candidate

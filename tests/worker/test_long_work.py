@@ -10,7 +10,7 @@ import pytest
 from waiting import answer_that, until
 from worker_bench import Bench, open_bench
 
-from prover_framework.jobs.store import Failure, StoredJob
+from prover_framework.jobs.records import Failure, StoredJob
 from prover_framework.model.jobs import JobState
 from prover_framework.model.proofs import GroupRequest, JobRequest
 from prover_framework.model.views import JobView

@@ -17,7 +17,7 @@ from worker_bench import (
 )
 
 from prover_framework.errors import StoreError
-from prover_framework.jobs.store import Failure, NewGroup, NewJob, Taken
+from prover_framework.jobs.records import Failure, NewGroup, NewJob, Taken
 from prover_framework.model.jobs import JobState
 from prover_framework.model.listing import GroupQuery
 from prover_framework.queues.base import Outgoing

@@ -11,7 +11,7 @@ from table_queue import Message, TableQueue
 from worker_bench import Bench, comes_to, failures, hidden, message_bench, refusing
 
 from prover_framework.errors import LeaseLost, QueueError, StoreError
-from prover_framework.jobs.store import Failure, Taken
+from prover_framework.jobs.records import Failure, Taken
 from prover_framework.model.jobs import FINAL, JobState
 from prover_framework.queues.base import Queue, Received
 from prover_framework.testing import ManualClock
