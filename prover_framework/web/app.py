@@ -3,6 +3,7 @@
 import json
 import logging
 import secrets
+from http import HTTPStatus
 from typing import Any, cast
 
 import attrs
@@ -41,6 +42,7 @@ from prover_framework.serialization.json_text import Json
 from prover_framework.text import quote
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.auth import (
+    BASIC,
     NAMESPACE_KEY,
     caller_of,
     challenge,
@@ -51,7 +53,7 @@ from prover_framework.web.auth import (
 from prover_framework.web.conditional import answer_once
 from prover_framework.web.pages.parts import PageParts, Shown
 from prover_framework.web.pages.routes import add_pages
-from prover_framework.web.problems import error_answer
+from prover_framework.web.problems import error_answer, is_for_people
 from prover_framework.web.requests import identify_requests, log_requests
 from prover_framework.web.routes.actions import add_action_routes
 from prover_framework.web.routes.attachments import add_attachment_route
@@ -314,15 +316,18 @@ class _Errors(ErrorHandler):
 
 def _refusal(request: Request, error: ProverError, group_id: str | None) -> HTTPResponse:
     """Answer with one of our own errors."""
-    headers = {}
+    headers, status = {}, status_of(error)
     match error:
         case VerifierBusy() | FeedBusy() | Limited():
             headers["Retry-After"] = str(error.retry_seconds)
+        case ScopeMissing() if is_for_people(request):
+            # Then the browser asks for another key: that of an operator.
+            headers["WWW-Authenticate"], status = BASIC, HTTPStatus.UNAUTHORIZED
         case CallerUnknown() | ScopeMissing():
             headers["WWW-Authenticate"] = challenge(request, error)
     return error_answer(
         request,
-        status_of(error),
+        status,
         error.code,
         str(error),
         group_id=group_id,

@@ -369,7 +369,7 @@ def test_examples_serve_until_they_are_uninstalled(
     with service(user) as url:
         result = prove(url, "swings", volatility=asked)["volatility"]
         receipt = read(f"{url}/api/job/swings/receipt/volatility")
-        described = read(f"{url}/api/job/swings/charts").decode()
+        described = read(f"{url}/api/job/swings/charts")
         drawn = user.run("prover", "status", "swings", "--chart")
         # The state of the job and the end of its group, of which the first to come is refused.
         posts = [got.get(timeout=PATIENCE_SECONDS) for _ in range(3)]

@@ -95,7 +95,6 @@ def routes(box: Box) -> list[tuple[str, str, Any]]:
         runtime.monitoring,
         runtime.callers,
         charts=runtime.charts,
-        feed=runtime.feed,
     )
     try:
         return [

@@ -9,7 +9,7 @@ import pytest
 
 from prover_framework.web.pages.safety import COOKIE, token_of
 
-PAGES = ("/", "/submit", "/headers", "/queues", "/plugins")
+PAGES = ("/", "/submit", "/headers", "/queues", "/plugins", "/access")
 FORM = "application/x-www-form-urlencoded"
 INLINE = re.compile(r"<script(?! type=\"module\" src=)|<style| style=| on[a-z]+=")
 RANGE = {"shared.start_timestamp": "2023-12-02T00:00", "shared.end_timestamp": "2024-01-01T00:00"}

@@ -110,10 +110,40 @@ class Renderer:
             )
         return response
 
-    def show(self, app: "Sanic[Any, Any]", path: str, handler: Handler, name: str) -> None:
-        """Add a page at an address."""
-        guarded = self._guarded(handler)
-        app.add_route(guarded, path, methods=("GET", "HEAD"), name=f"page_{name}", unquote=True)
+    def error(
+        self, request: Request, status: int, code: str, message: str, headers: Mapping[str, str]
+    ) -> HTTPResponse:
+        """Return the page that says what is wrong with a request."""
+        page = self.page(request, "error.html", Wrong(message=message, code=code), status=status)
+        page.headers.update(headers)
+        return page
+
+    def show(
+        self,
+        app: "Sanic[Any, Any]",
+        path: str,
+        handler: Handler,
+        name: str,
+        *,
+        scope: Scope = Scope.READ,
+    ) -> None:
+        """Add a page at an address.
+
+        Args:
+            app: The application.
+            path: Where it is.
+            handler: Makes it.
+            name: Name of the route.
+            scope: What a caller's key has to be for.
+        """
+        app.add_route(
+            self._guarded(handler),
+            path,
+            methods=("GET", "HEAD"),
+            name=f"page_{name}",
+            unquote=True,
+            ctx_scope=scope,
+        )
 
     def take(
         self,
@@ -155,7 +185,7 @@ class Renderer:
                 return await handler(request, **arguments)
             except ProverError as error:
                 status = error.status if isinstance(error, FormRefused) else status_of(error)
-                return self.page(request, "error.html", error, status=status)
+                return self.error(request, status, error.code, str(error), {})
 
         return answer
 
@@ -228,6 +258,14 @@ def size_text(count: int) -> str:
     if count < 1024:
         return f"{count} bytes"
     return f"{count / 1024:,.1f} KiB" if count < 2**20 else f"{count / 2**20:,.1f} MiB"
+
+
+@frozen(kw_only=True)
+class Wrong:
+    """What is wrong with a request."""
+
+    message: str
+    code: str
 
 
 @frozen
