@@ -1,4 +1,4 @@
-"""Charts over HTTP as plugins describe them, and drawn by a command at the service's URL."""
+"""What a group came to, over HTTP: charts as plugins describe them, sent once, waited for."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,10 +34,12 @@ def test_the_client_has_the_charts_that_the_service_would_draw(box: Box) -> None
     assert job.charts[0].curves[0].y == (5.0, 15.0)
 
 
-def test_they_are_sent_once(box: Box) -> None:
-    first = httpx.get(f"{box.url}/api/job/seen/charts")
+@pytest.mark.parametrize("what", ["", "/receipt", f"/receipt/{stand_in.NAME}", "/charts"])
+def test_what_a_group_came_to_is_sent_once(box: Box, what: str) -> None:
+    first = httpx.get(f"{box.url}/api/job/seen{what}")
     tag = {"If-None-Match": first.headers["etag"]}
-    assert httpx.get(f"{box.url}/api/job/seen/charts", headers=tag).status_code == 304
+    again = httpx.get(f"{box.url}/api/job/seen{what}", headers=tag)
+    assert (first.status_code, again.status_code, again.content) == (200, 304, b"")
 
 
 def test_a_command_draws_them_at_a_url(
@@ -55,3 +57,10 @@ def test_a_command_draws_them_at_a_url(
 def test_waiting_at_a_url_is_told_of_the_end(box: Box) -> None:
     with Client(box.url) as service:
         assert service.wait("seen").jobs == service.status("seen").jobs
+
+
+@pytest.mark.parametrize("wait", ["51", "-1", "soon", "1.5", ""])
+def test_who_wants_to_wait_longer_than_may_be_is_told(box: Box, wait: str) -> None:
+    answer = httpx.get(f"{box.url}/api/job/seen?wait={wait}")
+    expected = (200, "") if wait == "" else (400, "wait: must be seconds, 0 to 50")
+    assert (answer.status_code, answer.json().get("message", "")[: len(expected[1])]) == expected
