@@ -249,15 +249,21 @@ def duration_text(seconds: float) -> str:
         ("min", 60, "s", 1),
     ):
         if whole >= length:
-            return f"{whole // length} {unit} {whole % length // small} {smaller}"
+            rest = whole % length // small
+            return (
+                f"{whole // length} {unit} {rest} {smaller}"
+                if rest
+                else f"{whole // length} {unit}"
+            )
     return f"{whole} s"
 
 
 def size_text(count: int) -> str:
     """Write a number of bytes for people."""
-    if count < 1024:
-        return f"{count} bytes"
-    return f"{count / 1024:,.1f} KiB" if count < 2**20 else f"{count / 2**20:,.1f} MiB"
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:,.1f}".removesuffix(".0") + f" {unit}"
+    return f"{count} bytes"
 
 
 @frozen(kw_only=True)
