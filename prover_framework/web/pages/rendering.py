@@ -96,19 +96,27 @@ class Renderer:
         """
         key = browser_key(request)
         new = new_browser_key() if key is None else None
-        token = token_of(key or new or "")
-        text = self._environment.get_template(template).render(
-            view=view, token=token, path=request.path
-        )
-        response = HTTPResponse(
-            text, status=status, headers=dict(PAGE_HEADERS), content_type="text/html; charset=utf-8"
-        )
+        text = self.text(request, template, view, token=token_of(key or new or ""))
+        response = self.answer(text, status=status)
         if new is not None:
             # Without `Secure`: the service itself speaks HTTP, and TLS ends in front of it.
             response.add_cookie(
                 COOKIE, new, path="/", httponly=True, samesite="Strict", secure=False
             )
         return response
+
+    def text(self, request: Request, template: str, view: object, *, token: str = "") -> str:
+        """Return the text of a page; without a token it is the same for all, and has no form."""
+        text: str = self._environment.get_template(template).render(
+            view=view, token=token, path=request.path
+        )
+        return text
+
+    def answer(self, text: str, *, status: int = 200) -> HTTPResponse:
+        """Return a page with the headers that all have."""
+        return HTTPResponse(
+            text, status=status, headers=dict(PAGE_HEADERS), content_type="text/html; charset=utf-8"
+        )
 
     def error(
         self, request: Request, status: int, code: str, message: str, headers: Mapping[str, str]
@@ -250,11 +258,7 @@ def duration_text(seconds: float) -> str:
     ):
         if whole >= length:
             rest = whole % length // small
-            return (
-                f"{whole // length} {unit} {rest} {smaller}"
-                if rest
-                else f"{whole // length} {unit}"
-            )
+            return f"{whole // length} {unit}" + (f" {rest} {smaller}" if rest else "")
     return f"{whole} s"
 
 
