@@ -24,7 +24,8 @@ from support import NOOP_PLUGIN, PROVER, free_port, install_plugin, process, wai
 
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Bounds
-from prover_framework.jobs.store import JobStore, NewGroup, NewJob
+from prover_framework.jobs.records import NewGroup, NewJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.serialization.json_text import dump_json
 
@@ -54,7 +55,7 @@ PAGES = (
     "/",
     "/?state=failed",
     "/?text=old-5000",
-    "/groups/old-50000",
+    "/groups/old-1000",
     "/groups/seen",
     "/groups/seen/charts/twap/base_fee",
     "/groups/seen/charts/twap/base_fee.svg",
@@ -176,7 +177,8 @@ async def _rate(database: Database, prefix: str) -> float | None:
     )
     if row["done"] < JOBS_A_TURN:
         return None
-    return JOBS_A_TURN / ((row["ended"] - row["began"]) / 1000)
+    seconds: float = (row["ended"] - row["began"]) / 1000
+    return JOBS_A_TURN / seconds
 
 
 @asynccontextmanager
