@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import secrets
 from http import HTTPStatus
 from typing import Any, cast
@@ -34,6 +35,12 @@ from prover_framework.jobs.service import ProvingService
 from prover_framework.model.callers import Scope
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.listing import parse_query
+from prover_framework.model.priorities import (
+    PRIORITY_KEY,
+    PRIORITY_RULE,
+    USUAL_PRIORITY,
+    read_priority,
+)
 from prover_framework.monitoring.service import Monitored, Monitoring
 from prover_framework.proofs.charts import ChartService
 from prover_framework.proofs.service import ReceiptService
@@ -77,6 +84,7 @@ CLIENT_GONE = 499
 # How long an answer about a group can wait for its end: less than clients, and what stands between,
 # wait for an answer.
 LONGEST_WAIT_SECONDS = 50
+WAIT = re.compile("[0-9]{1,2}")
 
 JSON_TYPE = "application/json"
 
@@ -163,7 +171,9 @@ async def _submit(request: Request) -> HTTPResponse:
     caller = caller_of(request)
     wanted = service.parse(request.body)
     try:
-        acceptance = await service.submit(wanted, caller)
+        acceptance = await service.submit(
+            wanted, caller, priority=_priority(request, wanted.group_id)
+        )
     except ProverError as error:
         return _refusal(request, error, wanted.group_id)
     if acceptance.unsent:
@@ -172,6 +182,17 @@ async def _submit(request: Request) -> HTTPResponse:
     return _answer(
         200, {"status": "success", "message": DISPATCHED, "job_group_id": wanted.group_id}
     )
+
+
+def _priority(request: Request, group_id: str) -> int:
+    """Return the priority that a request asks for."""
+    given = request.get_args(keep_blank_values=True).getlist(PRIORITY_KEY) or []
+    if not given:
+        return USUAL_PRIORITY
+    if len(given) == 1 and (priority := read_priority(given[0])) is not None:
+        return priority
+    what = f"must be, once, {PRIORITY_RULE}, got {quote(given[0])}"
+    raise RequestError([Problem(PRIORITY_KEY, what)], group_id)
 
 
 async def _find(request: Request) -> HTTPResponse:
@@ -204,7 +225,7 @@ async def _wait(request: Request, group_id: str, key: str) -> None:
     feed: EventFeed | None = getattr(request.app.ctx, "feed", None)
     if text is None or feed is None:
         return
-    if not (text.isascii() and text.isdigit() and int(text[:9]) <= LONGEST_WAIT_SECONDS):
+    if not WAIT.fullmatch(text) or int(text) > LONGEST_WAIT_SECONDS:
         what = f"must be seconds, 0 to {LONGEST_WAIT_SECONDS}, got {quote(text)}"
         raise RequestError([Problem("wait", what)], group_id)
     service: ProvingService = request.app.ctx.service
