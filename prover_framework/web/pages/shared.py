@@ -15,7 +15,7 @@ MOST_KEPT = 100
 
 
 class Shared(Generic[T]):
-    """Answers the same question with the same answer for less than a second.
+    """Answers the same asked with the same answer for less than a second.
 
     Args:
         keep_seconds: How long an answer is good for, from when it was asked for.
@@ -25,22 +25,22 @@ class Shared(Generic[T]):
         self._keep_seconds = keep_seconds
         self._known: dict[Hashable, tuple[float, asyncio.Task[T]]] = {}
 
-    async def get(self, question: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the answer to a question: what was made for it just now, or what is made.
+    async def get(self, asked: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        """Return the answer to a asked: what was made for it just now, or what is made.
 
         What making it raises, all raise who have asked meanwhile.
 
         Args:
-            question: Everything that the answer depends on, and who may see it.
+            asked: Everything that the answer depends on, and who may see it.
             make: Makes it.
         """
         now = asyncio.get_running_loop().time()
         self._known = {each: known for each, known in self._known.items() if known[0] > now}
-        if question in self._known:
-            return await asyncio.shield(self._known[question][1])
+        if asked in self._known:
+            return await asyncio.shield(self._known[asked][1])
         task = asyncio.create_task(_made(make))
         if len(self._known) < MOST_KEPT:
-            self._known[question] = now + self._keep_seconds, task
+            self._known[asked] = now + self._keep_seconds, task
         # Who gives up leaves it to the others.
         return await asyncio.shield(task)
 
