@@ -223,8 +223,8 @@ class GroupPages:
             return self._renderer.text(request, "groups.html", self._view(given, own, page))
 
         # All who look at it hear of the same change, and load it anew at the same moment.
-        asked = tuple(sorted(given.items())), own, listed
-        return self._renderer.answer(await self._lists.get(asked, make))
+        key = tuple(sorted(given.items())), own, listed
+        return self._renderer.answer(await self._lists.get(key, make))
 
     def _view(
         self,
