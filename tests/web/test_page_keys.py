@@ -91,6 +91,23 @@ def test_a_browser_without_a_key_is_asked_for_one(base_url: str) -> None:
         assert (api.status_code, api.json()["status"]) == (401, "error")
 
 
+def test_what_a_page_is_shown_with_needs_no_key(base_url: str) -> None:
+    with browser(base_url, None) as nobody:
+        for name in ("style.css", "chart.css", "live.js", "icon.svg"):
+            assert nobody.get(f"/static/{name}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Accept": "text/event-stream"}, {"Accept": "*/*", "Sec-Fetch-Site": "same-origin"}]
+)
+def test_a_page_below_another_address_is_asked_for_the_key_that_the_browser_has(
+    base_url: str, headers: dict[str, str]
+) -> None:
+    answer = httpx.get(f"{base_url}/api/events", headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+
+
 def test_what_changes_something_asks_for_the_key_of_an_operator(reader: httpx.Client) -> None:
     assert reader.get("/").status_code == 200
     shown = token(reader)
