@@ -1,4 +1,4 @@
-"""Measure the pages: how fast they are, and what those who look cost those who compute.
+"""How fast the pages are, and what those who look cost those who compute.
 
 A database with a hundred thousand ended groups, an API, a worker, and fifty open pages that hear of
 every change and load anew as a browser's do. The same jobs are computed with and without them, in
@@ -7,20 +7,19 @@ turns; each page is asked for meanwhile.
 
 import asyncio
 import re
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from statistics import median
 from typing import Self
 
 from attrs import frozen
+from bench_plugins import NOOP_PLUGIN, install_plugin
+from checkouts import this
 from grown_database import grow
-from rich.console import Console
-from rich.table import Table
-from support import NOOP_PLUGIN, PROVER, free_port, install_plugin, process, wait_for_port
+from processes import api, process
+from report import Table, shown
+from stand import Engine, Place, Stand
 
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Bounds
@@ -81,54 +80,42 @@ class Turn:
     waits: dict[str, list[float]]
 
 
-def main() -> None:
-    """Measure, and print two tables."""
-    groups = int(sys.argv[1]) if len(sys.argv) > 1 else GROUPS
-    console = Console(highlight=False, soft_wrap=True)
-    console.rule(f"Pages over {groups:,} ended groups, without and with {OPEN_PAGES} open pages")
-    with tempfile.TemporaryDirectory(prefix="prover-bench-") as folder:
-        directory = Path(folder)
-        extra = install_plugin(directory / "site", "noop", NOOP_PLUGIN)
-        extra |= {"PROVER_PLUGINS": "noop,twap", "PROVER_REQUIRED": "none"}
-        port = free_port()
-        asyncio.run(_fill(directory, extra, groups))
-        with (
-            process(["api", "--port", str(port)], directory, extra),
-            process(["worker"], directory, extra),
-        ):
-            wait_for_port(port)
-            alone, beside = asyncio.run(_measure(directory, port))
-    table = Table("page", "ms alone", f"ms beside {OPEN_PAGES}")
-    for page in PAGES:
-        figures = (
-            1000 * median(wait for turn in turns for wait in turn.waits[page])
-            for turns in (alone, beside)
-        )
-        table.add_row(page, *(f"{figure:.1f}" for figure in figures))
-    console.print(table)
-    without, with_pages = (median(turn.rate for turn in turns) for turns in (alone, beside))
-    console.print(
-        f"{without:,.0f} no-op jobs/s alone, {with_pages:,.0f} beside {OPEN_PAGES} open pages: "
-        f"{100 * (1 - with_pages / without):.1f} % fewer"
+def looked_at(stand: Stand) -> Iterator[Table]:
+    """Measure pages and jobs, alone and beside open pages."""
+    plugin = install_plugin(stand.folder("site"), "noop", NOOP_PLUGIN)
+    place = stand.place(this(), Engine.SQLITE).given(
+        {**plugin, "PROVER_PLUGINS": "noop,twap", "PROVER_REQUIRED": "none"}
+    )
+    asyncio.run(_fill(place))
+    place.run(["headers", "simulate", "--days", str(DAYS), "--end", str(END)])
+    with (
+        api(place.checkout, place.environment) as (_, port),
+        process(place.checkout, ["worker"], place.environment),
+    ):
+        alone, beside = asyncio.run(_measure(place, port))
+    rates = [median(turn.rate for turn in turns) for turns in (alone, beside)]
+    yield Table(
+        f"Pages over {GROUPS:,} ended groups, alone and beside {OPEN_PAGES} open pages",
+        ("page", "ms alone", "ms beside them"),
+        [(page, _median_ms(alone, page), _median_ms(beside, page)) for page in PAGES],
+        [
+            f"Medians, while a worker computes. It did {shown(rates[0])} no-op jobs a second alone, "
+            f"and {shown(rates[1])} beside them: {100 * (1 - rates[1] / rates[0]):.1f} % fewer."
+        ],
     )
 
 
-async def _fill(directory: Path, extra: dict[str, str], groups: int) -> None:
-    async with Database(directory / "prover.sqlite3", bounds=Bounds(FILL_SECONDS)) as database:
-        await database.migrate()
-        await grow(database, jobs=groups * JOBS_A_GROUP)
-    command = await asyncio.create_subprocess_exec(
-        PROVER,
-        *("headers", "simulate", "--days", str(DAYS), "--end", str(END)),
-        env={**extra, "PROVER_DATA_DIR": str(directory)},
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    if await command.wait():
-        raise RuntimeError("there are no headers")
+def _median_ms(turns: Sequence[Turn], page: str) -> str:
+    return shown(1000 * median(wait for turn in turns for wait in turn.waits[page]))
 
 
-async def _measure(directory: Path, port: int) -> tuple[list[Turn], list[Turn]]:
-    async with Database(directory / "prover.sqlite3") as database:
+async def _fill(place: Place) -> None:
+    async with Database(place.database, bounds=Bounds(FILL_SECONDS)) as database:
+        await grow(database, jobs=GROUPS * JOBS_A_GROUP)
+
+
+async def _measure(place: Place, port: int) -> tuple[list[Turn], list[Turn]]:
+    async with Database(place.database) as database:
         jobs = JobStore(database, RetryPolicy(), by_messages=False)
         twap = "twap", "default"
         for name, parameters in (("seen", RANGE), ("waiting", LATER)):
@@ -246,7 +233,3 @@ class _Browser:
         if not head.startswith(b"HTTP/1.1 200"):
             raise RuntimeError(f"{path}: {head[:40]!r}")
         return body
-
-
-if __name__ == "__main__":
-    main()
