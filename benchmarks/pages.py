@@ -93,15 +93,16 @@ def looked_at(stand: Stand) -> Iterator[Table]:
         process(place.checkout, ["worker"], place.environment),
     ):
         alone, beside = asyncio.run(_measure(place, port))
-    rates = [median(turn.rate for turn in turns) for turns in (alone, beside)]
+    rate, beside_pages = (median(turn.rate for turn in turns) for turns in (alone, beside))
+    note = (
+        f"Medians, while a worker computes: {shown(rate)} no-op jobs a second alone, "
+        f"{shown(beside_pages)} beside them, {100 * (1 - beside_pages / rate):.1f} % fewer."
+    )
     yield Table(
         f"Pages over {GROUPS:,} ended groups, alone and beside {OPEN_PAGES} open pages",
         ("page", "ms alone", "ms beside them"),
         [(page, _median_ms(alone, page), _median_ms(beside, page)) for page in PAGES],
-        [
-            f"Medians, while a worker computes. It did {shown(rates[0])} no-op jobs a second alone, "
-            f"and {shown(rates[1])} beside them: {100 * (1 - rates[1] / rates[0]):.1f} % fewer."
-        ],
+        [note],
     )
 
 
