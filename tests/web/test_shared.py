@@ -1,10 +1,12 @@
 """What many look at: made once for all who ask at one time, and not kept for longer."""
 
 import asyncio
+import re
+from importlib.resources import files
 
 import pytest
 
-from prover_framework.web.pages.shared import Shared
+from prover_framework.web.pages.shared import KEEP_SECONDS, Shared
 
 
 async def test_who_asks_at_one_time_gets_what_is_made_once() -> None:
@@ -49,3 +51,10 @@ async def test_what_cannot_be_made_is_told_to_all() -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="no"):
             await shared.get("a", make)
+
+
+def test_a_page_that_has_heard_of_a_change_loads_what_was_made_after_it() -> None:
+    module = (files("prover_framework.web") / "static" / "live.js").read_text()
+    waits = re.search(r"^const SHORTEST_WAIT_MS = (\d+);$", module, re.MULTILINE)
+    assert waits is not None
+    assert int(waits[1]) > 1000 * KEEP_SECONDS
