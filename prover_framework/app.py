@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -43,12 +44,14 @@ from prover_framework.queues.counted import CountedQueue
 from prover_framework.sandbox.import_check import find_deadly
 from prover_framework.seals.making import signature_maker
 from prover_framework.settings import Settings
+from prover_framework.tracing import NO_TRACING, Tracing, open_tracing
 from prover_framework.variables import unowned
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.pages.parts import PageMode, PageParts
-from prover_framework.worker.deliveries import Deliveries
 from prover_framework.worker.timings import USUAL_TIMINGS, Timings
-from prover_framework.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from prover_framework.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +78,7 @@ class Runtime:
     charts: ChartService
     pages: PageParts
     feed: EventFeed
+    tracing: Tracing = NO_TRACING
 
 
 def load_plugins(settings: Settings) -> Plugins:
@@ -110,6 +114,7 @@ async def open_runtime(
     plugins: Plugins,
     clock: Clock | None = None,
     queue: Queue | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open all parts; close them in the reverse order when the body is left.
 
@@ -118,11 +123,17 @@ async def open_runtime(
         plugins: The plugins, loaded.
         clock: Stands in for the database's own clock.
         queue: A queue to be used instead of that of the settings; it is not closed.
+        tracing: Likewise, what makes spans.
     """
     observers = Observers(plugins.observers)
     bounds = Bounds.below(settings.lease_seconds)
     metrics = Metrics()
-    async with observers, open_database(settings, bounds, clock) as database:
+    async with (
+        open_tracing(wanted=settings.tracing and tracing is None) as own_tracing,
+        observers,
+        open_database(settings, bounds, clock) as database,
+    ):
+        tracing = tracing or own_tracing
         jobs = JobStore(
             database,
             RetryPolicy(
@@ -143,6 +154,7 @@ async def open_runtime(
                 queue,
                 max_open_jobs=settings.max_open_jobs,
                 quotas=Quotas(database, settings),
+                tracing=tracing,
             )
             callers = Callers(ApiKeyStore(database), is_open=settings.is_open)
             receipts = ReceiptService(settings, plugins, jobs, ReceiptStore(database))
@@ -169,6 +181,7 @@ async def open_runtime(
                     charts=charts,
                     pages=_pages(settings, database, jobs, headers, callers),
                     feed=feed,
+                    tracing=tracing,
                 )
             finally:
                 await feed.close()
@@ -182,7 +195,7 @@ async def open_runtime(
 
 def make_worker(
     runtime: Runtime, queue_name: str = DEFAULT_QUEUE, *, timings: Timings = USUAL_TIMINGS
-) -> Worker:
+) -> "Worker":
     """Make a worker of a service; `Worker.run` is what it does.
 
     Args:
@@ -190,6 +203,10 @@ def make_worker(
         queue_name: Name of the queue that it serves.
         timings: Its waits.
     """
+    # Imported where it is used: commands and an API alone do without it.
+    from prover_framework.worker.deliveries import Deliveries
+    from prover_framework.worker.worker import Worker
+
     proving = Proving(runtime.settings, runtime.plugins, runtime.headers, runtime.jobs)
     return Worker(
         runtime.settings,
@@ -215,6 +232,7 @@ def make_worker(
         timings=timings,
         plugins=tuple(one.candidate.name for one in runtime.plugins.found if one.failure is None),
         database=runtime.database,
+        tracing=runtime.tracing,
     )
 
 
