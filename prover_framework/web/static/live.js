@@ -18,8 +18,14 @@ function showLocalTimes(root) {
   }
 }
 
+// What somebody has opened or closed, by where it stands and what it is called.
 function openedIn(main) {
-  return [...main.querySelectorAll("details")].map((each) => each.open);
+  return new Map([...main.querySelectorAll("details")].map((each) => [nameOf(each), each.open]));
+}
+
+function nameOf(details) {
+  const section = details.closest("section")?.getAttribute("aria-labelledby");
+  return `${section} ${details.querySelector("summary").textContent}`;
 }
 
 // What can have the focus, to find the same again in a page that was loaded anew.
@@ -45,8 +51,7 @@ async function refresh() {
   const at = [...old.querySelectorAll(FOCUSABLE)].indexOf(focused);
   old.replaceWith(fresh);
   if (at >= 0) fresh.querySelectorAll(FOCUSABLE)[at]?.focus({ preventScroll: true });
-  const details = fresh.querySelectorAll("details");
-  if (details.length === opened.length) details.forEach((each, place) => { each.open = opened[place]; });
+  for (const each of fresh.querySelectorAll("details")) each.open = opened.get(nameOf(each)) ?? each.open;
   document.title = page.title;
   showLocalTimes(fresh);
   listen(fresh);
