@@ -236,7 +236,7 @@ def test_jobs_that_stay_queued_since_their_queue_is_paused(place: Place) -> None
 
     def states() -> set[str]:
         found = json.loads(place.prover("workers", "--json"))
-        return {worker["state"] for worker in found["workers"] if worker["state"] != "lost"}
+        return {worker["status"] for worker in found["workers"] if worker["status"] != "lost"}
 
     wait_until(lambda: states() == {"paused"}, seconds=SECONDS)
     status, group = place.submit()
