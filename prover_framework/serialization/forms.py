@@ -306,7 +306,7 @@ class AnyForm(Form):
         if kind is str:
             return _unicode(value)
         if kind is int:
-            return value
+            return int(value)
         if kind is dict:
             return _members(value, self.write)
         match value:
