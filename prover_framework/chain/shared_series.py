@@ -61,9 +61,7 @@ class SharedSeries:
     def __init__(self) -> None:
         self._places: OrderedDict[Wanted, _Place] = OrderedDict()
 
-    async def get(
-        self, wanted: Wanted, read: Callable[[], Awaitable[ReadSeries]]
-    ) -> ReadSeries:
+    async def get(self, wanted: Wanted, read: Callable[[], Awaitable[ReadSeries]]) -> ReadSeries:
         """Return a series, read by the first of those who ask for it at once.
 
         Where reading fails, the next of them tries.

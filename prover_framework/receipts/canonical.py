@@ -83,7 +83,7 @@ def _is_plain(value: Any) -> bool:
     if kind is int:
         return -MAX_EXACT_INTEGER <= value <= MAX_EXACT_INTEGER
     if kind is float:
-        return LEAST_ALIKE <= abs(value) < MOST_ALIKE and not value.is_integer()
+        return LEAST_ALIKE <= abs(value) < MOST_ALIKE and not float.is_integer(value)
     if kind is dict:
         return all(type(key) is str and key.isascii() for key in value) and all(
             map(_is_plain, value.values())

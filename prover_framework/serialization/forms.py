@@ -114,7 +114,7 @@ class Form(ABC):
         return ()
 
     def are_plain(self, values: Sequence[Any]) -> bool:
-        """Tell whether all of some values are the same in JSON and in the process, if that is quick.
+        """Tell whether all of some values are in JSON what they are here, if that is quick.
 
         Thousands of numbers are then not read or written one by one.
         """
