@@ -18,12 +18,18 @@ from receipt_bench import ReceiptBench, receipt_bench
 from sqs_server import SqsEmulator, moto_server
 
 from prover_framework.database.database import Database
+from prover_framework.database.engine import Connection
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the commands that tests start: a shell's background job ignores it."""
+    """Let signals reach the commands that tests start, in the background and under nohup too.
+
+    What is ignored here they would ignore; what is handled here has its default effect there.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +127,30 @@ def empty_url(request: pytest.FixtureRequest, engine_name: str, tmp_path: Path) 
     url = server.create_database()
     yield url
     server.drop_database(url)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _schemas_are_made_once(sqlite_template: Path) -> Iterator[None]:
+    """Give new SQLite databases of this process the schema that the migrations have made once."""
+    with closing(sqlite3.connect(sqlite_template)) as template:
+        statements = [line for line in template.iterdump() if _is_of_schema(line)]
+    migrate = Database._apply_all
+
+    async def apply_all(database: Database, connection: Connection) -> None:
+        if not database.embedded or await connection.fetch("SELECT name FROM sqlite_master"):
+            await migrate(database, connection)
+        else:
+            for statement in statements:
+                await connection.fetch(statement)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Database, "_apply_all", apply_all)
+        yield
+
+
+def _is_of_schema(statement: str) -> bool:
+    others = ("BEGIN TRANSACTION", "COMMIT", 'DELETE FROM "sqlite_sequence"')
+    return not statement.startswith((*others, 'INSERT INTO "sqlite_sequence"'))
 
 
 @pytest.fixture(scope="session", autouse=True)
