@@ -81,7 +81,7 @@ def _is_plain(value: Any) -> bool:
     if kind is str or kind is bool or value is None:
         return True
     if kind is int:
-        return -MAX_EXACT_INTEGER <= value <= MAX_EXACT_INTEGER
+        return -MAX_EXACT_INTEGER <= int(value) <= MAX_EXACT_INTEGER
     if kind is float:
         return LEAST_ALIKE <= abs(value) < MOST_ALIKE and not float.is_integer(value)
     if kind is dict:
