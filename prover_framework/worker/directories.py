@@ -77,7 +77,8 @@ class KeptDirectories:
         if ids is None:
             kept = await asyncio.to_thread(self._kept)
         else:
-            kept = [job_id for job_id in ids if (self._root / job_id).exists()]
+            # It is asked for each job, and most keep nothing.
+            kept = [job_id for job_id in ids if os.path.exists(f"{self._root}/{job_id}")]  # noqa: PTH110
         if kept:
             for job_id in sorted(await self._jobs.ended(kept)):
                 await asyncio.to_thread(self._remove, job_id)
