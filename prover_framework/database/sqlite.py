@@ -16,7 +16,7 @@ from contextlib import (
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
 import aiosqlite
 from tortoise.backends.base.client import BaseDBAsyncClient
@@ -337,7 +337,7 @@ class SqliteConnection(SqliteClient, Connection):
         """Run a statement and return its rows."""
         with self.engine.refusals():
             async with self.engine.limited(), self._lock:
-                connection = self._connection
+                connection = cast(aiosqlite.Connection, self._connection)
                 return await _fetch(connection, self.engine.sql(statement), _values(values))
 
     async def run_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:

@@ -184,6 +184,8 @@ class JobStore:
         self.mark_sent: Batcher[Sequence[str], None] = Batcher(self._mark_sent)
         self._take: Batcher[_Wish, Taken | Refused] = Batcher(self._take_all)
         self._bind = bind
+        # Many may ask at the same time.
+        self._find: Batcher[str, tuple[StoredJob, ...]] = Batcher(self._find_all)
         self._succeed: Batcher[_Success, GroupStage | None] = Batcher(self._succeed_all)
 
     async def drain(self) -> None:
@@ -199,10 +201,17 @@ class JobStore:
         Raises:
             GroupNotFound: There is no such group.
         """
-        rows = await self._database.read(JOBS_OF_GROUPS, [[group_id]])
-        if not rows:
+        jobs = await self._find(group_id)
+        if not jobs:
             raise GroupNotFound(group_id_of(group_id))
-        return tuple(map(stored_job, rows))
+        return jobs
+
+    async def _find_all(self, group_ids: Sequence[str]) -> list[tuple[StoredJob, ...]]:
+        found: dict[str, list[StoredJob]] = {group_id: [] for group_id in group_ids}
+        for row in await self._database.read(JOBS_OF_GROUPS, [list(found)]):
+            found[row["group_id"]].append(stored_job(row))
+        jobs = {group_id: tuple(members) for group_id, members in found.items()}
+        return [jobs[group_id] for group_id in group_ids]
 
     async def open_groups(self, api_key: str, most: int) -> int:
         """Return how many groups of an API key have jobs that have not ended, or ``most``."""

@@ -30,6 +30,7 @@ from prover_framework.errors import (
 )
 from prover_framework.jobs.feed import EventFeed, wait_for_end
 from prover_framework.jobs.service import ProvingService
+from prover_framework.jobs.views import StatusText, is_final_view
 from prover_framework.model.callers import Scope
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.listing import parse_query
@@ -180,14 +181,17 @@ async def _status(request: Request, group_id: str) -> HTTPResponse:
     key = group_of(request, group_id)
     try:
         await _wait(request, group_id, key)
-        is_verbose = request.args.get("verbose") == "1"
-        group = await (service.verbose_status if is_verbose else service.status)(key)
+        if request.args.get("verbose") == "1":
+            group = await service.verbose_status(key)
+            content = json.dumps(unstructure(group), allow_nan=False).encode()
+            shown = StatusText(content, is_final_view(group))
+        else:
+            shown = await service.status_text(key)
     except ProverError as error:
         return _refusal(request, error, group_id)
-    if group.has_open_seals or any(job.status not in FINAL for job in group.jobs):
-        return _answer(200, unstructure(group))
-    content = json.dumps(unstructure(group), allow_nan=False).encode()
-    return answer_once(request, content, JSON_TYPE)
+    if shown.is_final:
+        return answer_once(request, shown.content, JSON_TYPE)
+    return HTTPResponse(shown.content, content_type=JSON_TYPE)
 
 
 async def _wait(request: Request, group_id: str, key: str) -> None:
