@@ -3,6 +3,7 @@
 import json
 import logging
 import secrets
+from enum import Enum
 from typing import Any, cast
 
 import attrs
@@ -13,6 +14,7 @@ from sanic.exceptions import PayloadTooLarge as SanicPayloadTooLarge
 from sanic.handlers import ErrorHandler
 from sanic.http import Http
 from sanic.response import HTTPResponse
+from sanic.signals import SignalRouter
 
 from prover_framework.callers.service import Callers
 from prover_framework.errors import (
@@ -141,6 +143,7 @@ def _bare_app() -> "Sanic[Any, Any]":
         f"prover-{secrets.token_hex(8)}",
         request_class=_Request,
         error_handler=_Errors(),
+        signal_router=_Signals(),
         configure_logging=False,
     )
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
@@ -256,6 +259,18 @@ def _require_json(request: Request) -> None:
             raise UnsupportedMediaType(
                 [Problem("", f"the charset must be utf-8, got {quote(value)}")]
             )
+
+
+class _Signals(SignalRouter):
+    """Leaves out the twenty signals that tell of the steps of a request: nobody listens to them.
+
+    The library would find out for each of them anew that it has no handler.
+    """
+
+    async def dispatch(self, event: str | Enum, **more: Any) -> Any:
+        """Send a signal."""
+        name = event.value if isinstance(event, Enum) else event
+        return None if name.startswith("http.") else await super().dispatch(event, **more)
 
 
 class _Request(Request):
