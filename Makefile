@@ -26,7 +26,7 @@ LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
   tests/chain/test_store.py tests/seals/test_keys.py tests/verification/test_verifier.py \
   tests/kit/test_parts_for_tests.py
 
-.PHONY: help demo test coverage test-pages test-contract test-slow test-localstack test-versions test-lowest faults abuse walk lint audit format bench bench-peers bench-growth migrations schemas clean
+.PHONY: help demo test coverage test-pages test-contract test-slow test-localstack test-versions test-lowest faults abuse walk lint audit format bench bench-growth migrations schemas clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -104,18 +104,12 @@ format: $(VENV)/.dev ## Put the code into the house's form.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev $(LOCALSTACK)/.ready ## Measure, side by side in one run; takes about three minutes.
-	@$(BIN)/python benchmarks/run.py
-	@$(BIN)/python benchmarks/hooks.py
-	@PYTHONPATH=tests/support $(BIN)/python benchmarks/headers.py
-	@PYTHONPATH=tests/support $(BIN)/python benchmarks/receipts.py
-	@PYTHONPATH=tests/support $(BIN)/python benchmarks/engines.py
-
-bench-peers: $(VENV)/.dev $(LOCALSTACK)/.ready $(PEERS)/.ready ## Measure beside celery and boto3, on the same servers.
-	@PYTHONPATH=tests/support $(BIN)/python benchmarks/engines.py --peers
+bench: $(VENV)/.dev ## Measure beside the baseline and other systems, a quarter of an hour (ONLY="noop status").
+	-@$(MAKE) --no-print-directory $(LOCALSTACK)/.ready $(PEERS)/.ready
+	@PYTHONPATH=tests/support $(BIN)/python benchmarks/run.py $(ONLY) $(ARGS)
 
 bench-growth: $(VENV)/.dev ## Measure with ten thousand, a hundred thousand and a million ended jobs and headers.
-	@PYTHONPATH=tests/support $(BIN)/python benchmarks/growth.py
+	@PYTHONPATH=tests/support $(BIN)/python benchmarks/run.py growth $(ARGS)
 
 migrations: $(VENV)/.dev ## Write the migration that the models need, if any.
 	$(BIN)/tortoise -c prover_framework.database.development.CONFIG makemigrations
@@ -124,7 +118,7 @@ schemas: $(VENV)/.dev ## Write the JSON Schema of receipts that the types give.
 	$(BIN)/python -m prover_framework.receipts.schemas
 
 clean: ## Remove what the commands made.
-	rm -rf $(VENV) $(CONTRACT) page-artefacts $(LOCALSTACK) $(PEERS) $(AUDIT) $(VERSIONS)-* $(LOWEST) .hardhat-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) .baseline $(CONTRACT) page-artefacts $(LOCALSTACK) $(PEERS) $(AUDIT) $(VERSIONS)-* $(LOWEST) .hardhat-* .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

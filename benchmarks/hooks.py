@@ -6,24 +6,18 @@ import re
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import import_module
-from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-from support import (
-    NOOP_PLUGIN,
-    PROVER,
-    free_port,
-    install_plugin,
-    post_all,
-    process,
-    wait_for_port,
-)
+from bench_plugins import NOOP_PLUGIN, install_plugin
+from checkouts import this
+from jobs import wait_for_all
+from load import one_of, posts, round_of
+from processes import STOP_SECONDS, api, free_port, wait_for_port
+from report import Table
+from stand import Engine, Stand
 
 from prover_framework.model.proofs import JobRequest, RangeParameters
 from prover_framework.plugins.calls import Candidate, ProofHooks
@@ -33,9 +27,6 @@ from prover_framework.sandbox.hooks import COMPUTE
 from prover_framework.sandbox.slot import Slot
 from prover_framework.testing import series_of
 from prover_framework.testing.compute import computation_of
-
-END_HOUR = 1_704_067_200
-DAYS = 90
 
 CALLS = 20_000
 ROUND_TRIPS = 1_000
@@ -52,19 +43,15 @@ def validate(parameters):
 TRACED = re.compile(r"plugin (\w+): its hook (\w+) .* after ([\d.]+) ms")
 
 
-def main() -> None:
-    """Run all benchmarks and print a table for each."""
-    console = Console(highlight=False, soft_wrap=True)
-    with tempfile.TemporaryDirectory(prefix="prover-bench-") as name:
-        directory = Path(name)
-        _one_call(console, directory)
-        _calls_of_a_job(console, directory)
-        _posts(console, directory)
+def layer(stand: Stand) -> Iterator[Table]:
+    """Measure one call of a hook, and those of a job."""
+    yield _one_call(stand)
+    yield _calls_of_a_job(stand)
+    yield _posts(stand)
 
 
-def _one_call(console: Console, directory: Path) -> None:
-    console.rule("One call of a hook that does nothing")
-    site = directory / "site"
+def _one_call(stand: Stand) -> Table:
+    site = stand.folder("site")
     install_plugin(site, "noop", NOOP_PLUGIN + VALIDATE)
     sys.path.insert(0, str(site))
     plugins = load([Candidate("noop", "noop_plugin", "noop-plugin", "1")], strict=True)
@@ -73,15 +60,17 @@ def _one_call(console: Console, directory: Path) -> None:
     plain = _seconds(import_module("noop_plugin").validate, parameters)
     through = _seconds(hooks.validate, parameters)
     asked, computed = asyncio.run(_round_trips(HookCalls(plugins), hooks, parameters))
-    table = Table("", "median", "more than a plain call")
-    for what, seconds in (
-        ("plain function", plain),
-        ("through the plugin layer", through),
-        ("validate, in a process that can be ended", asked),
-        ("compute, likewise, over one hour", computed),
-    ):
-        table.add_row(what, f"{seconds * 1e6:,.2f} µs", f"{(seconds - plain) * 1e6:,.2f} µs")
-    console.print(table)
+    rows = [
+        (what, f"{seconds * 1e6:,.2f} µs", f"{(seconds - plain) * 1e6:,.2f} µs")
+        for what, seconds in (
+            ("plain function", plain),
+            ("through the plugin layer", through),
+            ("validate, in a process that can be ended", asked),
+            ("compute, likewise, over one hour", computed),
+        )
+    ]
+    columns = ("", "median", "more than a plain call")
+    return Table("One call of a hook that does nothing", columns, rows)
 
 
 def _seconds(call: Callable[[object], object], argument: object) -> float:
@@ -126,58 +115,48 @@ async def _round_trips(
     return statistics.median(asked), statistics.median(computed)
 
 
-def _calls_of_a_job(console: Console, directory: Path) -> None:
-    console.rule(f"Hook calls of a job over {DAYS} days, in a whole service")
-    data = directory / "jobs"
-    environment = {**os.environ, "PROVER_DATA_DIR": str(data), "PROVER_LOG_LEVEL": "ERROR"}
-    simulate = ["headers", "simulate", "--days", str(DAYS), "--end", str(END_HOUR)]
-    subprocess.run([PROVER, *simulate], env=environment, check=True, stdout=subprocess.DEVNULL)
-    log = directory / "trace"
+def _calls_of_a_job(stand: Stand) -> Table:
+    place = stand.place(this(), Engine.SQLITE)
+    place.run(["headers", "import", stand.hours])
+    log = stand.folder("trace") / "log"
+    traced = {**os.environ, **place.environment, "PROVER_PLUGIN_TRACE": "true"}
+    port = free_port()
     with log.open("w") as trace:
         service = subprocess.Popen(
-            [PROVER, "up", "--port", "0"],
-            env={**environment, "PROVER_PLUGIN_TRACE": "true"},
-            stderr=trace,
+            [place.checkout.prover, "up", "--port", str(port)], env=traced, stderr=trace
         )
         try:
-            window = f"{END_HOUR - DAYS * 86400}..{END_HOUR}"
-            for number in range(GROUPS):
-                command = ["submit", "--id", f"b{number}", "--range", window, "--wait", "--json"]
-                subprocess.run(
-                    [PROVER, *command], env=environment, check=True, stdout=subprocess.DEVNULL
-                )
+            wait_for_port(port)
+            posts(port, [round_of(f"b{number}", number) for number in range(GROUPS)], 1)
+            with place.reader() as reader:
+                wait_for_all(reader)
         finally:
             service.terminate()
-            service.wait(60)
+            service.wait(STOP_SECONDS)
     calls: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for plugin, hook, milliseconds in TRACED.findall(log.read_text()):
         calls[plugin, hook].append(float(milliseconds))
-    table = Table("plugin", "hook", "calls for a job", "median of a call")
-    for (plugin, hook), times in sorted(calls.items()):
+    rows = [
+        (plugin, hook, f"{len(times) / GROUPS:g}", f"{statistics.median(times):.3f} ms")
+        for (plugin, hook), times in sorted(calls.items())
         # Registration belongs to the start of a process, not to a job.
-        if hook not in ("proof_type", "seal_type"):
-            table.add_row(
-                plugin, hook, f"{len(times) / GROUPS:g}", f"{statistics.median(times):.3f} ms"
-            )
-    console.print(table)
+        if hook not in ("proof_type", "seal_type")
+    ]
+    columns = ("plugin", "hook", "calls for a job", "median of a call")
+    return Table("Hook calls of a job over 90 days, in a whole service", columns, rows)
 
 
-def _posts(console: Console, directory: Path) -> None:
-    console.rule("POST /api/job, one job each, with and without a hook that validates it")
-    table = Table("", "groups/s")
+def _posts(stand: Stand) -> Table:
+    rows = []
     for what, name, source in (
         ("no hook", "noop", NOOP_PLUGIN),
         ("validate, in its process", "checked", NOOP_PLUGIN.replace("noop", "checked") + VALIDATE),
     ):
-        extra = install_plugin(directory / f"site-{name}", name, source)
-        port = free_port()
-        with process(["api", "--port", str(port)], directory / name, extra):
-            wait_for_port(port)
-            asyncio.run(post_all(port, CONNECTIONS, 1, "warm", [name]))
-            rate = asyncio.run(post_all(port, POSTS, CONNECTIONS, "all", [name]))
-        table.add_row(what, f"{rate:,.0f}")
-    console.print(table)
-
-
-if __name__ == "__main__":
-    main()
+        plugin = install_plugin(stand.folder("site"), name, source)
+        place = stand.place(this(), Engine.SQLITE).given(plugin)
+        with api(place.checkout, place.environment) as (_, port):
+            posts(port, [one_of(name, f"warm-{number}") for number in range(CONNECTIONS)], 1)
+            bodies = [one_of(name, f"all-{number}") for number in range(POSTS)]
+            rows.append((what, f"{posts(port, bodies, CONNECTIONS).rate:,.0f}"))
+    title = "POST /api/job, one job each, with and without a hook that validates it"
+    return Table(title, ("", "groups/s"), rows)

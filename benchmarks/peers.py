@@ -1,30 +1,46 @@
-"""Other job systems on the same servers: celery with its SQS transport, and a plain boto3 loop.
+"""Other job systems on the same servers, with the same job that does nothing.
 
-They run in a virtual environment of their own (``make bench-peers`` makes it), since nothing of the
-project needs them.
+They run in a virtual environment of their own, since nothing of the project needs them. Each is set
+up for what it is good at; what it leaves out stands beside its figure.
 """
 
 import os
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from attrs import frozen
+from checkouts import ROOT
+from jobs import NOOP_JOBS, noop_place, worked
+from load import one_of
+from processes import STOP_SECONDS, CpuTime, cpu_time
+from report import Table, shown
 from sqs_server import REGION
+from stand import Engine, Stand
 
-ROOT = Path(__file__).resolve().parent.parent
 BIN = ROOT / ".venv-peers" / "bin"
 
-MESSAGES = 1500
+JOBS = 1500
 WORKERS = 2
+
+# The first part of the jobs warms processes up and is not counted.
+WARM_PART = 0.2
 PATIENCE_SECONDS = 120.0
+LOOK_SECONDS = 0.02
+
+# Each writes a byte for each job, which is how its end is seen.
+DONE = """
+def done():
+    with open(os.environ["PEER_DONE"], "ab") as file:
+        file.write(b".")
+    return 1
+"""
 
 CELERY = """
 import os
-import sys
-import time
-
 from celery import Celery
 
 app = Celery("peer", broker=os.environ["PEER_BROKER"], backend=os.environ.get("PEER_BACKEND"))
@@ -49,50 +65,45 @@ app.conf.update(
 
 @app.task(name="noop")
 def noop():
-    with open(os.environ["PEER_DONE"], "ab") as file:
-        file.write(b".")
-    return 1
+    return done()
 
 def send(count):
-    began = time.perf_counter()
     for _ in range(count):
         noop.delay()
-    print(count / (time.perf_counter() - began))
-
-if __name__ == "__main__":
-    send(int(sys.argv[1]))
 """
 
-BOTO3_SEND = """
-import os, sys, time
-import boto3
+PROCRASTINATE = """
+import asyncio, os
+from procrastinate import App, PsycopgConnector
 
-sqs, url, count = boto3.client("sqs"), os.environ["PEER_QUEUE"], int(sys.argv[1])
-began = time.perf_counter()
-for number in range(count):
-    sqs.send_message(QueueUrl=url, MessageBody=str(number))
-print(count / (time.perf_counter() - began))
+app = App(connector=PsycopgConnector(conninfo=os.environ["PEER_DATABASE"]))
+
+@app.task(name="noop")
+async def noop(number):
+    return done()
+
+async def defer(count):
+    async with app.open_async():
+        await app.schema_manager.apply_schema_async()
+        await noop.batch_defer_async(*({"number": number} for number in range(count)))
+
+def send(count):
+    asyncio.run(defer(count))
 """
 
-BOTO3_WORK = """
-import os, sys, time
-import boto3
+HUEY = """
+import os
+from huey import SqliteHuey
 
-sqs, url, count = boto3.client("sqs"), os.environ["PEER_QUEUE"], int(sys.argv[1])
-began, done = time.perf_counter(), 0
-while done < count:
-    got = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
-    messages = got.get("Messages", [])
-    if messages:
-        sqs.delete_message_batch(
-            QueueUrl=url,
-            Entries=[
-                {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
-                for index, message in enumerate(messages)
-            ],
-        )
-    done += len(messages)
-print(count / (time.perf_counter() - began))
+app = SqliteHuey("peer", filename=os.environ["PEER_FILE"], fsync=True)
+
+@app.task()
+def noop():
+    return done()
+
+def send(count):
+    for _ in range(count):
+        noop()
 """
 
 MAKE_QUEUE = """
@@ -104,84 +115,178 @@ print(boto3.client("sqs").create_queue(QueueName=sys.argv[1])["QueueUrl"])
 
 
 @frozen
-class Rates:
-    """What others reach: messages sent a second, and no-op jobs done a second."""
-
-    sends: Mapping[str, float]
-    jobs: Mapping[str, float]
-
-
-def measure(sqs_url: str, database_url: str, directory: Path) -> Rates:
-    """Measure celery without and with stored results, and boto3 alone.
+class Peer:
+    """Another job system, as it is set up here.
 
     Args:
-        sqs_url: Endpoint of SQS.
-        database_url: An empty database on PostgreSQL for results.
-        directory: For files.
+        name: What tables call it.
+        stored: Where its jobs and results are, and how durably.
+        lacks: What it does not do that a job of this service includes.
+        program: Defines the job, and a function that sends so many.
+        worker: Its worker's command, within the environment of peers.
+        environment: The variables of both.
     """
-    (directory / "peer.py").write_text(CELERY)
-    environment = {
-        **os.environ,
-        # boto3 knows no other name for the region.
+
+    name: str
+    stored: str
+    lacks: str
+    program: str
+    worker: Sequence[str]
+    environment: Mapping[str, str]
+
+
+@frozen
+class Done:
+    """What a worker did.
+
+    Args:
+        rate: Jobs a second.
+        cpu_ms: Of the worker with all its processes, for a job.
+        server_ms: Of the database's server, for a job.
+    """
+
+    rate: float
+    cpu_ms: float
+    server_ms: float
+
+
+LACKS = "leases, one result for each job under retries, receipts, limits of time and memory"
+
+
+def beside(stand: Stand) -> Iterator[Table]:
+    """Measure this service's job that does nothing beside those of others."""
+    if not BIN.exists():
+        raise NoPeers(f"{BIN.parent} is missing: make .venv-peers/.ready")
+    rows = []
+    number = len(stand.checkouts) - 1
+    for engine in Engine:
+        place = noop_place(stand, number, engine)
+        work = worked(place, [one_of("noop", f"noop-{i}") for i in range(NOOP_JOBS)])
+        done = Done(work.rate, work.service_ms + work.sandbox_ms, work.server_ms)
+        rows.append(_row("this service", engine.value, done, "-"))
+    rows += [
+        _row(peer.name, peer.stored, _measure(stand, peer), peer.lacks) for peer in _peers(stand)
+    ]
+    columns = ("", "stored", "jobs/s", "CPU ms a job", "of the server", "what it does not do")
+    yield Table(
+        "Jobs that compute nothing, beside other systems",
+        columns,
+        rows,
+        [f"{WORKERS} processes that compute, {NOOP_JOBS:,} jobs here and {JOBS:,} of the others."],
+    )
+
+
+class NoPeers(Exception):
+    """The other systems are not installed; the message says how."""
+
+
+def _row(name: str, stored: str, done: Done, lacks: str) -> Sequence[str]:
+    return (name, stored, shown(done.rate), shown(done.cpu_ms), shown(done.server_ms), lacks)
+
+
+def _peers(stand: Stand) -> Iterator[Peer]:
+    sqs = {
         "AWS_DEFAULT_REGION": REGION,
-        "PEER_BROKER": sqs_url.replace("http://", "sqs://test:test@") + "//",
+        "PEER_BROKER": stand.sqs.replace("http://", "sqs://test:test@") + "//",
     }
-    results = "db+" + database_url.replace("postgres://", "postgresql+psycopg2://")
-    sends: dict[str, float] = {}
-    jobs: dict[str, float] = {}
-    for name, backend in (
-        ("celery, results dropped", {}),
-        ("celery, results stored", {"PEER_BACKEND": results}),
-    ):
-        slug = "stored" if backend else "dropped"
-        variables = {
-            **environment,
-            **backend,
-            "PEER_QUEUE": _python(MAKE_QUEUE, f"celery-{slug}", environment=environment),
-            "PEER_DONE": str(directory / f"done-{slug}"),
-        }
-        sends[name] = float(_run([BIN / "python", "peer.py", str(MESSAGES)], directory, variables))
-        jobs[name] = _celery_jobs(directory, variables)
-    variables = {**environment, "PEER_QUEUE": _python(MAKE_QUEUE, "boto", environment=environment)}
-    for rates, program in ((sends, BOTO3_SEND), (jobs, BOTO3_WORK)):
-        rates["boto3 loop, nothing computed or stored"] = float(
-            _python(program, str(MESSAGES), environment=variables)
-        )
-    return Rates(sends, jobs)
+    celery = ["celery", "-A", "peer", "worker", "-c", str(WORKERS), "-l", "ERROR"]
+    yield Peer(
+        "celery, results dropped",
+        "SQS in memory",
+        f"results; {LACKS}",
+        CELERY,
+        celery,
+        {**sqs, "PEER_QUEUE": _queue("dropped", sqs)},
+    )
+    results = stand.postgres.create_database().replace("postgres://", "postgresql+psycopg2://")
+    yield Peer(
+        "celery, results stored",
+        Engine.SQS.value,
+        LACKS,
+        CELERY,
+        celery,
+        {**sqs, "PEER_QUEUE": _queue("stored", sqs), "PEER_BACKEND": f"db+{results}"},
+    )
+    yield Peer(
+        "procrastinate",
+        Engine.POSTGRES.value,
+        f"results, isolation; {LACKS}",
+        PROCRASTINATE,
+        ["procrastinate", "--app", "peer.app", "worker", "--concurrency", str(8 * WORKERS)],
+        {"PEER_DATABASE": stand.postgres.create_database(), "PYTHONPATH": "."},
+    )
+    yield Peer(
+        "huey",
+        "SQLite, full sync",
+        f"redelivery of a job whose worker died; {LACKS}",
+        HUEY,
+        ["huey_consumer", "peer.app", "-k", "process", "-w", str(WORKERS), "-q"],
+        {"PEER_FILE": str(stand.folder("huey") / "huey.sqlite3"), "PYTHONPATH": "."},
+    )
 
 
-def _celery_jobs(directory: Path, variables: Mapping[str, str]) -> float:
-    done = Path(variables["PEER_DONE"])
-    done.touch()
-    arguments = ["-A", "peer", "worker", "-c", str(WORKERS), "-l", "ERROR"]
+def _queue(name: str, environment: Mapping[str, str]) -> str:
+    return _run(["python", "-c", MAKE_QUEUE, f"peer-{name}"], ROOT, environment)
+
+
+def _measure(stand: Stand, peer: Peer) -> Done:
+    folder = stand.folder("peer")
+    imports, _, rest = peer.program.partition("\n\n")
+    (folder / "peer.py").write_text(f"{imports}\n{DONE}\n{rest}")
+    file = folder / "done"
+    file.touch()
+    environment = {**peer.environment, "PEER_DONE": str(file)}
+    _run(["python", "-c", f"import peer; peer.send({JOBS})"], folder, environment)
+    assert stand.postgres.process
+    server = psutil.Process(stand.postgres.process.pid)
+    with _worker(peer, folder, environment) as worker:
+        first = _until(file, round(JOBS * WARM_PART), worker, server)
+        last = _until(file, JOBS, worker, server)
+    jobs = last[0] - first[0]
+    used = last[2].since(first[2]).all
+    return Done(
+        jobs / (last[1] - first[1]),
+        used / jobs * 1000,
+        last[3].since(first[3]).all / jobs * 1000,
+    )
+
+
+@contextmanager
+def _worker(peer: Peer, folder: Path, environment: Mapping[str, str]) -> Iterator[psutil.Process]:
+    command, *arguments = peer.worker
     with subprocess.Popen(
-        [BIN / "celery", *arguments], cwd=directory, env=variables, stdout=subprocess.DEVNULL
+        [BIN / command, *arguments],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as worker:
         try:
-            _wait_for_size(done, 1)
-            began = time.perf_counter()
-            first = done.stat().st_size
-            _wait_for_size(done, MESSAGES)
-            return (MESSAGES - first) / (time.perf_counter() - began)
+            yield psutil.Process(worker.pid)
         finally:
             worker.terminate()
-            worker.wait(60)
+            worker.wait(STOP_SECONDS)
 
 
-def _wait_for_size(file: Path, size: int) -> None:
+def _until(
+    file: Path, size: int, worker: psutil.Process, server: psutil.Process
+) -> tuple[int, float, CpuTime, CpuTime]:
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while file.stat().st_size < size:
+    while (done := file.stat().st_size) < size:
         if time.monotonic() > deadline:
-            raise TimeoutError(f"celery has done {file.stat().st_size} of {size} jobs")
-        time.sleep(0.01)
+            raise TimeoutError(f"{done} of {size} jobs are done")
+        time.sleep(LOOK_SECONDS)
+    return done, time.perf_counter(), cpu_time(worker), cpu_time(server)
 
 
-def _python(program: str, *arguments: str, environment: Mapping[str, str]) -> str:
-    return _run([BIN / "python", "-c", program, *arguments], ROOT, environment)
-
-
-def _run(command: list[str | Path], directory: Path, environment: Mapping[str, str]) -> str:
+def _run(command: Sequence[str], directory: Path, environment: Mapping[str, str]) -> str:
+    program, *arguments = command
     done = subprocess.run(
-        command, cwd=directory, env=environment, check=True, stdout=subprocess.PIPE, text=True
+        [BIN / program, *arguments],
+        cwd=directory,
+        env={**os.environ, **environment},
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     return done.stdout.strip()

@@ -1,42 +1,34 @@
 """Measure the verification of receipts, without hashing the chain: ``make bench``."""
 
 import json
-import tempfile
 import time
-from pathlib import Path
+from collections.abc import Iterator
 
 import psutil
+from load import round_of
+from processes import memory, peak_memory
 from receipt_bench import END, receipt_bench
-from rich.console import Console
-from rich.table import Table
-from support import memory, peak_memory
+from report import Table
+from stand import Stand
 
 from prover_framework.chain.sources.simulated import simulate
 
 AIM_SECONDS = 2
 
-# What a round asks for: the TWAP of 30 days, the others of 90.
 DAYS = 90
 FIRST = END - DAYS * 86_400
-ROUND = {"start_timestamp": END - 30 * 86_400, "end_timestamp": END}
-THREE_ROUNDS = {"start_timestamp": FIRST, "end_timestamp": END}
-PROOFS = {"twap": ROUND, "reserve_price": THREE_ROUNDS, "max_return": THREE_ROUNDS}
 
 # The first verification of a kind imports what its plugin needs.
 REPEATS = 3
 
 
-def main() -> None:
-    """Verify a receipt of each proof type, and print how long that takes."""
-    console = Console(highlight=False, soft_wrap=True)
-    console.rule(f"Verifying a receipt, the chain not hashed (aim: {AIM_SECONDS} s each)")
-    table = Table("", "hours", "first", "again", "memory of all processes, at most")
+def verifying(stand: Stand) -> Iterator[Table]:
+    """Verify a receipt of each proof type."""
+    proofs = {name: form for name, form in round_of("").items() if name != "job_group_id"}
+    rows = []
     headers = simulate(FIRST, DAYS * 24)
-    with (
-        tempfile.TemporaryDirectory(prefix="prover-bench-") as directory,
-        receipt_bench(Path(directory), headers=headers, proofs=PROOFS) as bench,
-    ):
-        for name in PROOFS:
+    with receipt_bench(stand.folder("receipts"), headers=headers, proofs=proofs) as bench:
+        for name in proofs:
             document = bench.document(name)
             body = json.dumps(document).encode()
             seconds = []
@@ -52,9 +44,9 @@ def main() -> None:
                 most = max(peak(), memory(own))
             hours = document["statement"]["inputs"]["hourly_base_fee"]["facts"]["hours"]
             first, again = f"{seconds[0]:.2f} s", f"{min(seconds[1:]):.2f} s"
-            table.add_row(name, f"{hours:,}", first, again, f"{most:,.0f} MiB")
-    console.print(table)
-
-
-if __name__ == "__main__":
-    main()
+            rows.append((name, f"{hours:,}", first, again, f"{most:,.0f} MiB"))
+    yield Table(
+        f"Verifying a receipt, the chain not hashed (aim: {AIM_SECONDS} s each)",
+        ("proof", "hours", "first", "again", "memory of all processes, at most"),
+        rows,
+    )

@@ -16,6 +16,7 @@
     ├── ApiKeyError                 a key of the API cannot be made or found
     ├── CallerUnknown               401: a key is needed, and this is none
     ├── ScopeMissing                403: the key is not for this
+    ├── PriorityTooHigh             403: the key may not ask for so high a priority
     ├── Limited                     a caller, or all of them, ask for more than they may now
     │   ├── RateLimited             429
     │   ├── TooManyOpenGroups       429
@@ -227,6 +228,24 @@ class ScopeMissing(ProverError):
     def __init__(self, key_id: str | None, scope: str) -> None:
         whose = "who has no key" if key_id is None else f"the key {key_id}"
         super().__init__(f"{whose} may not do this: it takes the scope {scope}")
+
+
+class PriorityTooHigh(ProverError):
+    """A caller asks for a higher priority than his key may.
+
+    Args:
+        key_id: The key's id; None where he has none.
+        priority: What he asks for.
+        highest: The highest that he may ask for.
+    """
+
+    code = "priority_too_high"
+
+    def __init__(self, key_id: str | None, priority: int, highest: int) -> None:
+        whose = "who has no key" if key_id is None else f"the key {key_id}"
+        super().__init__(
+            f"{whose} may ask for the priority {highest} at the most, not for {priority}"
+        )
 
 
 class Limited(ProverError):

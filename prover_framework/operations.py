@@ -7,6 +7,7 @@ from attrs import frozen
 
 from prover_framework.model.actions import Accepted, Action, ActionReport
 from prover_framework.model.listing import GroupPage, GroupQuery
+from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.views import GroupView
 from prover_framework.model.workers import WorkersView
 from prover_framework.serialization.json_text import Json
@@ -40,8 +41,11 @@ class OfferedType:
 class Operations(Protocol):
     """What submits, looks and acts. Every method raises a `ProverError` that says what to do."""
 
-    async def submit(self, body: bytes) -> Accepted:
-        """Submit a group, as the body of ``POST /api/job``; the same body again does no harm."""
+    async def submit(self, body: bytes, *, priority: int = USUAL_PRIORITY) -> Accepted:
+        """Submit a group, as the body of ``POST /api/job``; the same body again does no harm.
+
+        Of the groups that wait, those of the highest ``priority`` come first.
+        """
         ...
 
     async def status(self, group_id: str, *, verbose: bool = False) -> GroupView:

@@ -10,6 +10,7 @@ from attrs.validators import ge, le, matches_re, max_len, min_len, optional
 
 from prover_framework.model.callers import Scope
 from prover_framework.model.names import DEFAULT_NAMESPACE, NAMESPACE
+from prover_framework.model.priorities import HIGHEST_PRIORITY, LOWEST_PRIORITY, USUAL_PRIORITY
 
 # What is found in a log or a repository by its beginning can be told to its owner.
 PREFIX = "prover"
@@ -42,6 +43,7 @@ class KeySpec:
         requests_per_minute: How many requests it may make in a minute, of each API process.
         verifications_per_minute: How many of them may verify a receipt.
         open_groups: How many of its groups may have jobs that have not ended.
+        max_priority: The highest priority that its groups may have.
         seconds: How long it is valid; None: until it is revoked.
     """
 
@@ -53,6 +55,9 @@ class KeySpec:
         default=VERIFICATIONS_PER_MINUTE, validator=[ge(1), le(MOST)]
     )
     open_groups: int = field(default=OPEN_GROUPS, validator=[ge(1), le(MOST)])
+    max_priority: int = field(
+        default=USUAL_PRIORITY, validator=[ge(LOWEST_PRIORITY), le(HIGHEST_PRIORITY)]
+    )
     seconds: int | None = field(default=None, validator=optional(ge(1)))
 
 
@@ -68,6 +73,7 @@ class ApiKey:
     requests_per_minute: int
     verifications_per_minute: int
     open_groups: int
+    max_priority: int
     created_at: int
     expires_at: int | None
     revoked_at: int | None

@@ -16,6 +16,7 @@ from prover_framework.errors import (
     StoreError,
 )
 from prover_framework.model.callers import OPERATOR, Caller, Scope
+from prover_framework.model.priorities import HIGHEST_PRIORITY, USUAL_PRIORITY
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Callers:
             if not known.any_made:
                 return OPERATOR
             if self._is_open:
-                return Caller(scopes=OPEN_SCOPES)
+                return Caller(scopes=OPEN_SCOPES, max_priority=USUAL_PRIORITY)
             raise CallerUnknown("a key is needed: Authorization: Bearer KEY")
         key = known.keys.get(id_in(shown) or "")
         if not is_key(shown, NOBODY if key is None else key.digest) or key is None:
@@ -94,6 +95,7 @@ class Callers:
             scopes=key.scopes,
             key_id=key.id,
             open_groups=key.open_groups,
+            max_priority=HIGHEST_PRIORITY if Scope.OPERATE in key.scopes else key.max_priority,
         )
 
     def require(self, caller: Caller, scope: Scope) -> None:

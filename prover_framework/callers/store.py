@@ -18,12 +18,12 @@ MAX_LISTED = 5000
 
 COLUMNS = (
     "id, digest, name, namespace, scopes, requests_per_minute, verifications_per_minute, "
-    "open_groups, created_at, expires_at, revoked_at, last_used_at"
+    "open_groups, max_priority, created_at, expires_at, revoked_at, last_used_at"
 )
 
 INSERT = f"""
 INSERT INTO api_key ({COLUMNS})
-SELECT ?, ?, ?, ?, ?, ?, ?, ?, moment.now, moment.now + CAST(? AS BIGINT), NULL, NULL
+SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, moment.now, moment.now + CAST(? AS BIGINT), NULL, NULL
 FROM (SELECT NOW_MS AS now) AS moment
 RETURNING {COLUMNS}
 """
@@ -95,6 +95,7 @@ class ApiKeyStore:
                     spec.requests_per_minute,
                     spec.verifications_per_minute,
                     spec.open_groups,
+                    spec.max_priority,
                     None if spec.seconds is None else spec.seconds * 1000,
                 ],
             )

@@ -22,6 +22,7 @@ from prover_framework.cli.common import console, require_namespace, run, setting
 from prover_framework.database.opening import open_database
 from prover_framework.model.callers import Scope
 from prover_framework.model.names import DEFAULT_NAMESPACE
+from prover_framework.model.priorities import HIGHEST_PRIORITY, LOWEST_PRIORITY, USUAL_PRIORITY
 from prover_framework.serialization.json_text import Json, dump_json
 from prover_framework.text import iso_utc
 
@@ -85,6 +86,13 @@ def api() -> None:
     show_default=True,
     help="How many of its job groups may have jobs that have not ended.",
 )
+@click.option(
+    "--max-priority",
+    type=click.IntRange(LOWEST_PRIORITY, HIGHEST_PRIORITY),
+    default=USUAL_PRIORITY,
+    show_default=True,
+    help="The highest priority that it may give a job group; with the scope operate it is any.",
+)
 @_as_json
 def create(
     name: str,
@@ -94,6 +102,7 @@ def create(
     requests_per_minute: int,
     verifications_per_minute: int,
     open_groups: int,
+    max_priority: int,
     *,
     as_json: bool,
 ) -> None:
@@ -108,6 +117,7 @@ def create(
         requests_per_minute=requests_per_minute,
         verifications_per_minute=verifications_per_minute,
         open_groups=open_groups,
+        max_priority=max_priority,
         seconds=None if expires is None else _seconds(expires),
     )
     secret, key = _with_store(lambda store: store.create(spec))
@@ -204,6 +214,7 @@ def _document(key: ApiKey, state: str) -> dict[str, Json]:
         "requests_per_minute": key.requests_per_minute,
         "verifications_per_minute": key.verifications_per_minute,
         "open_groups": key.open_groups,
+        "max_priority": key.max_priority,
         "created_at": _time(key.created_at),
         "expires_at": _time(key.expires_at),
         "revoked_at": _time(key.revoked_at),

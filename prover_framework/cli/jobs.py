@@ -21,6 +21,7 @@ from prover_framework.errors import RequestError
 from prover_framework.model.actions import Accepted
 from prover_framework.model.jobs import JobState
 from prover_framework.model.names import GROUP_ID_KEY
+from prover_framework.model.priorities import HIGHEST_PRIORITY, LOWEST_PRIORITY, USUAL_PRIORITY
 from prover_framework.model.views import GroupView
 from prover_framework.operations import Operations
 from prover_framework.serialization.json_text import Json, dump_json
@@ -50,6 +51,13 @@ timeout_option = click.option(
     help="Time range, for one proof type or (without TYPE) for all required ones that have none "
     "of their own. Unix timestamps or UTC times such as 2024-05-01T12:00. May be repeated.",
 )
+@click.option(
+    "--priority",
+    type=click.IntRange(LOWEST_PRIORITY, HIGHEST_PRIORITY),
+    default=USUAL_PRIORITY,
+    show_default=True,
+    help="Of the groups that wait for a worker, those of the highest priority come first.",
+)
 @click.option("--wait", is_flag=True, help="Show the jobs until all have ended.")
 @timeout_option
 @_as_json
@@ -59,6 +67,7 @@ def submit(
     file: Path | None,
     group_id: str | None,
     ranges: tuple[str, ...],
+    priority: int,
     timeout: float | None,
     *,
     wait: bool,
@@ -81,7 +90,7 @@ def submit(
     body = file.read_bytes() if file else dump_json(_document(wanted, group_id, ranges)).encode()
 
     async def send(operations: Operations) -> GroupView:
-        accepted = await operations.submit(body)
+        accepted = await operations.submit(body, priority=priority)
         return await followed(operations, accepted, wait=wait, timeout=timeout)
 
     try:

@@ -25,6 +25,7 @@ from prover_framework.model.actions import Accepted, Action, ActionReport
 from prover_framework.model.callers import Caller
 from prover_framework.model.listing import GroupPage, GroupQuery
 from prover_framework.model.names import DEFAULT_NAMESPACE, group_id_of, group_key
+from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.views import GroupView
 from prover_framework.model.workers import WorkersView
 from prover_framework.operations import OfferedType, Operations
@@ -142,11 +143,11 @@ class LocalOperations:
         """
         return _key(self.namespace, group_id)
 
-    async def submit(self, body: bytes) -> Accepted:
+    async def submit(self, body: bytes, *, priority: int = USUAL_PRIORITY) -> Accepted:
         """Submit a group, as the body of ``POST /api/job``; the same body again does no harm."""
         service = self.runtime.service
         caller = Caller(namespace=self.namespace or DEFAULT_NAMESPACE)
-        acceptance = await service.submit(service.parse(body), caller)
+        acceptance = await service.submit(service.parse(body), caller, priority=priority)
         return Accepted(
             group_id_of(acceptance.group_id),
             tuple(f"{title}: {reason}" for title, reason in acceptance.unsent),

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from prover_framework.cli.common import console
 from prover_framework.cli.styles import STYLES
+from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.proofs import split_job_id
 from prover_framework.model.seals import SealState
 from prover_framework.model.views import GroupView, JobView, SealView, VerboseJobView
@@ -65,6 +66,8 @@ def group_table(group: GroupView) -> Group:
             notes.extend(Text(line, "dim") for line in _history(job))
     notes.extend(_seal_note("(group)", seal) for seal in group.seals)
     title = Text.assemble(("group ", "dim"), group.job_group_id)
+    if group.priority != USUAL_PRIORITY:
+        title.append(f", priority {group.priority}", "dim")
     return Group(title, table, *notes)
 
 

@@ -11,6 +11,7 @@ from prover_framework.client import calls, retries
 from prover_framework.client.calls import Call
 from prover_framework.model.actions import Accepted, Action, ActionReport
 from prover_framework.model.listing import GroupPage, GroupQuery
+from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.views import GroupView
 from prover_framework.model.workers import WorkersView
 from prover_framework.operations import OfferedType
@@ -59,14 +60,18 @@ class AsyncClient:
     ) -> None:
         await self._client.aclose()
 
-    async def submit(self, body: bytes) -> Accepted:
+    async def submit(self, body: bytes, *, priority: int = USUAL_PRIORITY) -> Accepted:
         """Submit a group, as the body of ``POST /api/job``; the same body again does no harm.
+
+        Args:
+            body: The JSON.
+            priority: Of the groups that wait, those of the highest come first.
 
         Raises:
             RequestError: It has problems; nothing was stored.
             ServiceRefused: The service refuses otherwise.
         """
-        return await self._do(calls.submit(body))
+        return await self._do(calls.submit(body, priority=priority))
 
     async def status(self, group_id: str, *, verbose: bool = False) -> GroupView:
         """Return a group with its jobs; with ``verbose`` all that is stored of them.

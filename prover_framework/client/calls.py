@@ -9,6 +9,7 @@ from attrs import field, frozen
 from prover_framework.client.answers import read
 from prover_framework.model.actions import Accepted, Action, ActionReport
 from prover_framework.model.listing import GroupPage, GroupQuery
+from prover_framework.model.priorities import PRIORITY_KEY, USUAL_PRIORITY
 from prover_framework.model.views import GroupView, VerboseGroupView
 from prover_framework.model.workers import WorkersView
 from prover_framework.operations import OfferedType
@@ -50,7 +51,7 @@ class Call(Generic[T]):
     refused: Callable[[int, str, str | None], T | None] | None = None
 
 
-def submit(body: bytes) -> Call[Accepted]:
+def submit(body: bytes, *, priority: int) -> Call[Accepted]:
     """Submit a group: the group id makes it safe to repeat."""
 
     def accepted(answer: bytes) -> Accepted:
@@ -61,7 +62,8 @@ def submit(body: bytes) -> Call[Accepted]:
             return Accepted(group_id, (message,))
         return None
 
-    return Call("POST", "/api/job", accepted, body=body, refused=unsent)
+    parameters = {} if priority == USUAL_PRIORITY else {PRIORITY_KEY: str(priority)}
+    return Call("POST", "/api/job", accepted, parameters, body, refused=unsent)
 
 
 def status(group_id: str, *, verbose: bool) -> Call[GroupView]:

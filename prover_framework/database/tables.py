@@ -15,6 +15,7 @@ from prover_framework.database.schema_parts import (
     UnrevokedIndex,
 )
 from prover_framework.model.names import DEFAULT_NAMESPACE, MAX_GROUP_KEY, MAX_NAMESPACE
+from prover_framework.model.priorities import USUAL_PRIORITY, lane_of
 
 
 class JobGroup(Model):
@@ -85,6 +86,9 @@ class Job(Model):
     api_key = fields.CharField(16, null=True)
     # Of the request that it was asked for by, for the log.
     request_id = fields.CharField(64, null=True)
+    # Of its group. Its lane is made of it and of the key: what is in one lane is taken in turn.
+    priority = fields.IntField(db_default=USUAL_PRIORITY)
+    lane = fields.CharField(18, db_default=lane_of(USUAL_PRIORITY, None))
 
     class Meta:
         table = "job"
@@ -94,7 +98,9 @@ class Job(Model):
             PresentIndex(fields=("due_at",), name="job_due"),
             PresentIndex(fields=("lease_until",), name="job_lease"),
             # What may begin, now or later: the table as a queue.
-            TakeableIndex(fields=("queue", "proof_type", "not_before", "id"), name="job_ready"),
+            TakeableIndex(
+                fields=("queue", "proof_type", "lane", "not_before", "id"), name="job_ready_lane"
+            ),
             # The newest jobs in a state, in the order in which groups are listed.
             Index(fields=("state", "created_at", "group_id"), name="job_state_created"),
             Index(fields=("namespace", "state", "created_at", "group_id"), name="job_namespace"),
@@ -322,6 +328,8 @@ class ApiKey(Model):
     requests_per_minute = fields.IntField()
     verifications_per_minute = fields.IntField()
     open_groups = fields.IntField()
+    # The highest that its groups may have.
+    max_priority = fields.IntField(db_default=USUAL_PRIORITY)
     created_at = fields.BigIntField()
     expires_at = fields.BigIntField(null=True)
     revoked_at = fields.BigIntField(null=True)

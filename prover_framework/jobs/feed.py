@@ -8,7 +8,7 @@ in between is of no interest afterwards.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from attrs import field, frozen
@@ -31,6 +31,13 @@ MAX_LISTENERS = 200
 
 # Groups that one listener can follow: those of a page.
 MAX_FOLLOWED = 50
+
+# Groups that are looked at without a break, with up to 64 jobs each: some milliseconds. All that
+# listeners may follow together would be a hundred times as many.
+LOOKED_AT_ONCE = 20
+
+# How much longer it rests than a look takes.
+REST_FACTOR = 4
 
 # What a listener has not read yet. One that is further behind comes back for the rest.
 MAX_BEHIND = 1000
@@ -216,14 +223,17 @@ class EventFeed:
             yield news
 
     async def _poll(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._listeners:
-            wait = self._poll_seconds
+            wait, began = self._poll_seconds, loop.time()
             try:
                 await self.look()
             except StoreError as error:
                 wait = max(wait, self._trouble.failed(error))
             else:
                 self._trouble.passed()
+                # However much is followed, most of the time is for others.
+                wait = max(wait, REST_FACTOR * (loop.time() - began))
             await asyncio.sleep(wait)
 
     async def look(self) -> None:
@@ -258,9 +268,14 @@ class EventFeed:
             self._newest = newest or ""
 
     async def _look_at(self, groups: Collection[str]) -> Mapping[str, GroupStanding]:
-        if not groups:
-            return {}
-        found: dict[str, list[JobStanding]] = {group: [] for group in sorted(groups)}
+        found: dict[str, GroupStanding] = {}
+        wanted = sorted(groups)
+        for start in range(0, len(wanted), LOOKED_AT_ONCE):
+            found |= await self._look_at_some(wanted[start : start + LOOKED_AT_ONCE])
+        return found
+
+    async def _look_at_some(self, groups: Sequence[str]) -> Mapping[str, GroupStanding]:
+        found: dict[str, list[JobStanding]] = {group: [] for group in groups}
         for row in await self._database.read(STATES_OF_GROUPS, [list(found)]):
             done = row["progress_millionths"]
             running = row["state"] == JobState.RUNNING

@@ -27,6 +27,10 @@ from prover_framework.text import iso_utc
 # How many positions a page looks through: some milliseconds.
 MOST_LOOKED_AT = 5_000
 
+# How many jobs a page shows, of its first group all: some ten milliseconds, and 400 KB. Groups of
+# three reach it at no limit that a page has.
+MOST_SHOWN = 1_000
+
 # Of the jobs of a group, how many are expected to fit: a group stands in an index once for each.
 JOBS_A_GROUP = 4
 
@@ -35,6 +39,8 @@ FIELDS = (
     *("created_at", "queued_at", "started_at", "finished_at", "error_code", "error_message"),
 )
 JOBS_OF_GROUPS = f"SELECT {', '.join(FIELDS)} FROM job WHERE group_id = ANY(?) ORDER BY id"
+
+SIZES = "SELECT group_id, COUNT(*) AS jobs FROM job WHERE group_id = ANY(?) GROUP BY group_id"
 
 CREATED = "SELECT id, created_at FROM job_group WHERE id = ANY(?)"
 
@@ -78,11 +84,24 @@ class _Look:
 
 
 class GroupListing:
-    """Reads lists of groups."""
+    """Reads lists of groups.
 
-    def __init__(self, database: Database, *, most_looked_at: int = MOST_LOOKED_AT) -> None:
+    Args:
+        database: Where jobs are.
+        most_looked_at: How many positions a page looks through.
+        most_shown: How many jobs it shows, if its first group has no more.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        most_looked_at: int = MOST_LOOKED_AT,
+        most_shown: int = MOST_SHOWN,
+    ) -> None:
         self._database = database
         self._most = most_looked_at
+        self._most_shown = most_shown
 
     async def page(self, query: GroupQuery) -> GroupPage:
         """Return a page of the groups that a query asks for.
@@ -93,7 +112,7 @@ class GroupListing:
             StoreError: The database cannot be used.
         """
         groups: list[ListedGroup] = []
-        below, left = query.after or TOP, self._most
+        below, left, shown = query.after or TOP, self._most, 0
         if query.until_ms is not None and query.until_ms < below.created_at:
             below = Position(query.until_ms, "")
         while left > 0:
@@ -102,13 +121,17 @@ class GroupListing:
                 wanted *= JOBS_A_GROUP
             look = _look(query, below)
             found, end = await self._positions(look, left, wanted)
-            for position, group in await self._groups(
-                query, found if end is None else [*found, end]
-            ):
+            positions = list(dict.fromkeys(found if end is None else [*found, end]))
+            some = await self._shown_of(positions, self._most_shown - shown, is_first=not groups)
+            for position, group in await self._groups(query, some):
                 if len(groups) == query.limit:
                     return GroupPage(groups=tuple(groups), next_cursor=query.cursor(below))
                 groups.append(group)
+                shown += len(group.jobs)
                 below = position
+            if len(some) < len(positions):
+                below = some[-1] if some else below
+                break
             if end is None and len(found) < wanted:
                 return GroupPage(groups=tuple(groups), next_cursor=None)
             below = found[-1] if end is None else end
@@ -137,6 +160,28 @@ class GroupListing:
                 return found, Position(row["created_at"], row["group_id"])
         return found, None
 
+    async def _shown_of(
+        self, positions: Sequence[Position], most: int, *, is_first: bool
+    ) -> Sequence[Position]:
+        """Return the first positions whose groups have no more jobs than may be shown.
+
+        Args:
+            positions: In the order of the list.
+            most: How many jobs may be shown.
+            is_first: Whether the first of them is there whatever it has: else nothing below it
+                could ever be.
+        """
+        if not positions:
+            return positions
+        rows = await self._database.read(SIZES, [[position.group_id for position in positions]])
+        sizes = {row["group_id"]: int(row["jobs"]) for row in rows}
+        for place, position in enumerate(positions):
+            # A group may be at several positions, and is read once.
+            most -= sizes.pop(position.group_id, 0)
+            if most < 0 and not (is_first and place == 0):
+                return positions[:place]
+        return positions
+
     async def _groups(
         self, query: GroupQuery, positions: Sequence[Position]
     ) -> list[tuple[Position, ListedGroup]]:
@@ -151,7 +196,7 @@ class GroupListing:
             row["id"]: row["created_at"] for row in await self._database.read(CREATED, [ids])
         }
         found: list[tuple[Position, ListedGroup]] = []
-        for position in dict.fromkeys(positions):
+        for position in positions:
             members = jobs[position.group_id]
             if members and _newest(query, members, created[position.group_id]) == position:
                 found.append((position, _listed(members, created[position.group_id])))

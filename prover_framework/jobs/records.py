@@ -8,6 +8,7 @@ from prover_framework.database.engine import Row
 from prover_framework.jobs.sql import FIELDS
 from prover_framework.model.jobs import JobState
 from prover_framework.model.names import group_id_of, namespace_of
+from prover_framework.model.priorities import USUAL_PRIORITY, lane_of
 from prover_framework.model.proofs import split_job_id
 
 
@@ -43,12 +44,14 @@ class NewGroup:
         jobs: Its jobs.
         api_key: Id of the API key that it is asked for with, if any.
         request_id: Id of the request that asks for it, if any, for the log.
+        priority: Those of the highest are taken first.
     """
 
     id: str
     jobs: tuple[NewJob, ...]
     api_key: str | None = None
     request_id: str | None = None
+    priority: int = USUAL_PRIORITY
 
     def dependents(self, name: str) -> int:
         """Return how many of the jobs rest on one."""
@@ -97,6 +100,7 @@ class StoredJob:
     method_version: str | None = None
     api_key: str | None = None
     request_id: str | None = None
+    priority: int = USUAL_PRIORITY
 
     @property
     def job_group_id(self) -> str:
@@ -112,6 +116,11 @@ class StoredJob:
     def proof_type(self) -> str:
         """Name of its proof type."""
         return split_job_id(self.name)[0]
+
+    @property
+    def lane(self) -> str:
+        """Where it waits for its turn; see `prover_framework.jobs.lanes`."""
+        return lane_of(self.priority, self.api_key)
 
 
 def stored_job(row: Row) -> StoredJob:

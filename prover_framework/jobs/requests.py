@@ -24,6 +24,7 @@ from prover_framework.model.proofs import (
     split_job_id,
 )
 from prover_framework.receipts.canonical import require_stated
+from prover_framework.receipts.documents import MAX_MEMBERS
 from prover_framework.serialization.converter import structure
 from prover_framework.serialization.defaults import unstructure_given
 from prover_framework.serialization.json_text import Json, dump_json, parse_json
@@ -63,6 +64,15 @@ def parse_group_request(
         problems.append(Problem(GROUP_ID_KEY, f"must be a string, got {describe(group_id)}"))
     elif not GROUP_ID.fullmatch(group_id):
         problems.append(_bad_group_id(group_id))
+    asked = len(document) - (GROUP_ID_KEY in document)
+    if asked > MAX_MEMBERS:
+        # Its receipt could not be verified, and each list that it stands in has all of its jobs.
+        problems.append(
+            Problem(
+                "", f"the request asks for {asked} proofs, and a group has {MAX_MEMBERS} at most"
+            )
+        )
+        raise RequestError(problems, _usable(group_id))
     jobs: list[JobRequest] = []
     for key, value in document.items():
         if enough(problems):
@@ -101,11 +111,13 @@ def parse_group_request(
             Problem("", f"the request asks for no proof (installed: {_names(proof_types)})")
         )
     if problems:
-        raise RequestError(
-            capped(problems),
-            group_id if isinstance(group_id, str) and GROUP_ID.fullmatch(group_id) else None,
-        )
+        raise RequestError(capped(problems), _usable(group_id))
     return GroupRequest(cast(str, group_id), tuple(jobs))
+
+
+def _usable(group_id: object) -> str | None:
+    """Return the id that a request has, where it has one."""
+    return group_id if isinstance(group_id, str) and GROUP_ID.fullmatch(group_id) else None
 
 
 def dependencies_of(

@@ -12,6 +12,7 @@ from prover_framework.errors import (
     GroupNotFound,
     MessageError,
     PluginError,
+    PriorityTooHigh,
     RequestError,
     StoreFull,
 )
@@ -34,6 +35,7 @@ from prover_framework.model.callers import OPERATOR, Caller
 from prover_framework.model.jobs import JobState
 from prover_framework.model.listing import GroupPage, GroupQuery
 from prover_framework.model.names import group_key
+from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.proofs import Dispatch, GroupRequest, JobRequest, split_job_id
 from prover_framework.model.views import GroupView, VerboseGroupView
 from prover_framework.plugins.catalogue import Catalogue, catalogue
@@ -112,7 +114,9 @@ class ProvingService:
         """
         return parse_group_request(body, self._plugins.proof_types)
 
-    async def submit(self, request: GroupRequest, caller: Caller = OPERATOR) -> Acceptance:
+    async def submit(
+        self, request: GroupRequest, caller: Caller = OPERATOR, *, priority: int = USUAL_PRIORITY
+    ) -> Acceptance:
         """Have a group's parameters validated, store it and send its messages.
 
         The group id makes this idempotent: the same request again sends only what is not yet
@@ -121,8 +125,10 @@ class ProvingService:
         Args:
             request: What is asked for.
             caller: Who asks. The group is one of his namespace.
+            priority: That of the group, where it is new; see `prover_framework.model.priorities`.
 
         Raises:
+            PriorityTooHigh: The caller may not ask for this priority.
             TooManyOpenGroups: The group is new, and the caller has as many as he may.
             TooManyOpenJobs: The group is new, and the service has as many jobs as it may.
             RequestError: Plugins find problems; nothing was stored.
@@ -132,6 +138,8 @@ class ProvingService:
             GroupConflict: The group exists and asked for something else.
             StoreFull: There is no room for a further group; nothing was stored.
         """
+        if priority > caller.max_priority:
+            raise PriorityTooHigh(caller.key_id, priority, caller.max_priority)
         problems = [
             problem for job in request.jobs for problem in await self._hook_calls.validate(job)
         ]
@@ -145,7 +153,7 @@ class ProvingService:
         await self._require_room(key)
         await self._room.require(key, len(jobs), caller)
         submitted = await self._jobs.submit(
-            NewGroup(key, tuple(jobs), caller.key_id, log_context().request_id)
+            NewGroup(key, tuple(jobs), caller.key_id, log_context().request_id, priority)
         )
         if not submitted.created and not self._same(request.jobs, submitted.jobs):
             raise GroupConflict(request.group_id)

@@ -30,7 +30,7 @@ FIELDS = (
     *("lease_until", "worker", "error_code", "error_message", "result", "receipt"),
     *("created_at", "queued_at", "started_at", "finished_at", "dependents"),
     *("progress_millionths", "progress_text", "progress_at", "method_version", "api_key"),
-    "request_id",
+    *("request_id", "priority"),
 )
 
 # A row has them in this order, and the token of the lease after them.
@@ -108,8 +108,8 @@ ON CONFLICT (id) DO NOTHING RETURNING id, created_at
 INSERT_JOB = """
 INSERT INTO job (id, group_id, name, proof_type, parameters, queue, state, not_before, due_at,
                  created_at, queued_at, dependents, method_version, namespace, api_key, request_id,
-                 sends, attempts, failures, losses)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)
+                 priority, lane, sends, attempts, failures, losses)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)
 """
 
 # Which jobs rest on which others of their group.
@@ -147,25 +147,55 @@ WHERE id IN (SELECT id FROM locked) AND id = job_id
     AND {one_of(TAKEABLE)} AND not_before <= {NOW}
 """
 
-# Where the table is the queue: jobs of one queue that may begin, oldest first. The index has those
-# of each proof type in this order, so each is asked for by itself: what others can do is not looked
-# at. Two workers each take what the other has not locked.
+# Where the table is the queue: the lanes that have jobs of some proof types which may begin. From
+# each lane the index leads to the next one of its proof type, past all jobs that are in it.
+_FIRST_LANE = f"""
+SELECT lane FROM job WHERE queue = ? AND proof_type = kind.name AND {one_of(TAKEABLE)}
+ORDER BY lane LIMIT 1
+"""
+_NEXT_LANE = f"""
+SELECT lane FROM job
+WHERE queue = ? AND proof_type = found.kind AND lane > found.place AND {one_of(TAKEABLE)}
+ORDER BY lane LIMIT 1
+"""
+READY_LANES = f"""
+WITH RECURSIVE found(kind, place) AS (
+    SELECT kind.name, ({_FIRST_LANE}) FROM ROWS(?) AS kind(name TEXT)
+    UNION ALL
+    SELECT found.kind, ({_NEXT_LANE}) FROM found WHERE found.place IS NOT NULL
+)
+SELECT found.kind, found.place FROM found
+WHERE found.place IS NOT NULL AND (
+    SELECT not_before FROM job
+    WHERE queue = ? AND proof_type = found.kind AND lane = found.place AND {one_of(TAKEABLE)}
+    ORDER BY not_before LIMIT 1
+) <= (SELECT NOW_MS)
+"""
+
+# Jobs of one proof type in one lane that may begin, oldest first, as the index has them. Two
+# workers each take what the other has not locked.
 _READY = f"""
-SELECT id, not_before FROM (
+SELECT id, not_before, CAST(? AS INT) AS place FROM (
     SELECT id, not_before FROM job
-    WHERE queue = ? AND proof_type = ? AND {one_of(TAKEABLE)} AND not_before <= (SELECT NOW_MS)
+    WHERE queue = ? AND proof_type = ? AND lane = ? AND {one_of(TAKEABLE)}
+        AND not_before <= (SELECT NOW_MS)
     ORDER BY not_before, id LIMIT ? FOR UPDATE SKIP LOCKED
 ) AS ready
 """
 
 
-def choose_ready(proof_types: int) -> str:
-    """Return the query for the ids of ready jobs of so many proof types.
+def choose_ready(ranges: int) -> str:
+    """Return the query for the ids of ready jobs of so many lanes and proof types, in turn.
 
-    It takes queue, proof type and limit for each of them, and the limit for all.
+    It takes place, queue, proof type, lane and limit for each of them, and the limit for all.
     """
-    ready = " UNION ALL ".join([_READY] * proof_types)
-    return f"SELECT id FROM ({ready}) AS of_all ORDER BY not_before, id LIMIT ?"
+    ready = " UNION ALL ".join([_READY] * ranges)
+    return f"""
+    SELECT id FROM (
+        SELECT id, place, ROW_NUMBER() OVER (PARTITION BY place ORDER BY not_before, id) AS turn
+        FROM ({ready}) AS of_all
+    ) AS in_turn ORDER BY turn, place LIMIT ?
+    """
 
 
 # A token is that of the take and the job's own.
@@ -180,18 +210,13 @@ RETURNING {COLUMNS}
 """
 
 
-def take_ready(proof_types: int) -> str:
+def take_ready(ranges: int) -> str:
     """Return the statement that takes what `choose_ready` chooses."""
-    return f"WITH chosen AS ({choose_ready(proof_types)}) {_TAKE_CHOSEN}"
+    return f"WITH chosen AS ({choose_ready(ranges)}) {_TAKE_CHOSEN}"
 
 
 TAKE_THESE = f"""
 WITH chosen AS (SELECT id FROM job WHERE id = ANY(?)) {_TAKE_CHOSEN}
-"""
-
-IS_READY = f"""
-SELECT 1 FROM job WHERE queue = ? AND proof_type = ANY(?) AND {one_of(TAKEABLE)}
-    AND not_before <= (SELECT NOW_MS) LIMIT 1
 """
 
 # How full the table is as a queue: an index of what is ready or delayed, and one of the leases.

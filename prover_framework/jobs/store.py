@@ -18,6 +18,7 @@ from prover_framework.database.engine import Connection, Row, rows_value, storab
 from prover_framework.errors import DependencyNotYet, GroupNotFound, LeaseLost
 from prover_framework.jobs.attempts import AttemptStore
 from prover_framework.jobs.changes import BindGroups, Changes, ended_groups, states_of
+from prover_framework.jobs.lanes import ReadyLane, Rounds, Turn, in_turn
 from prover_framework.jobs.listing import GroupListing
 from prover_framework.jobs.news import News
 from prover_framework.jobs.records import (
@@ -52,7 +53,6 @@ from prover_framework.jobs.sql import (
     INSERT_GROUPS,
     INSERT_JOB,
     INSERT_SEALS,
-    IS_READY,
     JOB_OF_NAME,
     JOBS_BY_ID,
     JOBS_OF_GROUPS,
@@ -69,6 +69,7 @@ from prover_framework.jobs.sql import (
     OPEN_GROUPS_OF_KEY,
     PUBLISH,
     PUT,
+    READY_LANES,
     REDRIVE,
     RELEASE,
     RESTED_ON,
@@ -89,6 +90,9 @@ from prover_framework.model.jobs import FINAL, JobState, RetryPolicy
 from prover_framework.model.names import group_id_of, namespace_of
 from prover_framework.model.work import Progress
 from prover_framework.queues.base import QueueStatus
+
+# How often a worker that wants jobs looks for some, where others take what it has found.
+MOST_LOOKS = 3
 
 
 @frozen
@@ -180,6 +184,7 @@ class JobStore:
         # What a job is that has been accepted or redriven.
         self._accepted = JobState.PENDING if by_messages else JobState.QUEUED
         self._on_losses = on_losses
+        self._rounds = Rounds()
         self.submit: Batcher[NewGroup, Submitted] = Batcher(self._submit)
         self.mark_sent: Batcher[Sequence[str], None] = Batcher(self._mark_sent)
         self._take: Batcher[_Wish, Taken | Refused] = Batcher(self._take_all)
@@ -256,6 +261,7 @@ class JobStore:
                             dependents=group.dependents(job.name),
                             api_key=group.api_key,
                             request_id=group.request_id,
+                            priority=group.priority,
                         )
                         for job in group.jobs
                     )
@@ -389,7 +395,10 @@ class JobStore:
         worker: str,
         lease_seconds: float,
     ) -> list[Taken]:
-        """Give a worker the oldest jobs of a queue that may begin, where the table is the queue.
+        """Give a worker jobs of a queue whose turn it is, where the table is the queue.
+
+        They are of one priority, and fewer than there are where others have to be looked for: who
+        has room for more asks again.
 
         Args:
             queue: Name of the queue.
@@ -401,27 +410,51 @@ class JobStore:
         Raises:
             StoreError: The database cannot be used.
         """
-        if not proof_types:
-            return []
-        # A look costs no write lock while there is nothing to take; only SQLite has that one lock.
-        embedded = self._database.embedded
-        if embedded and not await self._database.read(IS_READY, [queue, list(proof_types)]):
-            return []
-        chosen = [value for name in proof_types for value in (queue, name, limit)] + [limit]
-        # The other half of a token is a job's own.
-        as_whom = [worker, secrets.token_hex(8), round(lease_seconds * 1000)]
+        # A look costs no write lock while there is nothing to take.
+        kinds = rows_value([{"name": name} for name in proof_types])
+        for _ in range(MOST_LOOKS):
+            found = await self._database.read(READY_LANES, [queue, kinds, queue, queue])
+            if not found:
+                break
+            ready = [ReadyLane(row["kind"], row["place"]) for row in found]
+            turn = self._rounds.turn(queue, ready, limit)
+            # The other half of a token is a job's own.
+            as_whom = [worker, secrets.token_hex(8), round(lease_seconds * 1000)]
+            if taken := await self._take_in_turn(queue, turn, limit, as_whom):
+                self._rounds.note(queue, turn, [one.job.lane for one in taken])
+                return taken
+            # Others were faster; what is in other lanes need not wait for the next look.
+        return []
+
+    async def _take_in_turn(
+        self, queue: str, turn: Turn, limit: int, as_whom: Sequence[object]
+    ) -> list[Taken]:
+        """Take up to ``limit`` ready jobs of some lanes; return them in the order of their turns.
+
+        Args:
+            queue: Name of the queue.
+            turn: The lanes.
+            limit: How many jobs at most.
+            as_whom: The worker, the first half of a token, and milliseconds of the lease.
+        """
+        chosen: list[object] = [
+            value
+            for place, name in turn.ranges
+            for value in (place, queue, name, turn.lanes[place], turn.most)
+        ]
+        chosen.append(limit)
+        count = len(turn.ranges)
         rows: Sequence[Row]
         if self._on_change is None:
-            statement = take_ready(len(proof_types))
-            rows = await self._database.write(statement, [*chosen, *as_whom])
+            rows = await self._database.write(take_ready(count), [*chosen, *as_whom])
         else:
             async with self._changing() as (connection, changes):
-                ready = await connection.fetch(choose_ready(len(proof_types)), chosen)
+                ready = await connection.fetch(choose_ready(count), chosen)
                 before = await changes.before([row["id"] for row in ready])
                 rows = await connection.fetch(TAKE_THESE, [[*before], *as_whom])
                 await changes.note(before)
         taken = [Taken(Lease(row["id"], row["lease_token"]), stored_job(row)) for row in rows]
-        return sorted(taken, key=lambda one: (one.job.not_before, one.job.id))
+        return in_turn(turn, taken)
 
     async def queue_status(self, queue: str) -> QueueStatus:
         """Tell how full a queue is that is the table.
@@ -871,6 +904,8 @@ def _row(job: StoredJob) -> list[object]:
         job.namespace,
         job.api_key,
         job.request_id,
+        job.priority,
+        job.lane,
     ]
 
 

@@ -95,6 +95,7 @@ def verbose_view(
         ),
         seals=shown.seals,
         namespace=shown.namespace,
+        priority=shown.priority,
     )
 
 
@@ -131,6 +132,7 @@ def view(jobs: Sequence[StoredJob], seals: Sequence[StoredSealJob] = ()) -> Grou
         job_group_id=jobs[0].job_group_id,
         namespace=jobs[0].namespace,
         status=group_state([job.state for job in jobs]),
+        priority=jobs[0].priority,
         jobs=tuple(_job_view(job, _seals(seals, job.name)) for job in jobs),
         seals=_seals(seals, OF_GROUP),
     )

@@ -5,6 +5,7 @@ from enum import StrEnum
 from attrs import frozen
 
 from prover_framework.model.names import DEFAULT_NAMESPACE
+from prover_framework.model.priorities import HIGHEST_PRIORITY
 
 
 class Scope(StrEnum):
@@ -32,12 +33,14 @@ class Caller:
         scopes: What he may do.
         key_id: Id of his API key; None where he needs none.
         open_groups: How many groups of this key may have jobs that have not ended; None: any.
+        max_priority: The highest priority that he may give a group.
     """
 
     namespace: str = DEFAULT_NAMESPACE
     scopes: frozenset[Scope] = ALL_SCOPES
     key_id: str | None = None
     open_groups: int | None = None
+    max_priority: int = HIGHEST_PRIORITY
 
     @property
     def sees_all(self) -> bool:

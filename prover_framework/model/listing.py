@@ -20,6 +20,7 @@ from prover_framework.model.names import (
     is_group_key,
 )
 from prover_framework.serialization.json_text import Json, dump_json, parse_json
+from prover_framework.serialization.objections import capped
 from prover_framework.text import iso_utc, quote
 
 DEFAULT_LIMIT = 50
@@ -182,7 +183,7 @@ def parse_query(parameters: Mapping[str, Sequence[str]], now_ms: int | None = No
     if None not in (query.since_ms, query.until_ms) and query.since_ms >= query.until_ms:  # type: ignore[operator]
         problems.append(Problem("until", "must be after since"))
     if problems:
-        raise RequestError(problems)
+        raise RequestError(capped(problems))
     return query
 
 

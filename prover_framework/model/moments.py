@@ -16,6 +16,9 @@ FIRST_MILLISECONDS = 10**11
 FIRST_MICROSECONDS = 10**14
 FIRST_NANOSECONDS = 10**17
 
+# No time has more digits, in whatever unit.
+MAX_DIGITS = 20
+
 
 def not_seconds(timestamp: int) -> str | None:
     """Say what a timestamp plainly is in, if that is milliseconds or microseconds.
@@ -61,9 +64,13 @@ def parse_moment(text: str, now_ms: int) -> int:
     """
     text = text.strip()
     if text.isascii() and text.isdigit():
-        seconds = int(text[:20])
+        digits = text.lstrip("0")
+        # What is longer is no unit of anything, and need not be read to its end.
+        seconds = int(digits[:MAX_DIGITS] or "0")
         if complaint := not_seconds(seconds):
             raise ValueError(complaint)
+        if seconds >= FIRST_MILLISECONDS:
+            raise ValueError(f"must be Unix seconds below 10^11, got {quote(text)}")
         return seconds * 1000
     if DURATION.fullmatch(text):
         return max(0, now_ms - parse_duration(text) * 1000)

@@ -4,6 +4,7 @@ from attrs import frozen
 
 from prover_framework.model.jobs import JobState
 from prover_framework.model.names import DEFAULT_NAMESPACE
+from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.seals import OPEN_SEALS, SealState
 from prover_framework.serialization.json_text import Json
 
@@ -69,6 +70,7 @@ class GroupView:
     jobs: tuple[JobView, ...]
     seals: tuple[SealView, ...] = ()
     namespace: str = DEFAULT_NAMESPACE
+    priority: int = USUAL_PRIORITY
 
     @property
     def has_open_seals(self) -> bool:

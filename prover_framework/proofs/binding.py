@@ -14,7 +14,7 @@ from prover_framework.model.jobs import JobState
 from prover_framework.model.names import group_id_of
 from prover_framework.plugins.registry import Plugins
 from prover_framework.proofs.group_receipt import Composing, EndedJob
-from prover_framework.proofs.store import ComposedReceipt, WantedSeals, keep_receipts
+from prover_framework.proofs.store import BoundReceipt, WantedSeals, keep_receipts
 from prover_framework.receipts.canonical import digest_of
 from prover_framework.receipts.documents import digest, dump_bound
 from prover_framework.seals.making import signature_maker
@@ -62,12 +62,12 @@ class GroupBinding:
                 log.debug("%s: its receipt is not made with its end: %s", group_id, error)
         return await keep_receipts(connection, made) if made else frozenset()
 
-    def _bound(self, group_id: str, jobs: Sequence[EndedJob]) -> ComposedReceipt:
+    def _bound(self, group_id: str, jobs: Sequence[EndedJob]) -> BoundReceipt:
         receipt = self._composing.bind(group_id_of(group_id), jobs)
         wanted = None
         if self._seal_kinds:
             wanted = WantedSeals(digest(receipt), self._seal_kinds)
-        return ComposedReceipt(group_id, dump_bound(receipt), wanted=wanted)
+        return BoundReceipt(group_id, dump_bound(receipt), wanted=wanted)
 
 
 def _ended(name: str, state: str, receipt: str | None) -> EndedJob:

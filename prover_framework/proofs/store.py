@@ -44,7 +44,7 @@ class WantedSeals:
 
 
 @frozen
-class ComposedReceipt:
+class BoundReceipt:
     """The receipt of a group, to be stored.
 
     Args:
@@ -84,7 +84,7 @@ class ReceiptStore:
     def __init__(self, database: Database) -> None:
         self.attachments = AttachmentStore(database)
         self._database = database
-        self._keep: Batcher[ComposedReceipt, bool] = Batcher(self._keep_all)
+        self._keep: Batcher[BoundReceipt, bool] = Batcher(self._keep_all)
         self._has_ended: Batcher[str, bool] = Batcher(self._have_ended)
 
     async def drain(self) -> None:
@@ -155,9 +155,9 @@ class ReceiptStore:
         Raises:
             StoreError: The database refused.
         """
-        return await self._keep(ComposedReceipt(group_id, text, instead_of, wanted))
+        return await self._keep(BoundReceipt(group_id, text, instead_of, wanted))
 
-    async def _keep_all(self, wishes: Sequence[ComposedReceipt]) -> list[bool]:
+    async def _keep_all(self, wishes: Sequence[BoundReceipt]) -> list[bool]:
         # Of two wishes for one group the first counts, as it would if they came one by one.
         first = {wish.group_id: wish for wish in reversed(wishes)}
         if all(wish.wanted is None for wish in wishes):
@@ -169,9 +169,7 @@ class ReceiptStore:
         return [first[wish.group_id] is wish and wish.group_id in ids for wish in wishes]
 
 
-async def keep_receipts(
-    connection: Connection, wishes: Sequence[ComposedReceipt]
-) -> frozenset[str]:
+async def keep_receipts(connection: Connection, wishes: Sequence[BoundReceipt]) -> frozenset[str]:
     """Store receipts of groups, one of each, in a transaction; return the groups that have them.
 
     Raises:
@@ -183,12 +181,12 @@ async def keep_receipts(
     return kept
 
 
-def _values(wishes: Sequence[ComposedReceipt]) -> list[object]:
+def _values(wishes: Sequence[BoundReceipt]) -> list[object]:
     """Return the values of `KEEP`."""
     return [rows_value([wish.row() for wish in wishes]), [wish.group_id for wish in wishes]]
 
 
-async def _queue_seals(connection: Connection, kept: Sequence[ComposedReceipt]) -> None:
+async def _queue_seals(connection: Connection, kept: Sequence[BoundReceipt]) -> None:
     """Queue the seals of receipts that were just stored."""
     renewed = [
         {"group_id": one.group_id, "digest": one.wanted.digest.hex()}

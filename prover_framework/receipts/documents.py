@@ -48,7 +48,8 @@ MAX_VALUES = 100_000
 # Each kind of seal is there once, and an installation knows a handful of kinds.
 MAX_SEALS = 16
 
-# A group asks for each proof type once.
+# A group asks for a handful of proof types, for some of them more than once. No request may ask for
+# more, so that a group's receipt is always one that can be verified.
 MAX_MEMBERS = 64
 
 # Each plugin composes a group once, and an installation has a handful that do.

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import secrets
 from enum import Enum
 from typing import Any, cast
@@ -36,6 +37,12 @@ from prover_framework.jobs.views import StatusText, is_final_view
 from prover_framework.model.callers import Scope
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.listing import parse_query
+from prover_framework.model.priorities import (
+    PRIORITY_KEY,
+    PRIORITY_RULE,
+    USUAL_PRIORITY,
+    read_priority,
+)
 from prover_framework.monitoring.service import Monitored, Monitoring
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.serialization.converter import unstructure
@@ -76,6 +83,7 @@ CLIENT_GONE = 499
 # How long an answer about a group can wait for its end: less than clients, and what stands between,
 # wait for an answer.
 LONGEST_WAIT_SECONDS = 50
+WAIT = re.compile("[0-9]{1,2}")
 
 JSON_TYPE = "application/json"
 
@@ -159,7 +167,9 @@ async def _submit(request: Request) -> HTTPResponse:
     caller = caller_of(request)
     wanted = service.parse(request.body)
     try:
-        acceptance = await service.submit(wanted, caller)
+        acceptance = await service.submit(
+            wanted, caller, priority=_priority(request, wanted.group_id)
+        )
     except ProverError as error:
         return _refusal(request, error, wanted.group_id)
     if acceptance.unsent:
@@ -168,6 +178,17 @@ async def _submit(request: Request) -> HTTPResponse:
     return _answer(
         200, {"status": "success", "message": DISPATCHED, "job_group_id": wanted.group_id}
     )
+
+
+def _priority(request: Request, group_id: str) -> int:
+    """Return the priority that a request asks for."""
+    given = request.get_args(keep_blank_values=True).getlist(PRIORITY_KEY) or []
+    if not given:
+        return USUAL_PRIORITY
+    if len(given) == 1 and (priority := read_priority(given[0])) is not None:
+        return priority
+    what = f"must be, once, {PRIORITY_RULE}, got {quote(given[0])}"
+    raise RequestError([Problem(PRIORITY_KEY, what)], group_id)
 
 
 async def _find(request: Request) -> HTTPResponse:
@@ -203,7 +224,7 @@ async def _wait(request: Request, group_id: str, key: str) -> None:
     feed: EventFeed | None = getattr(request.app.ctx, "feed", None)
     if text is None or feed is None:
         return
-    if not (text.isascii() and text.isdigit() and int(text[:9]) <= LONGEST_WAIT_SECONDS):
+    if not WAIT.fullmatch(text) or int(text) > LONGEST_WAIT_SECONDS:
         what = f"must be seconds, 0 to {LONGEST_WAIT_SECONDS}, got {quote(text)}"
         raise RequestError([Problem("wait", what)], group_id)
     service: ProvingService = request.app.ctx.service

@@ -272,6 +272,8 @@ class GuardedProtocol(HttpProtocol):
             raise BadRequest
         self._data_received.clear()
         if self._framing.ended and self.http is not None and self.http.stage is Stage.IDLE:
+            # Requests that were sent all at once are answered in turn with those of others.
+            await asyncio.sleep(0)
             self._next()
         if not self._data_received.is_set() and self.transport is not None:
             self.transport.resume_reading()

@@ -66,10 +66,11 @@ async def test_a_key_is_recognised_with_all_that_it_was_made_for(database_url: s
     async with opened(database_url) as (clock, _, store):
         callers = Callers(store, clock=clock)
         wanted = frozenset({Scope.SUBMIT, Scope.READ})
-        secret, key = await store.create(spec(wanted, namespace="team-a", open_groups=7))
+        limits = {"open_groups": 7, "max_priority": 3}
+        secret, key = await store.create(spec(wanted, namespace="team-a", **limits))
         assert id_in(secret.text) == key.id == secret.id
         found = await callers.caller(secret.text)
-        assert found == Caller(namespace="team-a", scopes=wanted, key_id=key.id, open_groups=7)
+        assert found == Caller(namespace="team-a", scopes=wanted, key_id=key.id, **limits)
         callers.require(found, Scope.SUBMIT)
         with pytest.raises(ScopeMissing, match="takes the scope operate"):
             callers.require(found, Scope.OPERATE)

@@ -1,15 +1,24 @@
 """The feed of events: nothing is missed, one look for all, bounded, and it ends when told."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from prover_framework.app import Runtime, open_runtime
+from prover_framework.database.engine import Row
 from prover_framework.errors import FeedBusy
-from prover_framework.jobs.feed import Accepted, EventFeed, GroupStanding, Interest, News
+from prover_framework.jobs.feed import (
+    LOOKED_AT_ONCE,
+    Accepted,
+    EventFeed,
+    GroupStanding,
+    Interest,
+    News,
+)
 from prover_framework.jobs.outbox import Event, EventKind
 from prover_framework.jobs.records import NewGroup, NewJob
+from prover_framework.jobs.sql import STATES_OF_GROUPS
 from prover_framework.model.jobs import JobState
 from prover_framework.plugins.registry import Plugins
 from prover_framework.settings import Settings
@@ -78,6 +87,29 @@ async def test_how_jobs_stand_is_told_at_first_and_when_it_changes(runtime: Runt
         changed = await first(news, GroupStanding)
         assert isinstance(changed, GroupStanding)
         assert changed.status is JobState.CANCELLED
+    await feed.close()
+
+
+async def test_however_many_groups_are_followed_they_are_looked_at_some_at_a_time(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = EventFeed(runtime.database, poll_seconds=FAST)
+    asked: list[int] = []
+    read = runtime.database.read
+
+    async def counted(statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        if statement == STATES_OF_GROUPS:
+            (groups,) = values
+            assert isinstance(groups, list)
+            asked.append(len(groups))
+        return await read(statement, values)
+
+    monkeypatch.setattr(runtime.database, "read", counted)
+    wanted = frozenset(f"g{number}" for number in range(2 * LOOKED_AT_ONCE + 1))
+    async with feed.listen(Interest(follows=wanted)) as news:
+        told = {(await first(news, GroupStanding)).group_id for _ in wanted}
+    assert told == wanted
+    assert set(asked) == {LOOKED_AT_ONCE, 1}
     await feed.close()
 
 

@@ -43,6 +43,7 @@ from prover_framework.model.jobs import (
     JobState,
     RetryPolicy,
 )
+from prover_framework.model.priorities import lane_of
 from prover_framework.testing import ManualClock
 
 POLICY = RetryPolicy(max_attempts=2, max_losses=3, base_seconds=2.0)
@@ -69,6 +70,7 @@ class Model:
     group: str
     not_before: int
     state: JobState
+    lane: str
     attempts: int = 0
     failures: int = 0
     losses: int = 0
@@ -81,6 +83,10 @@ class Model:
     @property
     def type(self) -> str:
         return f"type{self.id[-1]}"
+
+    @property
+    def age(self) -> tuple[int, str]:
+        return self.not_before, self.id
 
     def move(self, state: JobState) -> None:
         assert state in TRANSITIONS[self.state], f"{self.state} to {state}: {self.history}"
@@ -156,11 +162,17 @@ class JobStoreMachine(RuleBasedStateMachine):
         )
         return self._submit(2, 0)
 
-    @rule(target=jobs, count=st.integers(1, 3), delay=st.sampled_from([0, 20]))
-    def submit(self, count: int, delay: int) -> Any:
-        return self._submit(count, delay)
+    @rule(
+        target=jobs,
+        count=st.integers(1, 3),
+        delay=st.sampled_from([0, 20]),
+        key=st.sampled_from([None, None, "a", "b"]),
+        priority=st.sampled_from([0, 0, 9, -9]),
+    )
+    def submit(self, count: int, delay: int, key: str | None, priority: int) -> Any:
+        return self._submit(count, delay, key, priority)
 
-    def _submit(self, count: int, delay: int) -> Any:
+    def _submit(self, count: int, delay: int, key: str | None = None, priority: int = 0) -> Any:
         self.groups += 1
         group = NewGroup(
             f"g{self.groups}",
@@ -168,13 +180,16 @@ class JobStoreMachine(RuleBasedStateMachine):
                 NewJob(f"{self.groups:05}-{n}", f"type{n}", "{}", "default", delay)
                 for n in range(count)
             ),
+            api_key=key,
+            priority=priority,
         )
         first, second = self.runner.run(_both(self.store.submit(group), self.store.submit(group)))
         assert [first.created, second.created] == [True, False], "stored once"
         assert first.jobs == second.jobs
         for job in group.jobs:
             not_before = self.now + delay * 1000
-            self.models[job.id] = Model(job.id, group.id, not_before, self.accepted)
+            lane = lane_of(priority, key)
+            self.models[job.id] = Model(job.id, group.id, not_before, self.accepted, lane)
         return multiple(*(job.id for job in group.jobs))
 
     @rule(job_id=jobs)
@@ -240,14 +255,14 @@ class JobStoreMachine(RuleBasedStateMachine):
             for model in self.models.values()
             if model.state in TAKEABLE and model.not_before <= self.now and model.type in types
         ]
-        first = sorted(ready, key=lambda model: (model.not_before, model.id))[:limit]
         taken = self.runner.run(
             self.store.take_ready(
                 "default", sorted(types), limit=limit, worker="w", lease_seconds=seconds
             )
         )
-        assert [one.job.id for one in taken] == [model.id for model in first]
-        for model, one in zip(first, taken, strict=True):
+        _is_in_turn(ready, [self.models[one.job.id] for one in taken], limit)
+        for one in taken:
+            model = self.models[one.job.id]
             model.move(S.RUNNING)
             model.attempts += 1
             model.lease = one.lease
@@ -537,15 +552,38 @@ class JobStoreMachine(RuleBasedStateMachine):
 
     def _take_each(self, ids: set[str]) -> list[Taken]:
         if not self.by_messages:
-            return self.runner.run(
+            taken: list[Taken] = []
+            while more := self.runner.run(
                 self.store.take_ready(
                     "default", TYPES, limit=SWEEP_LIMIT, worker="w", lease_seconds=10
                 )
-            )
+            ):
+                taken += more
+            return taken
         answers = [
             self.runner.run(self.store.take(job_id, worker="w", lease_seconds=10)) for job_id in ids
         ]
         return [answer for answer in answers if isinstance(answer, Taken)]
+
+
+def _is_in_turn(ready: Sequence[Model], taken: Sequence[Model], limit: int) -> None:
+    """Check whose turn it was, given all jobs that might have been taken."""
+    assert bool(ready) == bool(taken)
+    assert len(taken) <= limit
+    assert {model.id for model in taken} <= {model.id for model in ready}
+    counts: dict[str, int] = {}
+    for lane in sorted({model.lane for model in ready}):
+        of_lane = sorted((one for one in ready if one.lane == lane), key=lambda one: one.age)
+        mine = [model for model in taken if model.lane == lane]
+        assert mine == of_lane[: len(mine)], "in a lane the oldest come first"
+        if len(mine) < len(of_lane):
+            counts[lane] = len(mine)
+    served = {model.lane for model in taken}
+    assert {lane[:2] for lane in served} <= {min((model.lane for model in ready), default="")[:2]}
+    for lane in counts.keys() - served:
+        # Who got nothing and has something waits for nobody's second job.
+        same = [model for model in taken if model.lane[:2] == lane[:2]]
+        assert len(same) == len({model.lane for model in same})
 
 
 def _nothing_is_lost(row: Row) -> None:

@@ -104,6 +104,18 @@ async def test_a_page_that_has_looked_at_enough_says_how_far_it_came(jobs: JobSt
         assert await listed(jobs, query) == expected
 
 
+@pytest.mark.parametrize("most", [1, 9, 13, 21])
+async def test_a_page_ends_where_it_would_show_too_many_jobs(jobs: JobStore, most: int) -> None:
+    jobs.listing = GroupListing(jobs._database, most_shown=most)
+    for query in (GroupQuery(), GroupQuery(state=JobState.PENDING)):
+        assert await listed(jobs, query) == "dcba"
+    first = await jobs.listing.page(GroupQuery())
+    shown = sum(len(one.jobs) for one in first.groups)
+    assert (first.next_cursor is None, first.searched_back_to is None) == (False, False)
+    # A group that has more by itself is shown alone, since it could not be shown at all.
+    assert shown <= most or len(first.groups) == 1
+
+
 async def test_a_cursor_stays_where_it_is_when_groups_come(jobs: JobStore) -> None:
     query = GroupQuery(limit=2)
     first = await jobs.listing.page(query)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from attrs import frozen
@@ -32,12 +33,30 @@ class Bench:
     jobs: JobStore
     another: JobStore
 
-    async def submit(self, *names: str, group: str = "g", delay_seconds: float = 0.0) -> None:
+    async def submit(
+        self,
+        *names: str,
+        group: str = "g",
+        delay_seconds: float = 0.0,
+        key: str | None = None,
+        priority: int = 0,
+    ) -> None:
         new = [
             NewJob(f"{place:016}{group:>16}", name, "{}", "default", delay_seconds=delay_seconds)
             for place, name in enumerate(names)
         ]
-        await self.jobs.submit(NewGroup(group, tuple(new)))
+        await self.jobs.submit(NewGroup(group, tuple(new), api_key=key, priority=priority))
+
+    async def submit_many(self, count: int, *, key: str | None) -> None:
+        """Submit groups of one job, all at once."""
+        await asyncio.gather(
+            *(self.submit("twap", group=f"{key}-{number}", key=key) for number in range(count))
+        )
+
+    async def take_each(self, count: int) -> list[str]:
+        """Take so many jobs one by one, as a worker with one slot does; return their groups."""
+        taken = [await self.take(limit=1) for _ in range(count)]
+        return [one.job.group_id for (one,) in taken]
 
     async def take(
         self, *types: str, limit: int = 10, jobs: JobStore | None = None, queue: str = "default"
@@ -120,6 +139,93 @@ async def test_of_several_who_take_at_once_each_gets_others(database_url: str) -
             )
             found += [one.job.id for part in parts for one in part]
         assert len(set(found)) == 40, "none of them was taken twice"
+
+
+async def test_many_jobs_of_one_key_do_not_delay_a_group_of_another(database_url: str) -> None:
+    async with bench(database_url) as at:
+        await at.submit_many(1000, key="large")
+        await at.take(limit=7)
+        at.clock.ms += 1000
+        await at.submit("twap", "max_return", group="small", key="small")
+        await at.submit("twap", group="of nobody")
+        groups = await at.take_each(6)
+        others = [group for group in groups if not group.startswith("large")]
+        assert sorted(others) == ["of nobody", "small", "small"], groups
+        # The same where a worker has room for several at once.
+        await at.submit("twap", "max_return", group="small again", key="small")
+        taken = await at.take(limit=5)
+        assert [one.job.api_key for one in taken].count("small") == 2
+
+
+async def test_keys_take_turns_whoever_asks(database_url: str) -> None:
+    async with bench(database_url) as at:
+        for key in ("a", "b", "c"):
+            await at.submit_many(6, key=key)
+        groups = await at.take_each(6)
+        assert [group[0] for group in groups] == [*"abcabc"]
+        # The round goes on where it was, however many are taken at once.
+        taken = await at.take(limit=4)
+        assert [one.job.api_key for one in taken] == [*"abca"]
+        assert [group[0] for group in await at.take_each(3)] == [*"bca"]
+
+
+async def test_of_one_key_the_oldest_comes_first_whatever_its_type(database_url: str) -> None:
+    async with bench(database_url) as at:
+        for name in ("twap", "max_return", "twap@second"):
+            await at.submit(name, group=name.replace("@", "-"), key="k")
+            at.clock.ms += 1
+        await at.submit("twap", group="other", key="l")
+        of_both = ["twap", "twap", "max_return", "twap@second"]
+        assert names(await at.take(limit=4)) == of_both
+
+
+async def test_the_highest_priority_is_taken_first_and_alone(database_url: str) -> None:
+    async with bench(database_url) as at:
+        for priority in (-9, 0, 9, 1):
+            await at.submit("twap", group=f"p{priority}", priority=priority)
+            at.clock.ms += 1
+        await at.submit("twap", group="later", priority=9, delay_seconds=60)
+        assert [[one.job.group_id for one in await at.take()] for _ in range(5)] == [
+            ["p9"],
+            ["p1"],
+            ["p0"],
+            ["p-9"],
+            [],
+        ]
+        (job,) = await at.jobs.group("p-9")
+        assert (job.priority, job.lane) == (-9, "18")
+
+
+async def test_what_is_only_ready_later_holds_nobody_up(database_url: str) -> None:
+    async with bench(database_url) as at:
+        for number in range(50):
+            await at.submit(
+                "twap", group=f"d{number}", key=f"{number:012}", priority=9, delay_seconds=60
+            )
+        await at.submit("max_return", group="now")
+        assert names(await at.take()) == ["max_return"]
+        at.clock.advance(60)
+        keys = {one.job.api_key for _ in range(5) for one in await at.take(limit=10)}
+        assert len(keys) == 50, "each key has its turn, however many there are"
+
+
+async def test_who_finds_what_others_take_looks_again(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(database_url) as at:
+        await at.submit("twap", group="high", priority=9)
+        await at.submit("twap", group="low")
+        look, others = at.database.read, [at.take(jobs=at.another)]
+
+        async def look_slowly(*arguments: Any) -> Any:
+            found = await look(*arguments)
+            for other in others:
+                others.clear()
+                assert [one.job.group_id for one in await other] == ["high"]
+            return found
+
+        monkeypatch.setattr(at.database, "read", look_slowly)
+        assert [one.job.group_id for one in await at.take()] == ["low"]
 
 
 async def test_nobody_begins_before_the_time(database_url: str) -> None:

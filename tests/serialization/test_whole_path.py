@@ -26,6 +26,7 @@ from prover_framework.model.receipts import GroupReceipt
 from prover_framework.plugins.calls import Candidate
 from prover_framework.plugins.catalogue import catalogue
 from prover_framework.plugins.loading import load
+from prover_framework.plugins.registry import Plugins
 from prover_framework.receipts.documents import read_receipt
 from prover_framework.serialization.converter import structure, unstructure
 from prover_framework.serialization.json_schema import schema_of
@@ -121,8 +122,15 @@ def test_the_json_schema_takes_what_is_written(wanted: Parameters) -> None:
     Draft202012Validator(schema_of(Parameters)).validate(unstructure(wanted))
 
 
-@given(parameters)
-def test_the_command_line_takes_each_value(wanted: Parameters) -> None:
+@pytest.fixture(scope="module")
+def echo() -> Plugins:
+    """The plugin, loaded."""
+    module = echo_plugin.__name__
+    return load([Candidate("echo", module, module, "1")], strict=True)
+
+
+@given(wanted=parameters)
+def test_the_command_line_takes_each_value(echo: Plugins, wanted: Parameters) -> None:
     form: Any = unstructure(wanted)
     strings = {name for name in form if isinstance(form[name], str)}
     argv = [
@@ -130,8 +138,6 @@ def test_the_command_line_takes_each_value(wanted: Parameters) -> None:
         for name in form
         if not name.endswith("_timestamp")
     ]
-    module = echo_plugin.__name__
-    plugins = load([Candidate("echo", module, module, "1")], strict=True)
     seen: list[Any] = []
 
     @click.command(cls=ParametersCommand)
@@ -139,7 +145,7 @@ def test_the_command_line_takes_each_value(wanted: Parameters) -> None:
         seen.append(given_values().values["echo"])
 
     with click.Context(command) as ctx:
-        ctx.meta[_PLUGINS] = _loaded(plugins)
+        ctx.meta[_PLUGINS] = _loaded(echo)
         with command.make_context("submit", list(argv), parent=ctx) as made:
             command.invoke(made)
     [given_form] = seen

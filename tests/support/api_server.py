@@ -14,6 +14,7 @@ from prover_framework.database.database import Database
 from prover_framework.jobs.service import Acceptance, ProvingService
 from prover_framework.metrics import Metrics
 from prover_framework.model.callers import OPERATOR, Caller
+from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.proofs import GroupRequest
 from prover_framework.model.views import GroupView
 from prover_framework.monitoring.readiness import ReadinessChecks
@@ -80,8 +81,10 @@ class StubService(ProvingService):
         del body
         return GroupRequest("job_123", ())
 
-    async def submit(self, request: GroupRequest, caller: Caller = OPERATOR) -> Acceptance:
-        del caller
+    async def submit(
+        self, request: GroupRequest, caller: Caller = OPERATOR, *, priority: int = USUAL_PRIORITY
+    ) -> Acceptance:
+        del caller, priority
         await self._act()
         return Acceptance(request.group_id)
 

@@ -11,6 +11,7 @@ from node_server import node_in_thread
 from receipt_bench import END, ReceiptBench, receipt_bench, rows, told
 
 from prover_framework.chain.headers import EncodedHeader, Header, next_base_fee_wei
+from prover_framework.chain.sources import node as node_source
 from prover_framework.chain.sources.simulated import BLOCKS_PER_HOUR, made_whole, simulate
 from prover_framework.cli.main import prover
 from prover_framework.model.findings import Outcome
@@ -252,13 +253,19 @@ def test_the_same_headers_give_the_same_statement_whatever_engine_or_source(
     ],
 )
 def test_headers_are_fetched_from_a_node_of_the_verifiers(
-    honest: ReceiptBench, tmp_path: Path, place: int
+    honest: ReceiptBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
+    # This node has no other blocks, and each that it lacks is asked for twice.
+    monkeypatch.setattr(node_source, "FIRST_WAIT_SECONDS", 0.01)
     receipt = tmp_path / "receipt.json"
     receipt.write_bytes(honest.group)
     key = honest.key.public_key.hex()
     arguments = ["verify", str(receipt), "--key", key, "--trusted-hash", block_hash(REAL[place])]
-    environment = {"PROVER_DATA_DIR": str(tmp_path / "empty"), "PROVER_PLUGINS": "twap"}
+    environment = {
+        "PROVER_DATA_DIR": str(tmp_path / "empty"),
+        "PROVER_PLUGINS": "twap",
+        "PROVER_RPC_REQUESTS_PER_SECOND": "10000",
+    }
     outcomes = {}
     for name, blocks in (("real", REAL), ("fabricated", FABRICATED)):
         with node_in_thread(blocks) as node:

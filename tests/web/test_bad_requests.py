@@ -16,6 +16,7 @@ from prover_framework.errors import RequestError
 from prover_framework.jobs.requests import REQUIRED
 from prover_framework.jobs.service import ProvingService
 from prover_framework.plugins.registry import Plugins
+from prover_framework.receipts.documents import MAX_MEMBERS
 from prover_framework.serialization.converter import unstructure
 
 pytestmark = pytest.mark.usefixtures("nothing_stored")
@@ -126,6 +127,20 @@ def test_numbers_that_json_can_not_hold(client: httpx.Client, value: str, messag
 def test_a_key_that_appears_twice(client: httpx.Client, content: bytes) -> None:
     message = error_of(post(client, content), 400)["message"]
     assert message.endswith("appears twice in one object")
+
+
+def test_a_group_of_more_proofs_than_a_receipt_has(client: httpx.Client) -> None:
+    labels = {f"twap@l{number}": RANGE for number in range(MAX_MEMBERS - len(PROOF_TYPES))}
+    error = error_of(client.post("/api/job", json=body(**labels, **{"twap@more": RANGE})), 400)
+    assert error == {
+        "status": "error",
+        "message": f"the request asks for {MAX_MEMBERS + 1} proofs, and a group has "
+        f"{MAX_MEMBERS} at most",
+        "job_group_id": "bad",
+    }
+    # As many as may are looked at one by one.
+    error = error_of(client.post("/api/job", json=body(**{**labels, "twap@l0": 1})), 400)
+    assert error["message"].startswith("twap@l0: must be an object")
 
 
 # Parameters
@@ -242,7 +257,7 @@ def test_all_problems_are_reported_at_once(client: httpx.Client) -> None:
 
 
 def test_a_body_full_of_mistakes_gets_a_short_answer(client: httpx.Client) -> None:
-    many = body() | {f"unknown_{number}": {} for number in range(3000)}
+    many = body() | {f"unknown_{number}": {} for number in range(60)}
     message = error_of(client.post("/api/job", json=many), 400)["message"]
     assert message.endswith("; and more")
     inside = RANGE | {f"unknown_{number}": 0 for number in range(3000)}

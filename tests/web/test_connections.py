@@ -285,6 +285,24 @@ async def _pipelined() -> None:
         assert answer.count(b"HTTP/1.1 200 OK") == 61
 
 
+async def test_who_sends_many_requests_at_once_waits_for_others_in_between() -> None:
+    async with running(limits=PATIENT) as api, asyncio.timeout(SOON):
+        loop = asyncio.get_running_loop()
+        turns = 0
+
+        def count() -> None:
+            nonlocal turns
+            turns += 1
+            again.append(loop.call_soon(count))
+
+        again = [loop.call_soon(count)]
+        begun = turns
+        answer = await api.exchange(GET * 100 + CLOSING)
+        again[-1].cancel()
+        assert answer.count(b"HTTP/1.1 200 OK") == 101
+        assert turns - begun > 100
+
+
 async def test_a_client_can_not_send_ahead_without_end() -> None:
     await _sending_ahead()
 

@@ -292,3 +292,25 @@ def test_too_many_open_groups_are_refused_and_repeats_are_not(made: Make) -> Non
     assert "may have 1 job groups" in refused(answer, 429, "too_many_open_groups")
     assert answer.json()["job_group_id"] == "one"
     assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_a_key_says_how_high_a_priority_may_be(made: Make) -> None:
+    def submit(client: httpx.Client, group_id: str, priority: int) -> httpx.Response:
+        return client.post("/api/job", params={"priority": priority}, json=body(group_id))
+
+    usual, more, operator = made(), made(max_priority=5), made(*Scope)
+    for client, group_id, priority in ((usual, "low", -9), (more, "up", 5), (operator, "top", 9)):
+        assert submit(client, group_id, priority).status_code == 200
+        assert client.get(f"/api/job/{group_id}").json()["priority"] == priority
+    message = refused(submit(usual, "too-high", 1), 403, "priority_too_high")
+    assert "may ask for the priority 0 at the most, not for 1" in message
+    refused(submit(more, "too-high", 6), 403, "priority_too_high")
+    assert usual.get("/api/job/too-high").status_code == 404
+
+
+@pytest.mark.parametrize("priority", ["10", "-10", "1.0", "", "high", ["1", "1"]])
+def test_a_priority_that_is_none_is_refused(made: Make, priority: str | list[str]) -> None:
+    answer = made(*Scope).post("/api/job", params={"priority": priority}, json=body("g"))
+    message = refused(answer, 400, "bad_request")
+    assert message.startswith("priority: must be, once, a whole number from -9 to 9, got ")
+    assert answer.json()["job_group_id"] == "g"

@@ -127,12 +127,15 @@ def test_commands_need_neither_database_nor_plugins(
     prover: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     flags = ("--range", "1234567890..1234567891", "--max_return.window_hours", 3)
-    done = prover("submit", "--id", "far", *flags)
+    done = prover("submit", "--id", "far", "--priority", "7", *flags)
     assert done.returncode == 0, done.stderr
     shown = json.loads(prover("status", "far", "--verbose", "--json").stdout)
     by_id = {job["job_id"]: job for job in shown["jobs"]}
     assert by_id["max_return"]["parameters"]["window_hours"] == 3
-    assert "reserve_price, id" in prover("status", "far", "--verbose").stdout
+    assert shown["priority"] == 7
+    told = prover("status", "far", "--verbose").stdout
+    assert "reserve_price, id" in told
+    assert "group far, priority 7" in told
     assert "far" in prover("list", "--text", "far").stdout
     late = prover("status", "far", "--wait", "--timeout", "0")
     assert late.returncode == 3

@@ -127,6 +127,35 @@ def test_what_is_wrong_is_told_at_its_place(browser: httpx.Client) -> None:
     assert "must be an integer" in page.text
 
 
+@pytest.mark.parametrize(
+    "value", ["NaN", "-Infinity", "1e999", "[" * 3000, '{"a":' * 2000, "9" * 5000, '"\\ud800"']
+)
+def test_what_no_number_can_be_is_told_at_its_place(browser: httpx.Client, value: str) -> None:
+    fields = {"token": token(browser), "job_group_id": "odd", **RANGE}
+    page = browser.post("/submit", data={**fields, "max_return.window_hours": value})
+    assert (page.status_code, "must be an integer" in page.text) == (400, True)
+
+
+def test_a_token_may_be_any_text(browser: httpx.Client) -> None:
+    token(browser)
+    answer = browser.post("/submit", data={"token": "\u00e9", "job_group_id": "forged", **RANGE})
+    assert answer.status_code == 403
+
+
+def test_cookies_of_others_are_not_looked_at(browser: httpx.Client, base_url: str) -> None:
+    fields = {"token": token(browser), "job_group_id": "of-several", **RANGE}
+    ours = f"{COOKIE}={browser.cookies[COOKIE]}"
+    for cookies, status in (
+        (f'a="\\"; {ours}; b', 303),
+        (ours + ';"', 303),
+        (f"x{ours}", 403),
+        (f"{ours}x", 403),
+        (f"{COOKIE}={'a' * 43}; {ours}", 403),
+    ):
+        headers = {"Origin": base_url, "Cookie": cookies}
+        assert httpx.post(f"{base_url}/submit", data=fields, headers=headers).status_code == status
+
+
 def test_wrong_filters_and_unknown_groups_are_pages_that_say_so(client: httpx.Client) -> None:
     wrong = client.get("/?state=tired")
     assert (wrong.status_code, "must be one of" in wrong.text) == (400, True)

@@ -38,6 +38,7 @@ def test_a_group_shows_its_jobs_in_the_order_of_the_request(
         "status": "queued",
         "seals": [],
         "namespace": "default",
+        "priority": 0,
     }
     assert [job["job_id"] for job in view["jobs"]] == ["twap", "reserve_price", "max_return"]
     for job in view["jobs"]:
@@ -170,6 +171,36 @@ def test_what_is_wrong_with_a_search_is_named(client: httpx.Client) -> None:
     error = error_of(client.get("/api/job?state=lost&limit=1000&limit=2&sort=up&cursor=x"), 400)
     for part in ("'sort': is unknown", "limit: is given more than once", "state: must be one of"):
         assert part in error["message"]
+
+
+@pytest.mark.parametrize(
+    "moment", ["9" * 12, "9" * 18, "9" * 20, "1" + "0" * 30, "0" * 100 + "9" * 20, "9" * 4000]
+)
+@pytest.mark.parametrize("name", ["since", "until"])
+def test_no_moment_is_beyond_what_times_are(client: httpx.Client, name: str, moment: str) -> None:
+    error = error_of(client.get(f"/api/job?{name}={moment}"), 400)
+    assert f"{name}: must be Unix seconds" in error["message"]
+    assert client.get(f"/?{name}={moment}").status_code == 400
+    body = {name: moment, "dry_run": True}
+    error_of(client.post("/api/jobs/cancel", json=body), 400)
+
+
+def test_a_moment_may_begin_with_noughts(client: httpx.Client) -> None:
+    assert client.get(f"/api/job?since={'0' * 4000}1").status_code == 200
+
+
+@pytest.mark.parametrize("seconds", ["0" * 9 + "99999", "0" * 5000, "51", "-1", "1.5", "\u0661"])
+def test_nobody_waits_longer_than_one_may(client: httpx.Client, group: str, seconds: str) -> None:
+    answer = client.get(f"/api/job/{group}", params={"wait": seconds})
+    assert "wait: must be seconds, 0 to 50" in error_of(answer, 400)["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/job", "/api/events", "/api/verify", "/"])
+def test_a_query_full_of_mistakes_gets_a_short_answer(client: httpx.Client, path: str) -> None:
+    address = f"{path}?{'&'.join(f'{number}=1' for number in range(1000))}"
+    answer = client.post(address, json={}) if path == "/api/verify" else client.get(address)
+    assert (answer.status_code, "and more" in answer.text) == (400, True)
+    assert len(answer.content) < 10_000
 
 
 def test_a_verbose_group_has_the_attempts_around_what_it_shows_anyway(

@@ -15,8 +15,6 @@ from prover_processes import Installation
 from slow_plugin import SLOW_PLUGIN
 from waiting import PATIENCE_SECONDS, wait_until
 
-GROUPS = 50
-KILLS = 10
 DAYS = 15
 END = 1_704_067_200
 START = END - (DAYS - 1) * 86_400
@@ -105,13 +103,18 @@ def gone(process: psutil.Process) -> bool:
         return True
 
 
-@pytest.mark.timeout(400)  # eleven workers start, one after the other
-def test_a_worker_that_is_killed_again_and_again_loses_no_job(service: Service) -> None:
+@pytest.mark.timeout(400)  # up to eleven workers start, one after the other
+@pytest.mark.parametrize(
+    ("kills_wanted", "groups"), [(3, 15), pytest.param(10, 50, marks=pytest.mark.slow)]
+)
+def test_a_worker_that_is_killed_again_and_again_loses_no_job(
+    service: Service, kills_wanted: int, groups: int
+) -> None:
     with ExitStack() as stack:
         stack.enter_context(service.running("api"))
-        service.submit(service.url("api"), GROUPS, seconds=0.3)
+        service.submit(service.url("api"), groups, seconds=0.3)
         kills = 0
-        while kills < KILLS:
+        while kills < kills_wanted:
             with service.running("worker") as worker:
                 known = set(service.notes.iterdir())
                 wait_until(lambda: bool(set(service.notes.iterdir()) - known))  # noqa: B023
@@ -123,12 +126,12 @@ def test_a_worker_that_is_killed_again_and_again_loses_no_job(service: Service) 
             wait_until(lambda: all(map(gone, children)))  # noqa: B023
         stack.enter_context(service.running("worker"))
         wait_until(lambda: service.count("finished_at IS NULL") == 0)
-    service.all_succeeded_once(4 * GROUPS)
+    service.all_succeeded_once(4 * groups)
     ((losses, attempts),) = service.rows("SELECT SUM(losses), SUM(attempts) FROM job")
     assert isinstance(losses, int)
-    assert losses >= KILLS, "each kill met a computation"
-    assert attempts == 4 * GROUPS + losses, "what was not lost was computed once"
-    assert len(list(service.notes.iterdir())) >= KILLS
+    assert losses >= kills_wanted, "each kill met a computation"
+    assert attempts == 4 * groups + losses, "what was not lost was computed once"
+    assert len(list(service.notes.iterdir())) >= kills_wanted
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -11,6 +11,12 @@ from prover_framework.model.actions import ActionReport, ManyGroups, OneGroup
 from prover_framework.model.jobs import JobState
 from prover_framework.model.listing import DEFAULT_LIMIT, MAX_LIMIT, GroupPage
 from prover_framework.model.names import JOB_ID, KIND_NAME, PROOF_TYPE_NAME, QUEUE_NAME
+from prover_framework.model.priorities import (
+    HIGHEST_PRIORITY,
+    LOWEST_PRIORITY,
+    PRIORITY_KEY,
+    USUAL_PRIORITY,
+)
 from prover_framework.model.receipts import BLOCK_HASH
 from prover_framework.model.views import GroupView, VerboseGroupView
 from prover_framework.model.workers import PauseRequest, WorkersView
@@ -293,6 +299,18 @@ NAMESPACE_OF_GROUP = _query(
     _text("^[a-z0-9][a-z0-9-]{0,31}$"),
 )
 
+PRIORITY = _query(
+    PRIORITY_KEY,
+    "Of the groups that wait for a worker, those of the highest priority come first. A key says "
+    "how high it may be.",
+    {
+        "type": "integer",
+        "minimum": LOWEST_PRIORITY,
+        "maximum": HIGHEST_PRIORITY,
+        "default": USUAL_PRIORITY,
+    },
+)
+
 MOMENT = "Unix seconds, a UTC time such as 2024-05-01T12:00, or how long ago, such as 24h."
 
 SEARCH = (
@@ -340,6 +358,7 @@ OPERATIONS = (
         description="The group id makes the request safe to repeat: the same body again sends only "
         "what is not yet sent. With 500 all jobs are stored and the messages of some are not sent "
         "yet; the service sends them by itself, and so does the same request again.",
+        parameters=(PRIORITY,),
         body=GROUP_REQUEST,
         answers={200: Answer(meaning="All jobs are dispatched.", shape=SubmittedAnswer)},
         errors=(409, 500),

@@ -8,7 +8,8 @@ from typing import Any
 
 from attrs import frozen
 
-from prover_framework.serialization.json_text import Json
+from prover_framework.errors import RequestError
+from prover_framework.serialization.json_text import Json, parse_json
 from prover_framework.text import iso_utc
 from prover_framework.web.pages.rendering import object_of
 
@@ -134,10 +135,9 @@ def value_of(field: Field, text: str) -> Json:
         case FieldKind.CHOICE if text in field.choices:
             return text
     try:
-        value: Json = json.loads(text)
-    except ValueError:
+        return parse_json(text.encode())
+    except RequestError:
         return text
-    return value
 
 
 def _seconds(text: str) -> Json:

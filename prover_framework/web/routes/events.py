@@ -20,6 +20,7 @@ from prover_framework.jobs.outbox import Event, EventKind
 from prover_framework.jobs.service import ProvingService
 from prover_framework.model.names import GROUP_ID, MAX_INT64, group_id_of, namespace_of
 from prover_framework.serialization.json_text import Json, dump_json
+from prover_framework.serialization.objections import capped
 from prover_framework.text import iso_utc, quote
 from prover_framework.web.auth import NAMESPACE_KEY, group_of, namespace_listed
 
@@ -143,9 +144,8 @@ def _named(key: str) -> dict[str, Json]:
 def _require_known(request: Request, known: Sequence[str]) -> None:
     if unknown := [name for name in request.args if name not in known]:
         text = ", ".join(known)
-        raise RequestError(
-            [Problem(quote(name), f"is unknown (known: {text})") for name in unknown]
-        )
+        problems = [Problem(quote(name), f"is unknown (known: {text})") for name in unknown]
+        raise RequestError(capped(problems))
 
 
 def _groups(request: Request, name: str) -> frozenset[str]:

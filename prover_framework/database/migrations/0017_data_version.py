@@ -3,7 +3,7 @@ from tortoise.migrations import operations as ops
 
 
 class Migration(migrations.Migration):
-    dependencies = [("prover", "0015_request_ids")]
+    dependencies = [("prover", "0016_priorities")]
 
     initial = False
 
