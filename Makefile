@@ -26,7 +26,7 @@ LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
   tests/chain/test_store.py tests/seals/test_keys.py tests/verification/test_verifier.py \
   tests/kit/test_parts_for_tests.py
 
-.PHONY: help demo test coverage test-pages test-contract test-slow test-localstack test-versions test-lowest faults abuse walk lint audit format bench bench-growth migrations schemas clean
+.PHONY: help demo test coverage test-pages test-contract test-slow test-localstack test-versions test-lowest faults abuse walk lint audit format bench bench-growth bench-incapable migrations schemas clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -110,6 +110,9 @@ bench: $(VENV)/.dev ## Measure beside the baseline and other systems, a quarter 
 
 bench-growth: $(VENV)/.dev ## Measure with ten thousand, a hundred thousand and a million ended jobs and headers.
 	@PYTHONPATH=tests/support $(BIN)/python benchmarks/run.py growth $(ARGS)
+
+bench-incapable: $(VENV)/.dev ## Measure a worker that lacks a proof type, alone for a minute with jobs of it.
+	@PYTHONPATH=tests/support $(BIN)/python benchmarks/incapable.py
 
 migrations: $(VENV)/.dev ## Write the migration that the models need, if any.
 	$(BIN)/tortoise -c prover_framework.database.development.CONFIG makemigrations

@@ -9,6 +9,9 @@ from typing import TypeAlias
 # and again while its jobs run.
 KEPT_SECONDS = 4096
 
+# The last second that has a date of four digits; headers and charts may have later ones.
+LAST_DATED_SECOND = 253_402_300_799
+
 # What a plugin raises or returns may be of any size; what is told of it is one short line.
 MAX_LINE_LENGTH = 500
 

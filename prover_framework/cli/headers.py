@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 import attrs
 import click
@@ -60,6 +59,7 @@ from prover_framework.model.series import HOUR_SECONDS
 from prover_framework.monitoring.syncing import SyncMonitoring
 from prover_framework.settings import Settings
 from prover_framework.systemd import Systemd, alive
+from prover_framework.text import LAST_DATED_SECOND
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +74,6 @@ SIMULATED_CHAIN_ID = 1559_1559
 
 # How often a line tells how far a sync is, where there is no terminal for a bar.
 LINE_SECONDS = 10.0
-
-# The last second that has a date of four digits.
-MAX_DATED: Final = 253_402_300_799
 
 
 @click.group()
@@ -125,7 +122,7 @@ def import_(file: Path, chain_id: int) -> None:
 )
 @click.option(
     "--end",
-    type=click.IntRange(1, MAX_DATED),
+    type=click.IntRange(1, LAST_DATED_SECOND),
     callback=in_seconds,
     help="Unix timestamp at which the last whole hour ends. Default: the last full hour.",
 )
@@ -652,7 +649,7 @@ def _progress() -> Progress:
 
 
 def _utc(timestamp: int) -> str:
-    if timestamp > MAX_DATED:
+    if timestamp > LAST_DATED_SECOND:
         return f"second {timestamp}"
     return f"{datetime.fromtimestamp(timestamp, tz=UTC):%Y-%m-%d %H:%M} UTC"
 

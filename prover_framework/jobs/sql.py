@@ -343,7 +343,7 @@ LEAVE_TO_OTHERS = f"""
 UPDATE job SET error_code = ?, error_message = ?, due_at = NOW_MS + CAST(? *
     CASE WHEN sends > {MAX_INCAPABLE_DOUBLINGS} THEN {MAX_INCAPABLE_MS}
          WHEN sends < 1 THEN {INCAPABLE_MS} ELSE {INCAPABLE_MS} << (sends - 1) END AS BIGINT)
-WHERE id = ? AND {one_of(TAKEABLE)} AND not_before <= NOW_MS
+WHERE id = ANY(?) AND {one_of(TAKEABLE)} AND not_before <= NOW_MS
 RETURNING id
 """
 

@@ -729,15 +729,17 @@ class JobStore:
         """See to it that a job without a message is sent one when it may begin, and not later."""
         await self._database.write(LEAVE_TO_SWEEP, [job_id])
 
-    async def leave_to_others(self, job_id: str, failure: Failure, *, jitter: float) -> None:
-        """Let the sweep send a message later for a job that no worker was able to do.
+    async def leave_to_others(
+        self, job_ids: Sequence[str], failure: Failure, *, jitter: float
+    ) -> None:
+        """Let the sweep send messages later for jobs that no worker was able to do.
 
         Args:
-            job_id: The job.
+            job_ids: The jobs.
             failure: What was missing. It is shown until somebody takes the job.
             jitter: The part of the wait that is waited, in (0, 1].
         """
-        values = [failure.code, storable(failure.message), jitter, job_id]
+        values = [failure.code, storable(failure.message), jitter, list(job_ids)]
         await self._database.write(LEAVE_TO_OTHERS, values)
 
     async def wake_left(self, code: str, proof_types: Sequence[str]) -> None:

@@ -6,7 +6,13 @@ job says what is missing; the sweep sends another message later, and later still
 
 import logging
 import random
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import TypeVar
 
+from attrs import frozen
+
+from prover_framework.database.batching import Batcher
 from prover_framework.jobs.records import Failure
 from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import NOT_CAPABLE
@@ -14,6 +20,25 @@ from prover_framework.queues.base import Queue, Received
 from prover_framework.worker.timings import Timings
 
 log = logging.getLogger(__name__)
+
+# A worker that lacks a proof type may be alone with many jobs of it, and each call has its price.
+# Nobody is in a hurry: such a message comes back after half a second at the earliest.
+LINGER_SECONDS = 0.1
+
+# What comes back together: as many as are received together.
+TOGETHER = 10
+
+T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
+
+
+@frozen
+class _Left:
+    """A message that has been put back often enough."""
+
+    message: Received
+    job_id: str
+    missing: str
 
 
 class OtherWorkers:
@@ -29,6 +54,8 @@ class OtherWorkers:
         self._jobs = jobs
         self._queue = queue
         self._timings = timings
+        self._put_back = Batcher(self._put_back_all, linger_seconds=LINGER_SECONDS)
+        self._give_up = Batcher(self._give_up_all, linger_seconds=LINGER_SECONDS)
 
     async def leave(self, message: Received, job_id: str, missing: str) -> None:
         """Leave a message whose job nobody has a lease on.
@@ -42,16 +69,36 @@ class OtherWorkers:
             StoreError: The database cannot be used. The message comes back by itself.
             QueueError: The same of the queue.
         """
-        count = message.receive_count
         log.info("job %s is left to other workers: %s", job_id, missing)
-        if count < self._timings.incapable_receives:
-            await self._queue.change_visibility([message], self._wait(count))
+        if message.receive_count < self._timings.incapable_receives:
+            await self._put_back(message)
             return
-        await self._jobs.leave_to_others(job_id, not_capable(missing), jitter=spread(1.0))
+        await self._give_up(_Left(message, job_id, missing))
         await self._queue.delete(message)
+
+    async def _put_back_all(self, messages: Sequence[Received]) -> list[None]:
+        for count, some in _alike(messages, lambda message: message.receive_count):
+            await self._queue.change_visibility(some, self._wait(count))
+        return [None] * len(messages)
+
+    async def _give_up_all(self, left: Sequence[_Left]) -> list[None]:
+        for missing, some in _alike(left, lambda each: each.missing):
+            ids = [each.job_id for each in some]
+            await self._jobs.leave_to_others(ids, not_capable(missing), jitter=spread(1.0))
+        return [None] * len(left)
 
     def _wait(self, count: int) -> float:
         return spread(self._timings.incapable_seconds * 2.0 ** (count - 1))
+
+
+def _alike(items: Sequence[T], of: Callable[[T], K]) -> Iterator[tuple[K, list[T]]]:
+    """Yield items that have the same in common, some at a time."""
+    groups: dict[K, list[T]] = defaultdict(list)
+    for item in items:
+        groups[of(item)].append(item)
+    for common, group in groups.items():
+        for start in range(0, len(group), TOGETHER):
+            yield common, group[start : start + TOGETHER]
 
 
 def not_capable(missing: str) -> Failure:

@@ -2,11 +2,11 @@
 
 Real processes on this machine: an API, workers, PostgreSQL, an SQS emulator, and a proxy before
 each. While job groups come in and are computed, workers are killed and paused beyond their leases,
-PostgreSQL is stopped and started, goes silent, turns read-only and changes its password, the
-queue's endpoint refuses, hangs and delivers twice, strangers take all connections of the API, and
-every process is replaced by a new one. How long it takes after each until a job ends again is
-measured. At the end every job has to have one final state and one result that was stored once, and
-what a paused worker wrote too late has to have been refused.
+PostgreSQL is stopped and started, goes silent, turns read-only, changes its password, its standby
+takes its place and gives it back, the queue's endpoint refuses, hangs and delivers twice, strangers
+take all connections of the API, and every process is replaced by a new one. How long it takes after
+each until a job ends again is measured. At the end every job has to have one final state and one
+result that was stored once, and what a paused worker wrote too late has to have been refused.
 
 ``make faults`` runs it at full size; ``make test`` has a small one.
 """
@@ -32,7 +32,7 @@ from attrs import Factory, define, evolve, frozen
 from disk_run import NoDisk, run_on_a_disk
 from faulty_endpoint import FaultyEndpoint, Mode, faulty_endpoint
 from localstack_server import localstack_server
-from postgres_server import PostgresServer, postgres_server
+from postgres_pair import PostgresPair, postgres_pair
 from rich.console import Console
 from rich.table import Table
 from slow_plugin import SLOW_PLUGIN
@@ -86,6 +86,13 @@ END $$ LANGUAGE plpgsql;
 CREATE TRIGGER watch AFTER UPDATE ON job FOR EACH ROW EXECUTE FUNCTION watch();
 """
 
+# What the driver raises while no server can be asked, or none of several is the primary.
+NO_ANSWER = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.exceptions.TargetServerAttributeNotMatched,
+)
+
 # What a worker logs when the database refuses what it wanted to write, or its sign of life.
 REFUSED = ("is no longer held; nothing was written", "it is no longer wanted")
 
@@ -100,7 +107,9 @@ class Fault(StrEnum):
     HANG = "SQS endpoint hangs"
     DOUBLE = "SQS delivers twice"
     SILENCE = "open connections to PostgreSQL go silent"
-    FAILOVER = "PostgreSQL becomes read-only, and is not any more"
+    READ_ONLY = "PostgreSQL becomes read-only, and is not any more"
+    FAILOVER = "PostgreSQL's primary is killed, its standby promoted"
+    SWITCHOVER = "PostgreSQL's primary is stopped, its standby promoted"
     PASSWORD = "password of PostgreSQL changes, and is told later"
     DESCRIPTORS = "1,100 idle connections to the API"
     DEPLOY = "API and workers replaced one by one (SIGTERM)"
@@ -138,7 +147,10 @@ FULL = Plan(
         Fault.HANG: 3,
         Fault.DOUBLE: 4,
         Fault.SILENCE: 3,
-        Fault.FAILOVER: 3,
+        Fault.READ_ONLY: 3,
+        # There and back, and there and back.
+        Fault.FAILOVER: 2,
+        Fault.SWITCHOVER: 2,
         Fault.PASSWORD: 3,
         Fault.DESCRIPTORS: 2,
         Fault.DEPLOY: 2,
@@ -219,7 +231,7 @@ class Stage:
     plan: Plan
     directory: Path
     database_url: str
-    postgres: PostgresServer
+    postgres: PostgresPair
     endpoint: FaultyEndpoint
     environment: Mapping[str, str]
     surroundings: Surroundings
@@ -264,7 +276,7 @@ class Stage:
                     return list(await connection.fetch(query, timeout=10))
                 finally:
                     connection.terminate()
-            except (OSError, asyncpg.PostgresError, TimeoutError, asyncpg.InterfaceError):
+            except (OSError, TimeoutError, *NO_ANSWER):
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(LOOK_SECONDS)
@@ -293,10 +305,10 @@ class Stage:
             case Fault.PAUSE:
                 await self._pause()
             case Fault.DATABASE:
-                end = self.random.choice((self.postgres.stop, self.postgres.kill))
-                await asyncio.to_thread(end)
+                server = self.postgres.primary
+                await asyncio.to_thread(self.random.choice((server.stop, server.kill)))
                 await asyncio.sleep(seconds)
-                await asyncio.to_thread(self.postgres.start)
+                await asyncio.to_thread(server.start)
             case Fault.REFUSE:
                 await self._endpoint(Mode.REFUSING, seconds)
             case Fault.HANG:
@@ -306,8 +318,10 @@ class Stage:
                 await self._endpoint(Mode.DOUBLING, seconds)
             case Fault.SILENCE:
                 await self.surroundings.go_silent(2 * seconds)
-            case Fault.FAILOVER:
-                await self.surroundings.fail_over_and_back(seconds)
+            case Fault.READ_ONLY:
+                await self.surroundings.turn_read_only(seconds)
+            case Fault.FAILOVER | Fault.SWITCHOVER:
+                await self.surroundings.fail_over(orderly=fault is Fault.SWITCHOVER)
             case Fault.PASSWORD:
                 await self.surroundings.rotate_password(seconds)
             case Fault.DESCRIPTORS:
@@ -315,6 +329,9 @@ class Stage:
             case Fault.DEPLOY:
                 await self._deploy()
         await self._recover(fault)
+        if fault in (Fault.FAILOVER, Fault.SWITCHOVER):
+            # The next one finds a standby again.
+            await self.surroundings.rejoin()
         self.struck[fault] = self.struck.get(fault, 0) + 1
 
     async def _endpoint(self, mode: Mode, seconds: float) -> None:
@@ -411,7 +428,7 @@ async def run(
     directory: Path,
     *,
     database_url: str,
-    postgres: PostgresServer,
+    postgres: PostgresPair,
     sqs_url: str,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Report:
@@ -420,19 +437,19 @@ async def run(
     Args:
         plan: How much of what.
         directory: For logs and files of the service.
-        database_url: An empty database of the server.
-        postgres: The server.
+        database_url: An empty database of the primary.
+        postgres: The server, and its standby if there is one.
         sqs_url: Endpoint of an SQS emulator.
         tell: Told what happens.
     """
     began = time.monotonic()
     async with AsyncExitStack() as stack:
         endpoint = await stack.enter_async_context(faulty_endpoint(sqs_url))
-        around = await stack.enter_async_context(surroundings(directory, database_url))
+        around = await stack.enter_async_context(surroundings(directory, database_url, postgres))
         stage = Stage(
             plan=plan,
             directory=directory,
-            database_url=database_url,
+            database_url=around.admin_url,
             postgres=postgres,
             endpoint=endpoint,
             environment=_environment(directory, around, endpoint.url),
@@ -622,8 +639,8 @@ def main() -> None:
     # Kept when the run fails, for whoever wants to know why.
     directory = tempfile.mkdtemp(prefix="prover-faults-")
     console.print(f"logs: {directory}")
-    with postgres_server() as postgres, localstack_server() as localstack:
-        database_url = postgres.create_database()
+    with postgres_pair() as postgres, localstack_server() as localstack:
+        database_url = postgres.primary.create_database()
         report = asyncio.run(
             run(
                 plan,

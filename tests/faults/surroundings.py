@@ -1,19 +1,20 @@
 """What lies between a service and its database and clients, and breaks in a fault run.
 
-A proxy before PostgreSQL that goes silent, a server that turns read-only as one does that others
-have taken over from, a password that is changed, and clients that open connections and say nothing.
+Proxies before PostgreSQL's servers that go silent, a server that turns read-only, one whose place
+its standby takes, a password that is changed, and clients that open connections and say nothing.
 """
 
 import asyncio
 import resource
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from attrs import frozen
+from postgres_pair import PostgresPair, where
 from postgres_proxy import PostgresProxy, postgres_proxy
 
 ROLE = "faults"
@@ -33,15 +34,17 @@ class Surroundings:
 
     Args:
         admin_url: The database, as nothing breaks it.
-        service_url: The same through the proxy, by a role whose password is in a file.
+        service_url: The same through the proxies, by a role whose password is in a file.
         password_file: That file.
-        proxy: The proxy.
+        proxies: One for each server.
+        pair: The servers.
     """
 
     admin_url: str
     service_url: str
     password_file: Path
-    proxy: PostgresProxy
+    proxies: tuple[PostgresProxy, ...]
+    pair: PostgresPair
 
     @property
     def environment(self) -> dict[str, str]:
@@ -50,12 +53,22 @@ class Surroundings:
 
     async def go_silent(self, seconds: float) -> None:
         """Let what is open go silent, as a proxy does that has lost its state; new ones work."""
-        await asyncio.to_thread(self.proxy.freeze)
+        for proxy in self.proxies:
+            await asyncio.to_thread(proxy.freeze)
         await asyncio.sleep(seconds)
         # What was silent ends in the end, as it does by the system's own keep-alives.
-        await asyncio.to_thread(self.proxy.cut)
+        for proxy in self.proxies:
+            await asyncio.to_thread(proxy.cut)
 
-    async def fail_over_and_back(self, seconds: float) -> None:
+    async def fail_over(self, *, orderly: bool) -> None:
+        """Stop or kill the primary; its standby takes its place."""
+        await asyncio.to_thread(self.pair.fail_over, orderly=orderly)
+
+    async def rejoin(self) -> None:
+        """Have the server that was the primary follow the one that is."""
+        await asyncio.to_thread(self.pair.rejoin)
+
+    async def turn_read_only(self, seconds: float) -> None:
         """Let the server be one that can only be read, and then one that can be written again."""
         await self._set_read_only("on")
         try:
@@ -85,21 +98,31 @@ class Surroundings:
 
 
 @asynccontextmanager
-async def surroundings(directory: Path, database_url: str) -> AsyncIterator[Surroundings]:
-    """Make a way to a database that breaks as it is told."""
+async def surroundings(
+    directory: Path, database_url: str, pair: PostgresPair
+) -> AsyncIterator[Surroundings]:
+    """Make a way to a database that breaks as it is told.
+
+    Args:
+        directory: For the file of passwords.
+        database_url: The database, at the server that is the primary now.
+        pair: Its servers.
+    """
     password, file = secrets.token_hex(8), directory / "passwords"
+    admin_url = pair.url(database_url)
     await _run(
-        database_url,
+        admin_url,
         # A server that several runs share has the role already.
         f"DO $$ BEGIN CREATE ROLE {ROLE} SUPERUSER LOGIN; "
         "EXCEPTION WHEN duplicate_object THEN NULL; END $$",
         f"ALTER ROLE {ROLE} PASSWORD '{password}'",
     )
     _write_password(file, password)
-    with postgres_proxy(database_url) as proxy:
-        parts = urlsplit(proxy.url(database_url))
-        netloc = f"{ROLE}@{parts.netloc.rpartition('@')[2]}"
-        yield Surroundings(database_url, urlunsplit(parts._replace(netloc=netloc)), file, proxy)
+    with ExitStack() as stack:
+        proxies = tuple(stack.enter_context(postgres_proxy(server.url)) for server in pair.servers)
+        hosts = ",".join(where(proxy.url(database_url)) for proxy in proxies)
+        service_url = urlunsplit(urlsplit(database_url)._replace(netloc=f"{ROLE}@{hosts}"))
+        yield Surroundings(admin_url, service_url, file, proxies, pair)
 
 
 async def stay_connected(url: str, seconds: float) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fault_run import Fault, Plan, run
+from postgres_pair import PostgresPair
 from postgres_server import PostgresServer
 from sqs_server import moto_server
 
@@ -37,7 +38,7 @@ def test_whatever_breaks_each_job_has_one_result(
                 SMALL,
                 tmp_path,
                 database_url=database_url,
-                postgres=own_postgres,
+                postgres=PostgresPair(own_postgres),
                 sqs_url=moto.url,
             )
         )

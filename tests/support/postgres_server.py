@@ -110,12 +110,14 @@ class PostgresServer:
         url: Its URL, with the database that is always there.
         directory: Its data; None for one that was not started here.
         command: What starts it.
+        programs: The directory of the server's programs.
         process: Its process.
     """
 
     url: str
     directory: Path | None = None
     command: tuple[str, ...] = ()
+    programs: Path = Path()
     process: "subprocess.Popen[bytes] | None" = None
     _numbers: Iterator[int] = field(factory=count)
     _free: list[str] = field(factory=list)
@@ -147,6 +149,29 @@ class PostgresServer:
     def kill(self) -> None:
         """End it as a power cut would."""
         self._end(signal.SIGKILL)
+
+    def follow(self, primary: "PostgresServer") -> None:
+        """Start as the standby of a server that runs, with a copy of that one's data.
+
+        It has ended, and what it had is gone.
+        """
+        assert self.directory
+        data = self.directory / "data"
+        shutil.rmtree(data)
+        copying = [*_prefix(), str(self.programs / "pg_basebackup"), "--dbname", primary.url]
+        copied = subprocess.run(
+            [*copying, "--pgdata", str(data), "--write-recovery-conf", "--checkpoint", "fast"],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=self.directory,
+        )
+        if copied.returncode:
+            raise NoServer(f"PostgreSQL's pg_basebackup failed: {copied.stderr.strip()}")
+        # What the other one requires of its own standby is nothing that this one has.
+        with (data / "postgresql.auto.conf").open("a") as settings:
+            settings.write("synchronous_standby_names = ''\n")
+        self.start()
 
     def _end(self, number: signal.Signals) -> None:
         if self.process is None:
@@ -298,7 +323,10 @@ def _prepare(directory: Path, more: Mapping[str, str]) -> PostgresServer:
     options = [part for name, value in wanted.items() for part in ("-c", f"{name}={value}")]
     command = [*prefix, str(binaries / "postgres"), "-D", str(data), "-p", str(port), *options]
     return PostgresServer(
-        f"postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres", directory, tuple(command)
+        f"postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres",
+        directory,
+        tuple(command),
+        binaries,
     )
 
 
@@ -354,7 +382,7 @@ def _is_ready(status: Path, pid: int) -> bool:
         lines = status.read_text().splitlines()
     except OSError:
         return False
-    return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+    return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() in ("ready", "standby")
 
 
 def _name(url: str) -> str:

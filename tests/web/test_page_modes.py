@@ -12,8 +12,10 @@ from sanic import Sanic
 from prover_framework.app import open_runtime
 from prover_framework.plugins.registry import Plugins
 from prover_framework.settings import Settings
+from prover_framework.text import LAST_DATED_SECOND
 from prover_framework.web.app import make_app
 from prover_framework.web.pages import routes
+from prover_framework.web.pages.rendering import moment_text
 
 
 async def addresses(installed: Plugins, mode: str, tmp_path: Any) -> set[tuple[str, str]]:
@@ -72,3 +74,20 @@ async def test_without_the_extra_the_first_page_says_how_to_get_it(
     assert "pip install 'prover-framework[pages]'" in routes.MISSING
     answer = await routes._missing(cast(Any, None))
     assert answer.status == 501
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("2024-05-01T12:00:03.500Z", "2024-05-01 12:00:03 UTC"),
+        (0, "1970-01-01 00:00:00 UTC"),
+        (LAST_DATED_SECOND, "9999-12-31 23:59:59 UTC"),
+        (LAST_DATED_SECOND + 1, "second 253,402,300,800"),
+        (2**63 - 1, "second 9,223,372,036,854,775,807"),
+        (-1, "second -1"),
+        (1e300, "second 1e+300"),
+    ],
+)
+def test_a_time_that_has_no_date_is_written_in_seconds(value: str | float, text: str) -> None:
+    # Whoever a header or a chart comes from may say when it is.
+    assert moment_text(value) == text

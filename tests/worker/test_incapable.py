@@ -1,7 +1,9 @@
 """Workers that lack what a job needs: nobody's fault is nobody's failure."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 from waiting import answer_that
@@ -9,12 +11,15 @@ from worker_bench import TWAP, Bench, open_bench
 
 from prover_framework.cli.tables import other_version
 from prover_framework.errors import TryLater
-from prover_framework.jobs.records import StoredJob
+from prover_framework.jobs.records import Failure, StoredJob
+from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import JobState
 from prover_framework.plugins import loading as plugin_loading
 from prover_framework.plugins.calls import Candidate
 from prover_framework.plugins.registry import Plugins
+from prover_framework.queues.base import Queue, Received
 from prover_framework.testing import ManualClock
+from prover_framework.worker.incapable import OtherWorkers
 from prover_framework.worker.timings import Timings
 
 S = JobState
@@ -100,6 +105,52 @@ def compute(parameters, inputs, seed):
     put_off(parameters, "compute")
     return Result(later=1)
 """
+
+
+class _Calls:
+    """Counts what is asked of a queue."""
+
+    def __init__(self) -> None:
+        self.put_back: list[tuple[int, float]] = []
+        self.deleted = 0
+
+    async def change_visibility(self, messages: Sequence[Received], seconds: float) -> None:
+        self.put_back.append((len(messages), seconds))
+
+    async def delete(self, message: Received) -> None:
+        del message
+        self.deleted += 1
+
+
+class _Left(JobStore):
+    """Notes which jobs are left, and why."""
+
+    def __init__(self) -> None:
+        self.left: list[tuple[Sequence[str], str]] = []
+
+    async def leave_to_others(
+        self, job_ids: Sequence[str], failure: Failure, *, jitter: float
+    ) -> None:
+        assert 0 < jitter <= 1
+        self.left.append((job_ids, failure.message))
+
+
+async def test_what_comes_together_is_left_together() -> None:
+    queue, jobs = _Calls(), _Left()
+    others = OtherWorkers(jobs, cast(Queue, queue), Timings())
+
+    def message(count: int) -> Received:
+        return Received("q", "", "", count)
+
+    await asyncio.gather(
+        *(others.leave(message(count), "job", "twap") for count in (1, 2) for _ in range(15)),
+        *(others.leave(message(3), f"job-{n}", "ab"[n % 2]) for n in range(4)),
+    )
+    assert sorted(size for size, _ in queue.put_back) == [5, 5, 10, 10]
+    assert {0.5 <= seconds <= 2 for _, seconds in queue.put_back} == {True}
+    assert [ids for ids, _ in jobs.left] == [["job-0", "job-2"], ["job-1", "job-3"]]
+    assert [why[-1] for _, why in jobs.left] == ["a", "b"]
+    assert queue.deleted == 4
 
 
 @pytest.fixture

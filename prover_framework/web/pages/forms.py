@@ -10,14 +10,11 @@ from attrs import frozen
 
 from prover_framework.errors import RequestError
 from prover_framework.serialization.json_text import Json, parse_json
-from prover_framework.text import iso_utc
+from prover_framework.text import LAST_DATED_SECOND, iso_utc
 from prover_framework.web.pages.rendering import object_of
 
 # A whole number of a field with such a name is a time in Unix seconds.
 TIME_ENDING = "_timestamp"
-
-# Further times have no form as a date.
-LAST_DATE = 253_402_300_799
 
 
 class FieldKind(StrEnum):
@@ -154,4 +151,4 @@ def _seconds(text: str) -> Json:
 
 def date_text(seconds: int) -> str:
     """Return Unix seconds as the value of a field for date and time."""
-    return iso_utc(seconds * 1000)[:19] if 0 <= seconds <= LAST_DATE else str(seconds)
+    return iso_utc(seconds * 1000)[:19] if 0 <= seconds <= LAST_DATED_SECOND else str(seconds)

@@ -15,7 +15,7 @@ from sanic.response import HTTPResponse
 from prover_framework.errors import ProverError
 from prover_framework.model.callers import Scope
 from prover_framework.model.names import DEFAULT_NAMESPACE, group_id_of, namespace_of
-from prover_framework.text import iso_utc
+from prover_framework.text import LAST_DATED_SECOND, iso_utc
 from prover_framework.web.auth import NAMESPACE_KEY
 from prover_framework.web.pages.parts import PageMode
 from prover_framework.web.pages.safety import (
@@ -202,7 +202,12 @@ def exact_text(value: Any) -> str:
 
 def moment_text(value: str | float) -> str:
     """Write a time for people, to the second in UTC: from ISO 8601 or Unix seconds."""
-    iso = value if isinstance(value, str) else iso_utc(round(value * 1000))
+    if isinstance(value, str):
+        iso = value
+    elif 0 <= value <= LAST_DATED_SECOND:
+        iso = iso_utc(round(value * 1000))
+    else:
+        return f"second {number_text(value)}"
     return f"{iso[:10]} {iso[11:19]} UTC"
 
 
