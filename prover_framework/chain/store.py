@@ -1,7 +1,6 @@
 """Headers and their hourly sums in the database: taken in whole, read by the hour."""
 
 import asyncio
-import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from itertools import islice, pairwise
@@ -74,26 +73,25 @@ FROM chain LEFT JOIN block_header AS newest
 # The hours of a range, the timestamps of three blocks that show whether the outer hours are whole
 # (the one before the first, the first, and the one after the last), and the hashes at both ends.
 # One statement sees one state of the database, so that an import in between cannot make old sums
-# look complete. Its one row holds each column as a list: thousands of rows would each be handed
-# from one thread to another.
-SERIES_COLUMNS = ("hour", "sum_wei", "count", "verified_count", "first_block", "last_block")
-SERIES = f"""
-WITH hours AS (
-        SELECT {", ".join(SERIES_COLUMNS)} FROM hourly_base_fee
-        WHERE hour >= ? AND hour < ? ORDER BY hour
-    ),
-    ends AS (SELECT MIN(first_block) AS first, MAX(last_block) AS last FROM hours)
-SELECT {", ".join(f"JSON_LIST({name}) AS {name}" for name in SERIES_COLUMNS)},
-    (SELECT timestamp FROM block_header, ends WHERE number = first - 1) AS time_before,
-    (SELECT timestamp FROM block_header, ends WHERE number = first) AS time_first,
-    (SELECT block_hash FROM block_header, ends WHERE number = first) AS first_hash,
-    (SELECT parent_hash FROM block_header, ends WHERE number = first) AS parent_hash,
-    (SELECT block_hash FROM block_header, ends WHERE number = last) AS last_hash,
-    (SELECT timestamp FROM block_header, ends
-     WHERE number = NULLIF(last, {MAX_INT64}) + 1) AS time_after,
-    (SELECT data_version FROM chain) AS data_version
-FROM hours
-"""  # noqa: S608 - of names of ours
+# look complete.
+SERIES = """
+SELECT hour, sum_wei, count, verified_count, first_block, last_block,
+    CASE WHEN hour = ? THEN
+        (SELECT timestamp FROM block_header WHERE number = first_block - 1) END AS time_before,
+    CASE WHEN hour = ? THEN
+        (SELECT timestamp FROM block_header WHERE number = first_block) END AS time_first,
+    CASE WHEN hour = ? THEN
+        (SELECT block_hash FROM block_header WHERE number = first_block) END AS first_hash,
+    CASE WHEN hour = ? THEN
+        (SELECT parent_hash FROM block_header WHERE number = first_block) END AS parent_hash,
+    CASE WHEN hour = ? THEN
+        (SELECT block_hash FROM block_header WHERE number = last_block) END AS last_hash,
+    CASE WHEN hour = ? THEN
+        (SELECT timestamp FROM block_header
+         WHERE number = NULLIF(last_block, 9223372036854775807) + 1) END AS time_after,
+    CASE WHEN hour = ? THEN (SELECT data_version FROM chain) END AS data_version
+FROM hourly_base_fee WHERE hour >= ? AND hour < ? ORDER BY hour
+"""
 
 # Hours whose sums are not those of their headers, and hours that only one side has.
 SUMS_KEPT = """
@@ -474,11 +472,12 @@ class HeaderStore:
 
     async def _read_series(self, hours: range, chain: Row) -> ReadSeries:
         facts = _facts(chain)
-        (row,) = await self._read(SERIES, hours.start, hours.stop)
-        columns = (tuple(json.loads(row[name] or "[]")) for name in SERIES_COLUMNS)
-        present, sums, counts, verified_counts, firsts, lasts = columns
-        if present != tuple(hours):
-            raise _missing_hours(hours, present)
+        first, last = hours[0], hours[-1]
+        rows = await self._read(SERIES, *[first] * 4, *[last] * 2, first, hours.start, hours.stop)
+        if len(rows) != len(hours):
+            raise _missing_hours(hours, [row["hour"] for row in rows])
+        columns = tuple(islice(zip(*rows, strict=True), 6))
+        _, sums, counts, verified_counts, firsts, lasts = columns
         # Whole columns are compared first: of thousands of hours none is looked at by itself.
         if firsts[1:] != tuple(last + 1 for last in lasts[:-1]):
             for hour, last, first in zip(hours, lasts, firsts[1:], strict=False):
@@ -492,9 +491,9 @@ class HeaderStore:
             hours,
             first_block=firsts[0],
             last_block=lasts[-1],
-            before_first=row["time_before"],
-            first=row["time_first"],
-            after_last=row["time_after"],
+            before_first=rows[0]["time_before"],
+            first=rows[0]["time_first"],
+            after_last=rows[-1]["time_after"],
         )
         series = HourlySeries(
             chain_id=facts.chain_id,
@@ -509,14 +508,14 @@ class HeaderStore:
         blocks = BlockRange(
             first_block=firsts[0],
             last_block=lasts[-1],
-            first_hash=row["first_hash"],
-            last_hash=row["last_hash"],
-            parent_hash=row["parent_hash"],
+            first_hash=rows[0]["first_hash"],
+            last_hash=rows[-1]["last_hash"],
+            parent_hash=rows[0]["parent_hash"],
             verified=counts == verified_counts,
             source=facts.source,
             fee_rule=self.rules_of(facts).fee_rule,
         )
-        is_current = row["data_version"] == chain["data_version"]
+        is_current = rows[0]["data_version"] == chain["data_version"]
         return ReadSeries(series, blocks, is_current)
 
     async def block_columns(

@@ -8,8 +8,7 @@ Statements are written once, in PostgreSQL's SQL with some marks of our own:
   by,
 - ``= ANY(?)`` takes a list,
 - ``ROWS(?) AS name(column TYPE, ...)`` for a table whose rows come as one value, which
-  `rows_value` makes,
-- ``JSON_LIST(column)`` for a list of the values of a column in all rows, as JSON text.
+  `rows_value` makes.
 
 An engine rewrites what it says in another way (SQLite locks no rows, so it drops the clauses that
 do) and keeps the result, so that a statement costs this once.

@@ -340,6 +340,5 @@ def _client(client: BaseDBAsyncClient) -> PostgresConnection:
 @lru_cache(KEPT_STATEMENTS)
 def _own_form(statement: str) -> str:
     statement = ROWS.sub("json_to_recordset(CAST(? AS json)) AS ", statement)
-    statement = statement.replace("JSON_LIST(", "json_agg(")
     first, *others = statement.replace("NOW_MS", NOW_MS).split("?")
     return first + "".join(f"${number}{text}" for number, text in enumerate(others, 1))

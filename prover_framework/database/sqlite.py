@@ -415,7 +415,7 @@ def _values(values: Sequence[object]) -> Sequence[object]:
 
 @lru_cache(KEPT_STATEMENTS)
 def _own_form(statement: str) -> str:
-    statement = ROW_LOCK.sub("", statement).replace("JSON_LIST(", "json_group_array(")
+    statement = ROW_LOCK.sub("", statement)
     statement = ANY_OF.sub("IN (SELECT value FROM json_each(?))", statement)
     return ROWS.sub(_rows, statement)
 
