@@ -26,7 +26,7 @@ LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
   tests/chain/test_store.py tests/seals/test_keys.py tests/verification/test_verifier.py \
   tests/kit/test_parts_for_tests.py
 
-.PHONY: help demo test coverage test-pages test-contract test-slow test-localstack test-versions test-lowest faults abuse walk lint audit format bench bench-growth bench-incapable migrations schemas clean
+.PHONY: help demo test coverage test-pages test-contract test-slow test-localstack test-versions test-lowest faults abuse load walk lint audit format bench bench-growth bench-incapable migrations schemas clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -75,6 +75,10 @@ faults: $(VENV)/.dev $(LOCALSTACK)/.ready ## Break everything around a running s
 
 abuse: $(VENV)/.dev ## Ill-treat a running service from all sides for a minute (SEED=1559).
 	PYTHONPATH=tests/support $(BIN)/python tests/abuse/abuse_run.py $(SEED)
+
+# No call fails, no job is lost, memory and open files stay flat: in ten minutes, or as many seconds.
+load: $(VENV)/.dev ## Use a running service in all its ways for ten minutes (SECONDS=600 SEED=1559).
+	PYTHONPATH=tests/support $(BIN)/python tests/load/load_run.py $(or $(SECONDS),600) $(SEED)
 
 walk: $(VENV)/.dev ## Install from wheels into an empty directory, start three daemons, break and mend what is around them.
 	$(BIN)/python -m pytest -m walk tests/kit/test_walk.py $(ARGS)

@@ -43,6 +43,7 @@ from prover_framework.queues.counted import CountedQueue
 from prover_framework.sandbox.import_check import find_deadly
 from prover_framework.seals.making import signature_maker
 from prover_framework.settings import Settings
+from prover_framework.tracing import NO_TRACING, Tracing, open_tracing
 from prover_framework.variables import unowned
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.pages.parts import PageMode, PageParts
@@ -74,6 +75,7 @@ class Runtime:
     monitoring: Monitoring
     pages: PageParts
     feed: EventFeed
+    tracing: Tracing = NO_TRACING
 
 
 def load_plugins(settings: Settings) -> Plugins:
@@ -109,6 +111,7 @@ async def open_runtime(
     plugins: Plugins,
     clock: Clock | None = None,
     queue: Queue | None = None,
+    tracing: Tracing | None = None,
 ) -> AsyncIterator[Runtime]:
     """Open all parts; close them in the reverse order when the body is left.
 
@@ -117,11 +120,17 @@ async def open_runtime(
         plugins: The plugins, loaded.
         clock: Stands in for the database's own clock.
         queue: A queue to be used instead of that of the settings; it is not closed.
+        tracing: Likewise, what makes spans.
     """
     observers = Observers(plugins.observers)
     bounds = Bounds.below(settings.lease_seconds)
     metrics = Metrics()
-    async with observers, open_database(settings, bounds, clock) as database:
+    async with (
+        open_tracing(wanted=settings.tracing and tracing is None) as own_tracing,
+        observers,
+        open_database(settings, bounds, clock) as database,
+    ):
+        tracing = tracing or own_tracing
         jobs = JobStore(
             database,
             RetryPolicy(
@@ -143,6 +152,7 @@ async def open_runtime(
                 queue,
                 max_open_jobs=settings.max_open_jobs,
                 quotas=Quotas(database, settings),
+                tracing=tracing,
             )
             callers = Callers(ApiKeyStore(database), is_open=settings.is_open)
             receipts = ReceiptService(settings, plugins, jobs, ReceiptStore(database))
@@ -168,6 +178,7 @@ async def open_runtime(
                     ),
                     pages=_pages(settings, headers, charts),
                     feed=feed,
+                    tracing=tracing,
                 )
             finally:
                 await feed.close()
@@ -214,6 +225,7 @@ def make_worker(
         timings=timings,
         plugins=tuple(one.candidate.name for one in runtime.plugins.found if one.failure is None),
         database=runtime.database,
+        tracing=runtime.tracing,
     )
 
 

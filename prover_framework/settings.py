@@ -579,6 +579,13 @@ class Settings:
         _flag,
         True,  # noqa: FBT003 - as above
     )
+    tracing: bool = _setting(
+        "PROVER_TRACING",
+        "Send traces by OpenTelemetry, from a request to its receipts; its own variables, "
+        "`OTEL_…`, say where to.",
+        _flag,
+        False,  # noqa: FBT003 - as above
+    )
     # Variables that begin with `PLUGIN_PREFIX`; each plugin is given its own, and no others.
     plugin_variables: dict[str, str] = attrs.field(factory=dict, repr=False)
     # Names of all variables that were given a value, whatever they are for.

@@ -110,6 +110,7 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
     ),
     "PROVER_LOG_FORMAT": ("JSON", "json", "xml", "must be in ('text', 'json')"),
     "PROVER_ACCESS_LOG": ("no", False, "maybe", "must be true or false"),
+    "PROVER_TRACING": ("yes", True, "maybe", "must be true or false"),
 }
 
 VARIABLES: dict[str, str] = {

@@ -14,7 +14,12 @@ from prover_framework.database.schema_parts import (
     TakeableIndex,
     UnrevokedIndex,
 )
-from prover_framework.model.names import DEFAULT_NAMESPACE, MAX_GROUP_KEY, MAX_NAMESPACE
+from prover_framework.model.names import (
+    DEFAULT_NAMESPACE,
+    MAX_GROUP_KEY,
+    MAX_NAMESPACE,
+    MAX_TRACE_PARENT,
+)
 from prover_framework.model.priorities import USUAL_PRIORITY, lane_of
 
 
@@ -89,6 +94,8 @@ class Job(Model):
     # Of its group. Its lane is made of it and of the key: what is in one lane is taken in turn.
     priority = fields.IntField(db_default=USUAL_PRIORITY)
     lane = fields.CharField(18, db_default=lane_of(USUAL_PRIORITY, None))
+    # The span of a trace that it was asked for in.
+    trace_parent = fields.CharField(MAX_TRACE_PARENT, null=True)
 
     class Meta:
         table = "job"

@@ -52,6 +52,7 @@ class JobMessage:
         version: `MESSAGE_VERSION` of the sender.
         params: All parameters. They only inform: what counts is the stored job.
         request_id: Id of the request that has sent it, for the log.
+        traceparent: The span that the job was asked for in, as W3C's header of this name has it.
     """
 
     job_id: str
@@ -62,6 +63,7 @@ class JobMessage:
     version: int = MESSAGE_VERSION
     params: dict[str, Any] | None = None
     request_id: str | None = None
+    traceparent: str | None = None
 
 
 def dump_message(message: JobMessage) -> str:

@@ -45,6 +45,7 @@ class NewGroup:
         api_key: Id of the API key that it is asked for with, if any.
         request_id: Id of the request that asks for it, if any, for the log.
         priority: Those of the highest are taken first.
+        trace_parent: The span that it is stored in; see `prover_framework.tracing`.
     """
 
     id: str
@@ -52,6 +53,7 @@ class NewGroup:
     api_key: str | None = None
     request_id: str | None = None
     priority: int = USUAL_PRIORITY
+    trace_parent: str | None = None
 
     def dependents(self, name: str) -> int:
         """Return how many of the jobs rest on one."""
@@ -101,6 +103,7 @@ class StoredJob:
     api_key: str | None = None
     request_id: str | None = None
     priority: int = USUAL_PRIORITY
+    trace_parent: str | None = None
 
     @property
     def job_group_id(self) -> str:

@@ -46,6 +46,7 @@ from prover_framework.serialization.converter import structure
 from prover_framework.serialization.json_text import parse_json
 from prover_framework.serialization.objections import capped
 from prover_framework.text import one_line
+from prover_framework.tracing import NO_TRACING, SpanKind, Tracing
 
 
 @frozen
@@ -74,6 +75,7 @@ class ProvingService:
         queue: Where messages go that wake workers; None where the table of jobs is the queue.
         max_open_jobs: How many jobs that have not ended there may be before no more are accepted.
         quotas: How large the database may be; None where nobody asks.
+        tracing: Makes spans of what is done.
     """
 
     def __init__(
@@ -84,7 +86,9 @@ class ProvingService:
         *,
         max_open_jobs: int = MAX_OPEN_JOBS,
         quotas: Quotas | None = None,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
+        self.tracing = tracing
         self._room = Room(jobs, max_open_jobs)
         self._quotas = quotas
         self._plugins = plugins
@@ -140,24 +144,42 @@ class ProvingService:
         """
         if priority > caller.max_priority:
             raise PriorityTooHigh(caller.key_id, priority, caller.max_priority)
+        with self.tracing.span("submit"):
+            return await self._submit(request, caller, priority)
+
+    async def _submit(self, request: GroupRequest, caller: Caller, priority: int) -> Acceptance:
+        came_from = self.tracing.current()
+        with self.tracing.span("validate"):
+            jobs = await self._validated(request)
+        key = group_key(caller.namespace, request.group_id)
+        await self._require_room(key)
+        await self._room.require(key, len(jobs), caller)
+        with self.tracing.span("store"):
+            submitted = await self._jobs.submit(
+                NewGroup(
+                    key,
+                    tuple(jobs),
+                    caller.key_id,
+                    log_context().request_id,
+                    priority,
+                    came_from,
+                )
+            )
+        if not submitted.created and not self._same(request.jobs, submitted.jobs):
+            raise GroupConflict(request.group_id)
+        return await self._send_pending(key, submitted.jobs)
+
+    async def _validated(self, request: GroupRequest) -> list[NewJob]:
+        """Return the jobs of a request once their plugins have found nothing wrong with it."""
         problems = [
             problem for job in request.jobs for problem in await self._hook_calls.validate(job)
         ]
         if problems:
             raise RequestError(capped(problems), request.group_id)
-        jobs = [
+        return [
             self._new_job(job, await self._hook_calls.dispatch(job), place)
             for place, job in enumerate(request.jobs)
         ]
-        key = group_key(caller.namespace, request.group_id)
-        await self._require_room(key)
-        await self._room.require(key, len(jobs), caller)
-        submitted = await self._jobs.submit(
-            NewGroup(key, tuple(jobs), caller.key_id, log_context().request_id, priority)
-        )
-        if not submitted.created and not self._same(request.jobs, submitted.jobs):
-            raise GroupConflict(request.group_id)
-        return await self._send_pending(key, submitted.jobs)
 
     async def _require_room(self, group_id: str) -> None:
         """Require room for a group, unless it is there already: that can be sent in any case."""
@@ -284,7 +306,10 @@ class ProvingService:
 
     async def _send_pending(self, group_id: str, jobs: Sequence[StoredJob]) -> Acceptance:
         pending = [job for job in jobs if job.state is JobState.PENDING]
-        failures = await self.send(pending)
+        if not pending:
+            return Acceptance(group_id)
+        with self.tracing.span("send", SpanKind.PRODUCER):
+            failures = await self.send(pending)
         unsent = tuple(
             (self._title(job), failures[job.id]) for job in pending if job.id in failures
         )
@@ -341,6 +366,7 @@ def _outgoing(job: StoredJob) -> Outgoing:
         id=job.id,
         params=parameters,
         request_id=job.request_id,
+        traceparent=job.trace_parent,
     )
     # A message that is sent again is overdue. The worker looks at the job's own time anyway.
     delay = 0.0 if job.sends else max(0.0, (job.not_before - job.created_at) / 1000)

@@ -30,7 +30,7 @@ FIELDS = (
     *("lease_until", "worker", "error_code", "error_message", "result", "receipt"),
     *("created_at", "queued_at", "started_at", "finished_at", "dependents"),
     *("progress_millionths", "progress_text", "progress_at", "method_version", "api_key"),
-    *("request_id", "priority"),
+    *("request_id", "priority", "trace_parent"),
 )
 
 # A row has them in this order, and the token of the lease after them.
@@ -108,8 +108,8 @@ ON CONFLICT (id) DO NOTHING RETURNING id, created_at
 INSERT_JOB = """
 INSERT INTO job (id, group_id, name, proof_type, parameters, queue, state, not_before, due_at,
                  created_at, queued_at, dependents, method_version, namespace, api_key, request_id,
-                 priority, lane, sends, attempts, failures, losses)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)
+                 priority, lane, trace_parent, sends, attempts, failures, losses)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0)
 """
 
 # Which jobs rest on which others of their group.

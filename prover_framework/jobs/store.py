@@ -262,6 +262,7 @@ class JobStore:
                             api_key=group.api_key,
                             request_id=group.request_id,
                             priority=group.priority,
+                            trace_parent=group.trace_parent,
                         )
                         for job in group.jobs
                     )
@@ -908,6 +909,7 @@ def _row(job: StoredJob) -> list[object]:
         job.request_id,
         job.priority,
         job.lane,
+        job.trace_parent,
     ]
 
 

@@ -56,6 +56,10 @@ NAMESPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 
 NAMESPACE_RULE = "1 to 32 lower-case letters, digits or '-', the first not '-'"
 
+# What W3C's header ``traceparent`` has of a span: two digits of a version, 32 of a trace, 16 of a
+# span, two of flags, and what is between them.
+MAX_TRACE_PARENT = 55
+
 # No group id has one, so that a key is of one namespace and one id only.
 _SEPARATOR = "/"
 

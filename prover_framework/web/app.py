@@ -34,20 +34,23 @@ from prover_framework.errors import (
 from prover_framework.jobs.feed import EventFeed, wait_for_end
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.views import StatusText, is_final_view
-from prover_framework.model.callers import Scope
+from prover_framework.model.callers import Caller, Scope
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.listing import parse_query
+from prover_framework.model.names import group_key
 from prover_framework.model.priorities import (
     PRIORITY_KEY,
     PRIORITY_RULE,
     USUAL_PRIORITY,
     read_priority,
 )
+from prover_framework.model.proofs import GroupRequest
 from prover_framework.monitoring.service import Monitored, Monitoring
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json
 from prover_framework.text import quote
+from prover_framework.tracing import TRACEPARENT, SpanKind
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.auth import (
     NAMESPACE_KEY,
@@ -166,10 +169,27 @@ async def _submit(request: Request) -> HTTPResponse:
     service: ProvingService = request.app.ctx.service
     caller = caller_of(request)
     wanted = service.parse(request.body)
+    priority = _priority(request, wanted.group_id)
+    with service.tracing.span(
+        "POST /api/job",
+        SpanKind.SERVER,
+        parent=request.headers.get(TRACEPARENT),
+        attributes={"prover.group": group_key(caller.namespace, wanted.group_id)},
+    ) as note:
+        answer = await _answer_submission(request, service, wanted, caller, priority)
+        note("http.response.status_code", answer.status)
+    return answer
+
+
+async def _answer_submission(
+    request: Request,
+    service: ProvingService,
+    wanted: GroupRequest,
+    caller: Caller,
+    priority: int,
+) -> HTTPResponse:
     try:
-        acceptance = await service.submit(
-            wanted, caller, priority=_priority(request, wanted.group_id)
-        )
+        acceptance = await service.submit(wanted, caller, priority=priority)
     except ProverError as error:
         return _refusal(request, error, wanted.group_id)
     if acceptance.unsent:

@@ -6,8 +6,8 @@ called that raised it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from prover_framework.sandbox.attachments import TakenIn, take_in
 from prover_framework.sandbox.calls import Runner
 from prover_framework.sandbox.notes import Listener
 from prover_framework.sandbox.slot import NOBODY, HeardSlot, Slot
+from prover_framework.tracing import NO_TRACING, Tracing
 from prover_framework.worker.attaching import Keeping, Kept
 from prover_framework.worker.directories import KeptDirectories
 from prover_framework.worker.outcomes import (
@@ -127,6 +128,7 @@ class Executor:
         keeping: Keeps what they attach to their results.
         prefetch_seconds: How long a job waits for a slot.
         trace: Log each call of a hook in a slot there.
+        tracing: Makes a span of each stage.
     """
 
     def __init__(
@@ -140,7 +142,9 @@ class Executor:
         keeping: Keeping,
         prefetch_seconds: float,
         trace: bool,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
+        self._tracing = tracing
         self.mean_duration = MeanDuration()
         self._metrics = metrics
         self._proving = proving
@@ -275,9 +279,14 @@ class Executor:
         except StoreError as error:
             return NotComputed(Reason.NOT_KEPT, str(error))
 
-    def _stage(self, job: StoredJob, stage: str) -> AbstractContextManager[object]:
+    @contextmanager
+    def _stage(self, job: StoredJob, stage: str) -> Iterator[None]:
         """Count how long a stage of an execution takes."""
-        return self._metrics.stage_seconds.labels(job.proof_type, stage).time()
+        with (
+            self._metrics.stage_seconds.labels(job.proof_type, stage).time(),
+            self._tracing.span(stage),
+        ):
+            yield
 
     def _lent(self, job: StoredJob, loaded: Loaded) -> AbstractContextManager[Path | None]:
         """Lend the directory of a job to its computation, if that asks for one."""

@@ -19,6 +19,7 @@ class Claim:
         job: The job.
         message: The message that it came by; none where the table is the queue.
         request_id: Id of the request that has sent the message, if it has one.
+        trace_parent: The span that it was asked for in; see `prover_framework.tracing`.
         began: When the lease was taken, on the clock of `time.monotonic`.
     """
 
@@ -26,6 +27,7 @@ class Claim:
     job: StoredJob
     message: Received | None = field(default=None, kw_only=True)
     request_id: str | None = field(default=None, kw_only=True)
+    trace_parent: str | None = field(default=None, kw_only=True)
     began: float = field(factory=time.monotonic, kw_only=True)
 
     @property

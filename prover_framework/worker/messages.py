@@ -136,7 +136,13 @@ class MessageIntake:
         if isinstance(taken, Refused):
             await self._set_aside(message, job_id, taken)
             return None
-        return Claim(taken.lease, taken.job, message=message, request_id=_request_id(parsed))
+        return Claim(
+            taken.lease,
+            taken.job,
+            message=message,
+            request_id=_request_id(parsed),
+            trace_parent=parsed.traceparent or taken.job.trace_parent,
+        )
 
     def interrupt(self) -> None:
         """Make a receive that waits return."""

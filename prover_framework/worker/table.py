@@ -116,4 +116,5 @@ class TableIntake:
 
 
 async def _claim(taken: Taken) -> Claim:
-    return Claim(taken.lease, taken.job, request_id=taken.job.request_id)
+    job = taken.job
+    return Claim(taken.lease, job, request_id=job.request_id, trace_parent=job.trace_parent)

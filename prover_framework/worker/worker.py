@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 from collections.abc import Coroutine
+from contextlib import AbstractContextManager, ExitStack
 from importlib.metadata import version
 from typing import Any
 
@@ -33,6 +34,7 @@ from prover_framework.proofs.sealing import Sealing
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.queues.base import Queue
 from prover_framework.settings import Settings
+from prover_framework.tracing import NO_TRACING, Note, SpanKind, Tracing
 from prover_framework.worker.attaching import Keeping
 from prover_framework.worker.deliveries import Deliveries
 from prover_framework.worker.directories import KeptDirectories
@@ -91,6 +93,7 @@ class Worker:
         timings: Waits.
         plugins: Names of the plugins that it has, for people to see.
         database: Where it removes what is older than the settings say.
+        tracing: Makes spans of what it does.
     """
 
     def __init__(
@@ -111,7 +114,9 @@ class Worker:
         timings: Timings = USUAL_TIMINGS,
         plugins: tuple[str, ...] = (),
         database: Database | None = None,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
+        self._tracing = tracing
         self.name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._slots = settings.worker_slots
         self._stop_seconds = settings.stop_seconds
@@ -147,6 +152,7 @@ class Worker:
             ),
             prefetch_seconds=timings.prefetch_seconds,
             trace=trace,
+            tracing=tracing,
         )
         self._room = Room(
             settings.worker_slots, self._executor.mean_duration, timings.prefetch_seconds
@@ -310,24 +316,42 @@ class Worker:
 
     async def _handle(self, claiming: Coroutine[Any, Any, Claim | None]) -> None:
         """Have a job executed, then settle it without a place in the room."""
-        try:
-            claim = await claiming
-            if claim is None:
-                return
-            self._note_begin(claim)
-            with self._metrics.execution_seconds.labels(claim.job.proof_type).time():
-                outcome = await self._execute(claim)
-        finally:
-            self._metrics.in_flight.dec()
-            self._room.leave()
-        with self._metrics.settling_seconds.time():
-            stage = await self._settling.settle(claim, outcome)
-        self._note_outcome(claim.job, outcome)
-        if isinstance(outcome, NotComputed) and outcome.reason in SHARED_TROUBLES:
-            # The next jobs would fare no better: no more of them for a while.
-            raise OSError(str(outcome))
-        await self._clean(claim.job)
-        await self._make_group_receipt(claim.job, stage)
+        with ExitStack() as trace:
+            try:
+                claim = await claiming
+                if claim is None:
+                    return
+                note = trace.enter_context(self._span(claim))
+                self._note_begin(claim)
+                with self._metrics.execution_seconds.labels(claim.job.proof_type).time():
+                    outcome = await self._execute(claim)
+            finally:
+                self._metrics.in_flight.dec()
+                self._room.leave()
+            note("prover.outcome", outcome_word(outcome))
+            with self._metrics.settling_seconds.time(), self._tracing.span("settle"):
+                stage = await self._settling.settle(claim, outcome)
+            self._note_outcome(claim.job, outcome)
+            if isinstance(outcome, NotComputed) and outcome.reason in SHARED_TROUBLES:
+                # The next jobs would fare no better: no more of them for a while.
+                raise OSError(str(outcome))
+            await self._clean(claim.job)
+            await self._make_group_receipt(claim.job, stage)
+
+    def _span(self, claim: Claim) -> AbstractContextManager[Note]:
+        """Return what a job is led through in: a part of the trace that it was asked for in."""
+        job = claim.job
+        return self._tracing.span(
+            "job",
+            SpanKind.CONSUMER,
+            parent=claim.trace_parent,
+            attributes={
+                "prover.group": job.group_id,
+                "prover.job": job.name,
+                "prover.attempt": job.attempts,
+                "prover.worker": self.name,
+            },
+        )
 
     async def _execute(self, claim: Claim) -> Outcome:
         """Execute a job while the heartbeat holds it."""
@@ -383,7 +407,9 @@ class Worker:
         if stage in (GroupStage.BOUND, GroupStage.OPEN):
             return
         try:
-            if await self._receipts.note_end(job.group_id):
+            with self._tracing.span("group receipt"):
+                has_ended = await self._receipts.note_end(job.group_id)
+            if has_ended:
                 self._deliveries.look()
         except (ProverError, OSError) as error:
             log.error("%s: its receipt is not made yet: %s", job.group_id, error)

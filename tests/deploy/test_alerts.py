@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -17,7 +18,7 @@ from known_metrics import series
 from node_server import instead, node_in_thread
 from prover_processes import Installation
 from slow_plugin import SLOW_PLUGIN
-from sqs_server import SqsEmulator
+from sqs_server import SqsEmulator, aws_environment
 from waiting import PATIENCE_SECONDS, wait_until
 
 from prover_framework.chain.sources.simulated import made_whole, simulate
@@ -75,18 +76,24 @@ def service(directory: Path, *plugins: str, end: int, **settings: str) -> Iterat
     yield made
 
 
-def ask_for_slow(url: str, group: str, directory: Path, end: int) -> None:
-    span = {"start_timestamp": end - HOUR, "end_timestamp": end}
-    body = {
-        "job_group_id": group,
-        "slow": {**span, "seconds": 60.0, "notes": str(directory)},
-    }
-    assert httpx.post(f"{url}/api/job", json=body, timeout=PATIENCE_SECONDS).status_code == 200
+def ask(url: str, group: str, *, expect: int = 200, **jobs: dict[str, Any]) -> None:
+    body = {"job_group_id": group, **jobs}
+    answer = httpx.post(f"{url}/api/job", json=body, timeout=PATIENCE_SECONDS)
+    assert answer.status_code == expect, answer.text
 
 
-def test_lost_workers_and_a_stalled_queue_fire(tmp_path: Path) -> None:
+def hours(end: int, *, count: int = 1) -> dict[str, int]:
+    return {"start_timestamp": end - count * HOUR, "end_timestamp": end}
+
+
+def test_jobs_that_fail_or_wait_lost_workers_and_a_stalled_queue_fire(tmp_path: Path) -> None:
     end = int(time.time()) // HOUR * HOUR + HOUR
-    more = {"PROVER_REQUIRED": "none", "PROVER_LEASE_SECONDS": "1", "PROVER_WORKER_SLOTS": "1"}
+    more = {
+        "PROVER_REQUIRED": "none",
+        "PROVER_LEASE_SECONDS": "1",
+        "PROVER_WORKER_SLOTS": "1",
+        "PROVER_MAX_ATTEMPTS": "1",
+    }
     notes = tmp_path / "notes"
     notes.mkdir()
     with (
@@ -95,9 +102,15 @@ def test_lost_workers_and_a_stalled_queue_fire(tmp_path: Path) -> None:
         made.running("worker") as first,
     ):
         api = made.url("api")
-        made.url("worker")
+        worker = made.url("worker")
         assert firing(scrape(api), at=time.time()) == set()
-        ask_for_slow(api, "lost", notes, end)
+        before = scrape(worker)
+        ask(api, "too-short", twap={"start_timestamp": 1, "end_timestamp": 2})
+        wait_for(worker, "ProverJobsFail", before)
+        ask(api, "raises", slow={**hours(end), "seconds": -1.0})
+        wait_for(worker, "ProverAttemptsFail", before)
+        ask(api, "waits", twap=hours(end + 4 * HOUR))
+        ask(api, "lost", slow={**hours(end), "seconds": 60.0, "notes": str(notes)})
         wait_until(lambda: any(notes.iterdir()))
         assert firing(scrape(api), at=time.time()) == set()
         first.kill()
@@ -111,6 +124,9 @@ def test_lost_workers_and_a_stalled_queue_fire(tmp_path: Path) -> None:
             assert scrape(other)[key] == 1
             _let_jobs_be_old(tmp_path / "prover.sqlite3", seconds=660)
             wait_for(api, "ProverQueueStalled")
+            assert "ProverJobsWaitForHeaders" not in firing(scrape(api))
+            _let_jobs_be_old(tmp_path / "prover.sqlite3", seconds=6 * HOUR)
+            wait_for(api, "ProverJobsWaitForHeaders")
 
 
 def _let_jobs_be_old(database: Path, *, seconds: int) -> None:
@@ -132,6 +148,27 @@ def test_dead_letters_lagging_headers_and_a_broken_plugin_fire(
             assert {"ProverHeadersLag", "ProverPluginNotLoaded"} == told
             _send(url, "no job", moto)
             wait_for(worker, "ProverDeadLetters")
+
+
+def test_a_queue_that_is_away_fires(tmp_path: Path) -> None:
+    nobody = "http://127.0.0.1:1"
+    settings = {**aws_environment(nobody), "SQS_QUEUE_URL": f"{nobody}/123456789012/jobs"}
+    with (
+        service(tmp_path, end=END, PROVER_REQUIRED="none", **settings) as made,
+        made.running("api"),
+    ):
+        api = made.url("api")
+        wait_for(api, "ProverQueueDown")
+        ask(api, "first", twap=hours(END), expect=500)
+        before = scrape(api)
+        with ThreadPoolExecutor() as pool:
+            further = [
+                pool.submit(ask, api, f"further-{number}", expect=500, twap=hours(END))
+                for number in range(6)
+            ]
+        for one in further:
+            one.result()
+        assert {"ProverMessagesUnsent", "ProverRequestsFail"} <= firing(scrape(api), before)
 
 
 def _send(url: str, body: str, moto: SqsEmulator) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import httpx
+from alert_rules import firing
 from postgres_server import PostgresServer
 from prometheus_client.parser import text_string_to_metric_families
 from prover_processes import Installation
@@ -127,6 +128,7 @@ def test_a_database_that_is_away_is_seen_and_so_is_its_return(
         told = scrape(api)
         assert told["prover_database_up", ()] == 0
         assert told["prover_queue_up", (("queue", "default"),)] == 0
+        assert {"ProverDatabaseDown", "ProverQueueDown"} <= firing(told)
         assert httpx.get(f"{api}/health/live").status_code == 200
         own_postgres.start()
         wait_until(lambda: ready(api)[0] == 200)

@@ -9,8 +9,8 @@ class Migration(migrations.Migration):
 
     operations = [
         ops.AddField(
-            model_name="Chain",
-            name="data_version",
-            field=fields.CharField(db_default="", max_length=16),
+            model_name="Job",
+            name="trace_parent",
+            field=fields.CharField(null=True, max_length=55),
         ),
     ]
