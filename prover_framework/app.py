@@ -4,6 +4,7 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
@@ -47,9 +48,10 @@ from prover_framework.tracing import NO_TRACING, Tracing, open_tracing
 from prover_framework.variables import unowned
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.pages.parts import PageMode, PageParts
-from prover_framework.worker.deliveries import Deliveries
 from prover_framework.worker.timings import USUAL_TIMINGS, Timings
-from prover_framework.worker.worker import Worker
+
+if TYPE_CHECKING:
+    from prover_framework.worker.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +194,7 @@ async def open_runtime(
 
 def make_worker(
     runtime: Runtime, queue_name: str = DEFAULT_QUEUE, *, timings: Timings = USUAL_TIMINGS
-) -> Worker:
+) -> "Worker":
     """Make a worker of a service; `Worker.run` is what it does.
 
     Args:
@@ -200,6 +202,10 @@ def make_worker(
         queue_name: Name of the queue that it serves.
         timings: Its waits.
     """
+    # Imported where it is used: commands and an API alone do without it.
+    from prover_framework.worker.deliveries import Deliveries
+    from prover_framework.worker.worker import Worker
+
     proving = Proving(runtime.settings, runtime.plugins, runtime.headers, runtime.jobs)
     return Worker(
         runtime.settings,

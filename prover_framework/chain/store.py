@@ -8,6 +8,7 @@ from itertools import islice, pairwise
 import attrs
 from attrs import frozen
 
+from prover_framework.chain import ingest
 from prover_framework.chain.columns import read_columns
 from prover_framework.chain.headers import EncodedHeader, Header
 from prover_framework.chain.ingest import SUMS, Chunk, HeaderImport, read_chunk, remove_headers
@@ -107,12 +108,14 @@ ORDER BY hour
 
 # What is kept of blocks, or of their bytes, counted and looked up by number.
 SPAN = {
-    True: "SELECT COUNT(*) AS count, MAX(number) AS newest FROM raw_header WHERE number >= ?",
-    False: "SELECT COUNT(*) AS count, MAX(number) AS newest FROM block_header WHERE number >= ?",
+    True: "SELECT COUNT(*) AS count, MAX(number) AS newest FROM raw_header "
+    "WHERE number BETWEEN ? AND ?",
+    False: "SELECT COUNT(*) AS count, MAX(number) AS newest FROM block_header "
+    "WHERE number BETWEEN ? AND ?",
 }
 COUNT = {
     True: "SELECT COUNT(*) AS count FROM raw_header WHERE number BETWEEN ? AND ?",
-    False: "SELECT COUNT(*) AS count FROM block_header WHERE number BETWEEN ? AND ?",
+    False: ingest.COUNT,
 }
 NEXT = {
     True: "SELECT MIN(number) AS next FROM raw_header WHERE number > ?",
@@ -591,7 +594,8 @@ class HeaderStore:
         Raises:
             StoreError: The database cannot be read.
         """
-        (span,) = await self._read(SPAN[whole], first)
+        # A server without statistics would go through the whole table, were there no upper bound.
+        (span,) = await self._read(SPAN[whole], first, MAX_INT64)
         if not span["count"]:
             return first
         low, high = first, int(span["newest"]) + 1

@@ -9,12 +9,11 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 from rich.console import Console
 
-from prover_framework.app import Runtime, open_runtime
 from prover_framework.cli.exit_codes import INTERRUPTED
 from prover_framework.errors import SettingsError
 from prover_framework.logs import LogForm, start_logging
@@ -23,6 +22,9 @@ from prover_framework.model.names import NAMESPACE, NAMESPACE_RULE
 from prover_framework.plugins.registry import Plugins
 from prover_framework.settings import Settings, aws_variables, load_settings
 from prover_framework.variables import Unknown, misspelt
+
+if TYPE_CHECKING:
+    from prover_framework.app import Runtime
 
 log = logging.getLogger(__name__)
 
@@ -185,7 +187,7 @@ def telling_of_new(chosen: Settings) -> Iterator[None]:
 
 def with_runtime(
     plugins: Plugins,
-    use: Callable[[Runtime], Coroutine[Any, Any, T]],
+    use: Callable[["Runtime"], Coroutine[Any, Any, T]],
     *,
     stores: bool = False,
 ) -> T:
@@ -196,6 +198,9 @@ def with_runtime(
         use: The work.
         stores: Whether it may begin a database; who only reads is told that there is none.
     """
+    # Imported where it is used: all parts of the service take half a second.
+    from prover_framework.app import open_runtime
+
     chosen = settings() if stores else stored()
 
     async def work() -> T:

@@ -5,13 +5,12 @@ Commands say what they want of `Operations`; that there are two kinds of these i
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import click
 from attrs import frozen
 
-from prover_framework.app import Runtime, load_plugins, open_runtime
 from prover_framework.cli.common import (
     NO_PLUGINS,
     require_namespace,
@@ -36,6 +35,9 @@ from prover_framework.serialization.json_text import parse_json
 from prover_framework.settings import Settings
 from prover_framework.urls import parse_http_url
 from prover_framework.verification.checks import Report
+
+if TYPE_CHECKING:
+    from prover_framework.app import Runtime
 
 T = TypeVar("T")
 
@@ -132,7 +134,7 @@ class LocalOperations:
         namespace: Of the groups; None for the usual one, and for all in lists.
     """
 
-    runtime: Runtime
+    runtime: "Runtime"
     namespace: str | None = None
 
     def key(self, group_id: str) -> str:
@@ -245,6 +247,9 @@ async def open_operations(
         namespace: Of the groups that it is about; None for the usual one.
     """
     if chosen.url is None:
+        # Imported where it is used: help, and a service at a URL, do without its parts.
+        from prover_framework.app import open_runtime
+
         async with open_runtime(chosen, load()) as runtime:
             yield LocalOperations(runtime, namespace)
     else:
@@ -297,6 +302,8 @@ def no_plugins() -> Plugins:
 
 def installed_plugins() -> Plugins:
     """Load those that are installed."""
+    from prover_framework.app import load_plugins
+
     return load_plugins(settings())
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import click
 from attrs import frozen
 
-from prover_framework.app import load_plugins
 from prover_framework.cli.operating import (
     chosen_settings,
     no_plugins,
@@ -212,6 +211,8 @@ def _load() -> _Loaded:
     """Load the plugins, or ask the service which proof types it has."""
     chosen = chosen_settings()
     if chosen.url is None:
+        from prover_framework.app import load_plugins
+
         return _loaded(load_plugins(chosen))
     types = with_operations(no_plugins, _ask_for_types)
     return _Loaded(no_plugins(), {one.name: one for one in types})

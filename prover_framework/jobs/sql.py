@@ -30,7 +30,7 @@ FIELDS = (
     *("lease_until", "worker", "error_code", "error_message", "result", "receipt"),
     *("created_at", "queued_at", "started_at", "finished_at", "dependents"),
     *("progress_millionths", "progress_text", "progress_at", "method_version", "api_key"),
-    *("request_id", "priority", "trace_parent"),
+    *("request_id", "priority", "trace_parent", "lane"),
 )
 
 # A row has them in this order, and the token of the lease after them.

@@ -88,6 +88,7 @@ from prover_framework.jobs.sql import (
 from prover_framework.jobs.workers import WorkerStore
 from prover_framework.model.jobs import FINAL, JobState, RetryPolicy
 from prover_framework.model.names import group_id_of, namespace_of
+from prover_framework.model.priorities import lane_of
 from prover_framework.model.work import Progress
 from prover_framework.queues.base import QueueStatus
 
@@ -262,6 +263,7 @@ class JobStore:
                             api_key=group.api_key,
                             request_id=group.request_id,
                             priority=group.priority,
+                            lane=lane_of(group.priority, group.api_key),
                             trace_parent=group.trace_parent,
                         )
                         for job in group.jobs

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import rlp
 from hypothesis import given
 from hypothesis import strategies as st
-from real_headers import CANCUN, LONDON, PRAGUE, SHANGHAI, altered, stored
+from real_headers import CANCUN, LONDON, OP_STACK, PRAGUE, SHANGHAI, altered, stored
 from real_headers import FORKS as REAL_FORKS
 
 from prover_framework.chain.headers import EncodedHeader, Header
@@ -147,6 +148,87 @@ def test_a_header_with_a_changed_byte_is_read_in_one_way_or_refused(
         # There is one form for each header, so no second set of bytes stands for it.
         assert decoded.rlp == encoded
         assert read_header(bytes(encoded)) == decoded.header
+
+
+def string(data: bytes, *, long: int = 0) -> bytes:
+    """Return the RLP of a string, or with so many bytes of length, as RLP does not allow them."""
+    if not long:
+        return bytes(rlp.encode(data))
+    return bytes([0xB7 + long]) + len(data).to_bytes(long) + data
+
+
+def whole_list(items: list[bytes], *, length: int = 0, behind: bytes = b"") -> bytes:
+    """Return the RLP of a list that says of its length so much too much, and what follows it."""
+    body = b"".join(items)
+    return bytes((0xF9, *(len(body) + length).to_bytes(2))) + body + behind
+
+
+def distorted(encoded: bytes) -> Iterator[bytes]:
+    """Yield what is nearly a header, and some that are rare."""
+    values = rlp.decode(encoded)
+    items = list(map(string, values))
+    for place, value in enumerate(values):
+        numbers = [rlp.encode(2**bits - wrong) for bits in (63, 64, 65, 256) for wrong in (0, 1)]
+        others = [b"\0" + value, b"\1" + value, value[1:], value[:1], b"\0", b"", bytes(56)]
+        for item in [
+            *numbers,
+            *map(string, others),
+            *(string(value, long=size) for size in (1, 2, 3) if len(value) < 256**size),
+            *(b"\x81" + value[:1], in_list(items[place]), items[place][:-1], b"\0" + items[place]),
+            value,
+            b"\x81\5",
+            b"\x81\x80",
+        ]:
+            yield whole_list([*items[:place], item, *items[place + 1 :]])
+    for count in range(len(FIELDS) + 2):
+        yield whole_list([*items, b"\1", b"\1", b"\1"][:count])
+    for length in (-256, -2, -1, 1, 2, 256):
+        yield whole_list(items, length=length)
+    yield from (whole_list(items, behind=b"\1"), encoded[1:], encoded[:-1], in_list(encoded))
+
+
+def require_read_alike(encoded: bytes) -> None:
+    """Require that bytes are refused as the library refuses them, or read as it reads them."""
+    try:
+        fields = decode_fields(encoded)
+    except HeaderInvalid as refused:
+        with pytest.raises(HeaderInvalid, match=f"^{re.escape(str(refused))}$"):
+            read_header(encoded)
+        return
+    assert rlp.encode(rlp.decode(encoded)) == encoded
+    header = read_header(encoded)
+    for name in ("number", "timestamp", "gas_used", "gas_limit"):
+        assert getattr(header, name) == fields[name]
+    assert header.base_fee_wei == fields["base_fee_per_gas"]
+    assert header.parent_hash == f"0x{bytes(fields['parent_hash']).hex()}"
+    assert header.block_hash == block_hash(encoded)
+
+
+@pytest.mark.parametrize("row", [*REAL_FORKS.values(), OP_STACK], ids=[*REAL_FORKS, "OP Stack"])
+def test_what_the_library_refuses_is_refused(row: dict[str, str]) -> None:
+    for encoded in distorted(encode_header(row).rlp):
+        require_read_alike(encoded)
+
+
+@given(encoded_headers(), st.data())
+def test_what_the_library_reads_is_read_as_it_reads_it(
+    header: EncodedHeader, data: st.DataObject
+) -> None:
+    encoded = header.rlp
+    require_read_alike(encoded)
+    start = data.draw(st.integers(0, len(encoded)))
+    end = data.draw(st.integers(start, min(start + 3, len(encoded))))
+    require_read_alike(encoded[:start] + data.draw(st.binary(max_size=3)) + encoded[end:])
+
+
+@pytest.mark.parametrize("row", [*REAL_FORKS.values(), OP_STACK], ids=[*REAL_FORKS, "OP Stack"])
+def test_a_usual_header_is_read_in_one_step(
+    row: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding it item by item takes three times as long as all the rest of its verification."""
+    header = encode_header(row)
+    monkeypatch.setattr("rlp.codec.decode_raw", None)
+    assert read_header(header.rlp) == header.header
 
 
 @pytest.mark.parametrize("count", [0, 1, 14, 18, 19, 22])

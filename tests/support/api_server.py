@@ -23,6 +23,7 @@ from prover_framework.monitoring.service import Monitoring
 from prover_framework.plugins.registry import Plugins
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.settings import Settings
+from prover_framework.tracing import NO_TRACING
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.connections import ConnectionLimits
 from prover_framework.web.server import DRAIN_SECONDS, LOCAL, USUAL_LIMITS, Exposure, serve
@@ -76,6 +77,7 @@ class StubService(ProvingService):
 
     def __init__(self, act: Callable[[], Awaitable[None]]) -> None:
         self._act = act
+        self.tracing = NO_TRACING
 
     def parse(self, body: bytes) -> GroupRequest:
         del body

@@ -196,7 +196,7 @@ REFUSED: list[tuple[type[errors.JournalRefused], str, tuple[Statement, ...]]] = 
         errors.MethodUnknown,
         (
             "reserve_price was computed by version '1' of its method, and the market settles by "
-            "version '2': this journal and that plugin do not go together"
+            "version '3': this journal and that plugin do not go together"
         ),
         (TWAP, evolve(RESERVE_PRICE, method_version="1"), MAX_RETURN),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from prover_reserve_price.jump_model import JumpParameters
-from prover_reserve_price.moments import log_excess, week_moments
+from prover_reserve_price.moments import log_excess, log_moments, week_moments
 
 LAWS = [
     JumpParameters(-0.018, 0.89, 0.05, 0.014, 0.15, 0.33),
@@ -58,3 +58,37 @@ def test_rare_and_large_jumps_are_far_from_a_lognormal() -> None:
     powers = 0.5 ** np.arange(100.0)
     assert log_excess(JumpParameters(0.0, 0.5, 0.0, 0.05, 0.1, 0.2), powers) < 1
     assert log_excess(JumpParameters(0.0, 0.5, 0.0, 0.05, 2.0, 0.02), powers) > 10
+
+
+@pytest.mark.parametrize("jumps", LAWS)
+def test_moments_of_log_prices_follow_from_means_and_covariances_of_the_hours(
+    jumps: JumpParameters,
+) -> None:
+    lam = jumps.lambda_
+    step_mean = jumps.a + lam * jumps.mu_j
+    # A jump's square, on average, minus the square of the average.
+    step_variance = (
+        jumps.sigma_sq + lam * (jumps.sigma_sq_j + jumps.mu_j**2) - (lam * jumps.mu_j) ** 2
+    )
+    mean, variance = [LAST_RESIDUAL], [0.0]
+    for _ in range(FIRST + WEEK - 1):
+        mean.append(step_mean + jumps.phi * mean[-1])
+        variance.append(step_variance + jumps.phi**2 * variance[-1])
+    week = range(FIRST, FIRST + WEEK)
+    covariance = np.array(
+        [
+            [
+                jumps.phi ** abs(i - j) * variance[min(i, j)]
+                + WALK_VARIANCE * (min(i, j) - FIRST + 1)
+                for j in week
+            ]
+            for i in week
+        ]
+    )
+    log_price = np.array(mean[FIRST:]) + LEVEL
+    powers = jumps.phi ** np.arange(float(FIRST + WEEK))
+    moments = log_moments(jumps, LAST_RESIDUAL, powers, LEVEL, WALK_VARIANCE)
+    assert moments.mean == pytest.approx(log_price.mean(), rel=1e-10)
+    assert moments.variance == pytest.approx(covariance.mean(), rel=1e-10)
+    spread = np.trace(covariance) / WEEK + log_price.var() - covariance.mean()
+    assert moments.spread == pytest.approx(spread, rel=1e-10)

@@ -82,10 +82,10 @@ def test_a_simulated_chain_can_be_priced(days: int, seed: int) -> None:
 def test_more_paths_are_taken_until_the_standard_error_is_small(
     inputs: Inputs, result: plugin.ReservePriceResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plugin, "MAX_RELATIVE_ERROR", 0.0006)
+    monkeypatch.setattr(plugin, "MAX_RELATIVE_ERROR", 0.00005)
     finer = plugin.compute(inputs, SEED)
     assert finer.paths > result.paths
-    assert finer.standard_error <= 0.0006 * finer.reserve_price
+    assert finer.standard_error <= 0.00005 * finer.reserve_price
 
 
 def test_fees_that_do_not_move_are_refused_for_good() -> None:

@@ -1,5 +1,6 @@
 """The list of job groups, and the page of one: results, timeline, attempts, receipts, checks."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -229,10 +230,14 @@ class GroupPages:
         group = await self._shown.service.verbose_status(key)
         now = utc_now()
         drawn = await self._shown.parts.charts.of_group(key, wait_seconds=CHART_WAIT_SECONDS)
-        panels = tuple(self._panel(key, job, now, drawn.get(job.job_id)) for job in group.jobs)
+        panels: list[JobPanel] = []
+        for job in group.jobs:
+            panels.append(self._panel(key, job, now, drawn.get(job.job_id)))
+            # To draw the charts of many jobs takes longer than others should wait.
+            await asyncio.sleep(0)
         view = GroupDetails(
             group=group,
-            panels=panels,
+            panels=tuple(panels),
             simulated=any(each.simulated for panel in panels for each in panel.inputs),
         )
         return self._renderer.page(request, "group.html", view)

@@ -45,7 +45,7 @@ HOURS = "hourly_base_fee"
 
 # The versions of the methods whose numbers the market settles by. A method that gives other digits
 # has another version, and then its number under an old name would be a silent change of the rules.
-METHODS = {TWAP: "1", RESERVE_PRICE: "2", MAX_RETURN: "1"}
+METHODS = {TWAP: "1", RESERVE_PRICE: "3", MAX_RETURN: "1"}
 
 # A round of the market is 30 days, and the journal does not say which window a return is over.
 WINDOW_HOURS = 720

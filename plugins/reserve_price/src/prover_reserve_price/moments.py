@@ -86,16 +86,59 @@ def week_moments(
     return WeekMoments(mean, float(2 * by_distance.sum() - by_distance[0]) / week**2)
 
 
+@frozen
+class LogMoments:
+    """Moments of the log prices of the last week."""
+
+    mean: float
+    """Expectation of their mean `G`."""
+    variance: float
+    """Variance of `G`."""
+    spread: float
+    """Expectation of their variance around `G`."""
+
+
+def log_moments(
+    jumps: JumpParameters,
+    last_residual: float,
+    powers: FloatArray,
+    log_level: FloatArray,
+    walk_variance: float,
+) -> LogMoments:
+    """From means and covariances of the log prices; the arguments are those of `week_moments`."""
+    week = log_level.size
+    first = powers.size - week
+    step_mean, step_variance = _step(jumps)
+    # Sums of phi**k over the k hours that lie between a step and the hour it is seen at.
+    faded, faded_squared = np.cumsum(powers), np.cumsum(powers**2)
+    seen = slice(first - 1, powers.size - 1)
+    mean = powers[first:] * last_residual + step_mean * faded[seen] + log_level
+    residual_variance = step_variance * faded_squared[seen]
+    walked = walk_variance * np.arange(1.0, week + 1)
+    # An hour's covariance with itself and twice that with each later hour of the week. The
+    # residual's fades by phi each hour, the walk's stays.
+    later = np.arange(week - 1, -1, -1)
+    covariance = residual_variance * (2 * faded[later] - 1) + walked * (2 * later + 1)
+    variance = float(covariance.sum()) / week**2
+    spread = float((residual_variance + walked).mean() + mean.var()) - variance
+    return LogMoments(float(mean.mean()), variance, spread)
+
+
 def log_excess(jumps: JumpParameters, powers: FloatArray) -> float:
     """Log of a price's fourth moment, over that of a lognormal with the same log mean and variance.
 
     `powers` is as in `week_moments`; the price is that of the last hour. Zero without jumps.
     """
-    lam = jumps.lambda_
-    mean = jumps.a + lam * jumps.mu_j
-    variance = jumps.sigma_sq + lam * jumps.sigma_sq_j + lam * (1 - lam) * jumps.mu_j**2
+    mean, variance = _step(jumps)
     u = 4 * powers[:-1]
     return float((_log_generating(jumps, u) - (mean + 0.5 * variance * u) * u).sum())
+
+
+def _step(jumps: JumpParameters) -> tuple[float, float]:
+    """Mean and variance of one innovation of the residual."""
+    lam = jumps.lambda_
+    mean = jumps.a + lam * jumps.mu_j
+    return mean, jumps.sigma_sq + lam * jumps.sigma_sq_j + lam * (1 - lam) * jumps.mu_j**2
 
 
 def _log_generating(jumps: JumpParameters, u: FloatArray) -> FloatArray:

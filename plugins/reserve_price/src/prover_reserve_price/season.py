@@ -49,7 +49,10 @@ class Season:
 
     def at(self, t: npt.ArrayLike) -> FloatArray:
         """Season of the log fee, `t` in hours after the first hour; the shape of `t`."""
-        season: FloatArray = design_matrix(t) @ np.array(self.coefficients)
+        t = np.asarray(t)
+        whole = np.issubdtype(t.dtype, np.integer)
+        design = _WEEK[t % _SEASON_REPEATS_HOURS] if whole else design_matrix(t)
+        season: FloatArray = design @ np.array(self.coefficients)
         return season
 
 

@@ -8,42 +8,41 @@ with `P` the jump model started at the last residual and `W[i]` the sum of `i + 
 walk. The price of a path is the mean of `exp(X)` over its last 168 hours. Nothing below changes
 that law; it only avoids drawing what can be computed:
 
-1. Only the last 168 hours enter. Given which of the first 551 steps had a jump, `P[551]` is
-   normal, so it takes one normal and 551 draws of a yes or no.
-2. The two normals of a step merge into one of variance `sigma_sq + J * sigma_sq_j`.
-3. `W[551]` multiplies all 168 prices by one lognormal factor. Given the rest of a path, the
-   expected payoff is a difference of two Black-Scholes values: no draw at all, and the estimate is
-   smooth.
-4. Antithetic pairs: jumps shared, all normals with the opposite sign.
-5. A control variate. The payoff of a path is now a function of the mean `A` of the 168 prices,
-   whose first two moments are known exactly (`moments.py`). The quadratic in `A` that is nearest to
-   the payoff for a lognormal of these moments takes the place of the payoff, and only the
-   difference is left to the draws. Its coefficients follow from the law and not from the draws, so
-   the estimate has no bias, and its error is that of a mean.
-6. Where jumps or the variance are so large that paths which no sample holds make up the moments of
-   `A`, the controls are the mean `G` of the log prices, `G**2` and their variance `Q` around it,
-   whose expectations are known, too. What the draws have too much of them is taken out by
-   regression.
+1. Only the last 168 hours enter. Given which hours have a jump, all that is left of a path is
+   normal, so a path takes 719 draws of a yes or no, a normal for the step of each hour of the week
+   (that of the first holds all steps before it, too) and one for each step of the walk.
+2. `W[551]` multiplies all 168 prices by one lognormal factor. Given the rest of a path, the
+   expected payoff is a difference of two Black-Scholes values of the mean `A` of the 168 prices
+   without that factor: no draw at all, and the estimate is smooth.
+3. Of the week's normals, one direction moves `A` the most (`weeks.py`). Along it `A` is all but
+   lognormal, so that the expected payoff is again a difference of two Black-Scholes values. What
+   the payoff differs from that of the lognormal is averaged from five points, without bias.
+4. A control variate (`controls.py`). `E[A]` and `E[A**2]` are known exactly (`moments.py`), and so
+   are both given a path without that direction. The quadratic in `A` that is nearest to the payoff
+   for a lognormal of these moments is taken from the payoff of each path. Where jumps or the
+   variance are so large that paths which no sample holds make up the moments of `A`, a quadratic in
+   the log prices takes its place. Unless the law is calm, paths are never few.
 
-A pair is one independent observation. The standard error is the jackknife's, which is honest also
-where a few pairs decide about a coefficient. On the fees of Ethereum mainnet a pair is worth more
-than 20,000 plain paths.
+The coefficients of the control follow from the law and not from the draws. So paths are independent
+of each other, the price is their mean, which has no bias at any number of paths, and its error is
+the error of a mean. On the fees of Ethereum mainnet a path is worth ten million plain ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from math import exp, inf, isfinite, log, sqrt
+from math import exp, isfinite, log, sqrt
 
 import numpy as np
 from attrs import frozen
 from scipy.special import ndtr
 
 from prover_reserve_price import randomness
+from prover_reserve_price.controls import Control, LogControl, MeanControl
 from prover_reserve_price.errors import SimulationError
 from prover_reserve_price.jump_model import JumpParameters
-from prover_reserve_price.moments import WeekMoments, log_excess, week_moments
+from prover_reserve_price.moments import log_excess, log_moments, week_moments
 from prover_reserve_price.season import FloatArray
+from prover_reserve_price.weeks import Weeks, over_normal, points
 
 # Hours that a path is simulated, from the last hour of the data on: a round of 30 days.
 SIMULATED_HOURS = 720
@@ -64,40 +63,38 @@ WALK_DT = 1 / 24
 # Present value of one wei at the end of a path. The reference's constant, again a year's 5 %.
 DISCOUNT = exp(-0.05)
 
-# Pairs that are simulated at once: the largest array, of 32 times 700 words, has 180 kB and
-# stays in a processor's cache. Every pair owns its own counters, so this number changes no digit.
-_PAIRS_AT_ONCE = 32
+# Paths that are simulated at once: the largest array, of 32 times 708 words, has 180 kB and
+# stays in a processor's cache. Every path owns its own counters, so this number changes no digit.
+_PATHS_AT_ONCE = 32
 
-# Fewest and most paths. Below, the regression has too few observations for an honest error; above,
-# nothing is gained (the error is already 0.002 %) and memory grows by 16 bytes a path.
-MIN_PATHS = 64
+# Fewest and most paths. Below, the error would hardly be known itself; above, nothing is gained
+# (the error is already a millionth) and memory grows by 8 bytes a path.
+MIN_PATHS = 16
 MAX_PATHS = 4_000_000
 
-# Words of one pair: 719 jumps, two in a word, then a normal for the state before the last week and
-# two normals for each hour of it. Both parts are whole counters.
+# Fewest paths of a law that is not calm: what is rare, such as a large jump, has to be seen some
+# times before an error is to be believed.
+MIN_PATHS_UNLESS_CALM = 1024
+
+# A law is calm, and few paths of it show all there is, where jumps leave a price near a lognormal
+# (`log_excess`; it is 0.7 on mainnet) and the walk before the last week has at least this deviation
+# (0.75 on mainnet), which smooths the edges of the payoff. Of random laws, 16 paths of those that
+# are calm were within 2.131 of their errors 91 to 97 times in 100, and others only 58 times.
+_CALM_LOG_EXCESS = 1.5
+_CALM_DEVIATION = 0.3
+
+# Words of one path: 719 jumps, two in a word, then for each hour of the week a normal of its step
+# and one of the walk's, and ten for the points. Both parts are whole counters.
 _JUMP_WORDS = SIMULATED_HOURS // 2
-_NORMAL_WORDS = 340
-_WORDS_PER_PAIR = _JUMP_WORDS + _NORMAL_WORDS
+_NORMAL_WORDS = 348
+_WORDS_PER_PATH = _JUMP_WORDS + _NORMAL_WORDS
+_STEP_NORMALS = slice(0, WEEK_HOURS)
+_WALK_NORMALS = slice(WEEK_HOURS, 2 * WEEK_HOURS)
+_POINT_NORMALS = slice(2 * WEEK_HOURS, 2 * WEEK_HOURS + 10)
 
-# Controls are log prices and squares of them. What varies less than this is their rounding.
-_SMALLEST_VARIATION = 1e-10
-
-# The quadratic is the control where the variance of the lognormal's logarithm lies between these. A
-# price that varies less is a constant to the last digits; with one that varies more, the mean log
-# price is the better control.
-_SMALLEST_LOG_VARIANCE = 1e-8
-_LARGEST_LOG_VARIANCE = 0.2
-
-# A mean price that is this many times the strike, or this small a part, has no square in a float.
-_LARGEST_MEAN = 1e100
-
-# And where the jumps leave a price near a lognormal (see `log_excess`; it is 0.7 on mainnet). Rare
-# jumps of a factor of four make it 15: few samples hold one, and those that do not, tell nothing.
-_LARGEST_LOG_EXCESS = 2.0
-
-# The lognormal that the quadratic is fitted to, as a rule of as many points.
-_NORMAL_POINTS, _NORMAL_WEIGHTS = np.polynomial.hermite_e.hermegauss(24)
-_NORMAL_WEIGHTS /= _NORMAL_WEIGHTS.sum()
+# The moments of the mean price are of use up to here. Rare jumps of a factor of four make it 15:
+# few samples hold one, and those that do not, tell nothing.
+_LARGEST_LOG_EXCESS = 5.0
 
 
 @frozen(eq=False)
@@ -125,7 +122,7 @@ class Estimate:
 
 
 def estimate_price(law: PathLaw, seed: bytes, paths: int) -> Estimate:
-    """Discounted expected payoff; an odd number of paths is raised by one to make pairs.
+    """Discounted expected payoff, of more paths than asked for where so few show too little.
 
     Raises:
         SimulationError: a wrong seed or number of paths, or prices too large for a float.
@@ -135,73 +132,30 @@ def estimate_price(law: PathLaw, seed: bytes, paths: int) -> Estimate:
             f"{paths} paths asked for: choose a number from {MIN_PATHS} to {MAX_PATHS}"
         )
     key = randomness.key_from_seed(seed)
-    pairs = (paths + 1) // 2
-    simulate = _PairSimulator(law)
-    observed = np.empty((simulate.rows, pairs))
-    for start in range(0, pairs, _PAIRS_AT_ONCE):
-        stop = min(start + _PAIRS_AT_ONCE, pairs)
-        counter = start * (_WORDS_PER_PAIR // randomness.WORDS_PER_COUNTER)
-        raw = randomness.words(key, counter, stop - start, _WORDS_PER_PAIR)
-        observed[:, start:stop] = simulate(raw)
+    simulate = _PathSimulator(law)
+    paths = max(paths, simulate.fewest)
+    payoff = np.empty(paths)
+    for start in range(0, paths, _PATHS_AT_ONCE):
+        stop = min(start + _PATHS_AT_ONCE, paths)
+        counter = start * (_WORDS_PER_PATH // randomness.WORDS_PER_COUNTER)
+        raw = randomness.words(key, counter, stop - start, _WORDS_PER_PATH)
+        payoff[start:stop] = simulate(raw)
 
-    price, error = _regress(observed[0], observed[1:])
+    price = float(payoff.mean())
+    error = law.strike_wei * float((payoff / law.strike_wei).std(ddof=1)) / sqrt(paths)
     if not (isfinite(price) and isfinite(error)):
         raise SimulationError(
             "the simulated prices are too large for a floating point number: the jump parameters "
             f"{law.jumps} or the weekly volatility {law.weekly_volatility:g} do not describe fees"
         )
-    return Estimate(DISCOUNT * price, DISCOUNT * error, 2 * pairs)
+    return Estimate(DISCOUNT * price, DISCOUNT * error, paths)
 
 
-@frozen
-class _Quadratic:
-    """A quadratic of the week's mean price whose expectation is zero."""
+class _PathSimulator:
+    """Draws paths; what all of them share is computed once.
 
-    unit: float
-    moments: WeekMoments
-    linear: float
-    square: float
-
-    @classmethod
-    def fit(
-        cls, payoff: Callable[[FloatArray], FloatArray], unit: float, moments: WeekMoments
-    ) -> _Quadratic | None:
-        """Least squares for a lognormal with the moments of the price; none where they are extreme.
-
-        The moments are those of the price in `unit`; the payoff takes a price in wei.
-        """
-        mean, square = moments.mean, moments.mean_square
-        # Also false for what is not a number.
-        if not (1 / _LARGEST_MEAN < mean < _LARGEST_MEAN and 0 < square < inf):
-            return None
-        spread = log(square) - 2 * log(mean)
-        if not _SMALLEST_LOG_VARIANCE <= spread <= _LARGEST_LOG_VARIANCE:
-            return None
-        price = np.exp(log(mean) - spread / 2 + sqrt(spread) * _NORMAL_POINTS)
-        # Orthogonal polynomials of the lognormal, of degree one and two.
-        first = price - mean
-        second = price**2 - square
-        weighted = _NORMAL_WEIGHTS * first
-        shared = float((weighted * second).sum() / (weighted * first).sum())
-        second -= shared * first
-        paid = payoff(unit * price)
-        linear = float((weighted * paid).sum() / (weighted * first).sum())
-        weighted = _NORMAL_WEIGHTS * second
-        curved = float((weighted * paid).sum() / (weighted * second).sum())
-        return cls(unit, moments, linear - shared * curved, curved)
-
-    def __call__(self, price: FloatArray) -> FloatArray:
-        scaled = price / self.unit
-        excess: FloatArray = self.linear * (scaled - self.moments.mean)
-        excess += self.square * (scaled**2 - self.moments.mean_square)
-        return excess
-
-
-class _PairSimulator:
-    """Draws antithetic pairs of paths; what all pairs share is computed once.
-
-    All arrays of a chunk have the pairs as rows and the hours as columns, and no operation mixes
-    rows, so that a pair has the same digits in whatever chunk it is drawn.
+    All arrays of a chunk have the paths as rows and the hours as columns, and no operation mixes
+    rows, so that a path has the same digits in whatever chunk it is drawn.
     """
 
     def __init__(self, law: PathLaw) -> None:
@@ -211,7 +165,7 @@ class _PairSimulator:
         walk_drift = WALK_DRIFT * WALK_DT - walk_variance / 2
         self._walk_deviation = sqrt(walk_variance)
         self._factor_mean = exp(_EARLIER_HOURS * WALK_DRIFT * WALK_DT)
-        self._factor_deviation = self._walk_deviation * sqrt(_EARLIER_HOURS)
+        self._factor_variance = walk_variance * _EARLIER_HOURS
         self._powers = jumps.phi ** np.arange(float(SIMULATED_HOURS))
 
         # P[551] is the last residual and 551 innovations, each faded by the hours since.
@@ -225,107 +179,85 @@ class _PairSimulator:
         hours = np.arange(1.0, WEEK_HOURS + 1)
         self._level = law.week_level + walk_drift * hours
         self._deviation_of_step = (sqrt(jumps.sigma_sq), sqrt(jumps.sigma_sq + jumps.sigma_sq_j))
-        self._quadratic = self._fit_quadratic(walk_variance)
-        if self._quadratic is None:
-            self._expect_controls(walk_variance * hours)
-        self.rows = 4 if self._quadratic is None else 1
-
-    def _fit_quadratic(self, walk_variance: float) -> _Quadratic | None:
-        law = self._law
         with np.errstate(over="ignore", invalid="ignore"):
-            if not log_excess(law.jumps, self._powers) <= _LARGEST_LOG_EXCESS:
-                return None
+            excess = log_excess(jumps, self._powers)
+        self._control = self._fit_control(walk_variance, excess)
+        calm = excess <= _CALM_LOG_EXCESS and sqrt(self._factor_variance) >= _CALM_DEVIATION
+        calm = calm and isinstance(self._control, MeanControl)
+        self.fewest = MIN_PATHS if calm else MIN_PATHS_UNLESS_CALM
+
+        # How much an hour adds to the mean price, roughly: any other weights would be as right, and
+        # leave more to the draws. From them, what a step of the residual and of the walk moves.
+        known = self._level + self._powers[_EARLIER_HOURS:] * law.last_residual
+        weight = np.exp(known - known.max())[::-1]
+        weight /= weight.sum()
+        self._walk_pull = self._walk_deviation * np.cumsum(weight)[::-1]
+        self._walk_slope = self._walk_deviation * np.cumsum(self._walk_pull)
+        self._walk_square = float((self._walk_pull**2).sum())
+        self._accumulate(weight)
+        self._pull = weight[::-1]
+
+    def _fit_control(self, walk_variance: float, excess: float) -> Control:
+        law = self._law
+        if excess <= _LARGEST_LOG_EXCESS:
             level = self._level - log(law.strike_wei)
-            moments = week_moments(law.jumps, law.last_residual, self._powers, level, walk_variance)
-        return _Quadratic.fit(self._payoff, law.strike_wei, moments)
-
-    def _expect_controls(self, walk_variance: FloatArray) -> None:
-        """Exact expectations of the controls, from the means and covariances of the log prices."""
-        jumps = self._law.jumps
-        lam = jumps.lambda_
-        step_mean = jumps.a + lam * jumps.mu_j
-        step_variance = jumps.sigma_sq + lam * jumps.sigma_sq_j + lam * (1 - lam) * jumps.mu_j**2
-        # Sums of phi**k over the k hours that lie between a step and the hour it is seen at.
-        faded = np.cumsum(self._powers)
-        faded_squared = np.cumsum(self._powers**2)
-        week = slice(_EARLIER_HOURS - 1, SIMULATED_HOURS - 1)
-        residual_mean = self._powers[_EARLIER_HOURS:] * self._law.last_residual
-        residual_mean += step_mean * faded[week]
-        residual_variance = step_variance * faded_squared[week]
-
-        mean = residual_mean + self._level
-        variance = residual_variance + walk_variance
-        # An hour's covariance with itself and twice that with each later hour of the week. The
-        # residual's fades by phi each hour, the walk's stays.
-        later = np.arange(WEEK_HOURS - 1, -1, -1)
-        covariance_sum = (residual_variance * (2 * faded[later] - 1)).sum() + (
-            walk_variance * (2 * later + 1)
-        ).sum()
-        self._expected_mean = float(mean.mean())
-        self._expected_mean_squared = float(covariance_sum) / WEEK_HOURS**2
-        self._expected_spread = float(
-            (variance + (mean - self._expected_mean) ** 2).mean() - self._expected_mean_squared
-        )
+            with np.errstate(over="ignore", invalid="ignore"):
+                moments = week_moments(
+                    law.jumps, law.last_residual, self._powers, level, walk_variance
+                )
+            control = MeanControl.fit(self._payoff, law.strike_wei, moments)
+            if control is not None:
+                return control
+        logs = log_moments(law.jumps, law.last_residual, self._powers, self._level, walk_variance)
+        return LogControl.fit(self._payoff, logs)
 
     def __call__(self, raw: randomness.Words) -> FloatArray:
-        """Pair averages: the payoff, then controls minus their expectations; `(rows, pairs)`."""
-        known, noise = self._log_prices(raw)
-        level = np.exp(known)
-        swing = np.exp(noise)
-        prices = np.stack([(level * swing).mean(axis=1), (level / swing).mean(axis=1)])
-        payoff = self._payoff(prices)
-        if self._quadratic is not None:
-            payoff -= self._quadratic(prices)
-            difference: FloatArray = payoff.mean(axis=0, keepdims=True)
-            return difference
-        return np.stack([payoff.mean(axis=0), *self._log_controls(known, noise)])
+        """Payoff of each path without the control, shape `(paths,)`."""
+        weeks, at = self._weeks(raw)
+        payoff = self._expected_payoff(weeks, at)
+        payoff -= self._control.over_normal(weeks)
+        return payoff
 
-    def _log_controls(self, known: FloatArray, noise: FloatArray) -> tuple[FloatArray, ...]:
-        """Mean, squared mean and spread of the log prices, each minus its expectation."""
-        # With X = known + noise for one path of a pair and known - noise for the other, the odd
-        # terms of the pair's averages cancel.
-        known_mean = known.mean(axis=1)
-        noise_mean = noise.mean(axis=1)
-        spread = ((known - known_mean[:, None]) ** 2).mean(axis=1)
-        spread += (noise**2).mean(axis=1) - noise_mean**2
-        excess = known_mean - self._expected_mean
-        return (
-            excess,
-            excess**2 + noise_mean**2 - self._expected_mean_squared,
-            spread - self._expected_spread,
-        )
-
-    def _log_prices(self, raw: randomness.Words) -> tuple[FloatArray, FloatArray]:
-        """Log prices of the last week without the factor `exp(W[551])`, two of `(pairs, 168)`.
-
-        The first array is what the two paths of a pair have in common, the second what one adds and
-        the other subtracts.
-        """
+    def _weeks(self, raw: randomness.Words) -> tuple[Weeks, FloatArray]:
+        """Last weeks without the factor `exp(W[551])`, and the points to look at them."""
         jumps = self._law.jumps
         # The first draw is spare, so that the number of halves is even.
         jumped = randomness.events(raw[:, :_JUMP_WORDS], jumps.lambda_)
         earlier, jumped = jumped[:, 1:_EARLIER_HOURS], jumped[:, _EARLIER_HOURS:]
         normal = randomness.normals(raw[:, _JUMP_WORDS:])
 
-        # The steps of the week, each hour's residual to be made of them in place.
-        steps = np.empty((2, raw.shape[0], WEEK_HOURS))
-        known, noise = steps
-        known[:] = np.where(jumped, jumps.a + jumps.mu_j, jumps.a)
-        noise[:] = np.where(jumped, self._deviation_of_step[1], self._deviation_of_step[0])
-        noise *= normal[:, 1 : 1 + WEEK_HOURS]
+        by_step, by_walk = normal[:, _STEP_NORMALS], normal[:, _WALK_NORMALS]
+
         faded = earlier * self._fading
         state = self._start + jumps.mu_j * faded.sum(axis=1)
         faded *= faded
         variance = self._start_variance + jumps.sigma_sq_j * faded.sum(axis=1)
-        known[:, 0] += jumps.phi * state
-        noise[:, 0] += jumps.phi * np.sqrt(variance) * normal[:, 0]
-        self._accumulate(steps)
+        deviation = np.where(jumped, self._deviation_of_step[1], self._deviation_of_step[0])
+        deviation[:, 0] = np.sqrt(deviation[:, 0] ** 2 + jumps.phi**2 * variance)
 
-        walk = np.cumsum(normal[:, 1 + WEEK_HOURS : 1 + 2 * WEEK_HOURS], axis=1)
+        # The direction is a vector in the space of all normals of a path. They keep what is across.
+        direction = deviation * self._pull
+        square = (direction**2).sum(axis=1, keepdims=True) + self._walk_square
+        along = (by_step * direction).sum(axis=1) + (by_walk * self._walk_pull).sum(axis=1)
+        along = along[:, None] / square
+        by_step -= direction * along
+        by_walk -= self._walk_pull * along
+
+        # The steps of the week, each hour's residual to be made of them in place.
+        steps = np.empty((2, raw.shape[0], WEEK_HOURS))
+        centre, slope = steps
+        np.multiply(deviation, direction, out=slope)
+        np.multiply(deviation, by_step, out=centre)
+        centre += np.where(jumped, jumps.a + jumps.mu_j, jumps.a)
+        centre[:, 0] += jumps.phi * state
+        self._accumulate(steps)
+        walk = np.cumsum(by_walk, axis=1)
         walk *= self._walk_deviation
-        noise += walk
-        known += self._level
-        return known, noise
+        centre += walk
+        centre += self._level
+        slope += self._walk_slope
+        slope /= np.sqrt(square)
+        return Weeks.of(centre, slope), points(normal[:, _POINT_NORMALS])
 
     def _accumulate(self, steps: FloatArray) -> None:
         """Make `P[i] = phi * P[i-1] + step[i]` of the steps of the last axis, in place.
@@ -337,46 +269,31 @@ class _PairSimulator:
             steps[..., reach:] += self._powers[reach] * steps[..., :-reach]
             reach *= 2
 
-    def _payoff(self, week_mean: FloatArray) -> FloatArray:
-        """Expected `min(cap, S) - min(strike, S)` with `S` the week's mean times `exp(W[551])`."""
+    def _expected_payoff(self, weeks: Weeks, at: FloatArray) -> FloatArray:
+        """An estimate without bias of the expected payoff, given all of a week but its normal."""
+        lognormal = np.exp(weeks.level + weeks.line * at)
+        with_factor = self._payoff(np.stack([weeks.at(at), lognormal]))
+        payoff = over_normal(with_factor[0] - with_factor[1], at)
+        variance = weeks.line**2
+        payoff += self._payoff(np.exp(weeks.level + 0.5 * variance), variance)
+        return payoff
+
+    def _payoff(self, week_mean: FloatArray, log_variance: FloatArray | float = 0.0) -> FloatArray:
+        """Expected `min(cap, S) - min(strike, S)`.
+
+        `S` is the price, which is `exp(W[551])` times the mean price of the week without it. That
+        is given, or a lognormal of the given mean and variance of its logarithm.
+        """
         forward = week_mean * self._factor_mean
-        return self._limited(forward, self._law.cap_wei) - self._limited(
-            forward, self._law.strike_wei
+        deviation = np.sqrt(self._factor_variance + log_variance)
+        return _limited(forward, deviation, self._law.cap_wei) - _limited(
+            forward, deviation, self._law.strike_wei
         )
 
-    def _limited(self, forward: FloatArray, limit: float) -> FloatArray:
-        """Expected `min(limit, S)`: `S` minus a call, in the form that does not cancel."""
-        deviation = self._factor_deviation
-        distance = (np.log(forward) - log(limit)) / deviation
-        below: FloatArray = forward * ndtr(-distance - deviation / 2)
-        above: FloatArray = limit * ndtr(distance - deviation / 2)
-        return below + above
 
-
-def _regress(payoff: FloatArray, controls: FloatArray) -> tuple[float, float]:
-    """Mean of the payoff where every control has its expectation, which is zero, and its error.
-
-    Least squares of the payoff on a constant and the controls; the constant is the answer. The
-    error is the jackknife's: each observation's residual is what it would be, were it left out.
-    """
-    if not controls.size:
-        unit = float(np.abs(payoff).max()) or 1.0
-        return float(payoff.mean()), unit * float((payoff / unit).std(ddof=1)) / sqrt(payoff.size)
-    # A control that does not vary (the mean, where no hour has a jump of its own) would be taken
-    # for the constant, and its rounding for information.
-    controls = controls[np.ptp(controls, axis=1) > _SMALLEST_VARIATION]
-    scaled = controls / np.abs(controls).max(axis=1, keepdims=True)
-    columns = np.vstack([np.ones_like(payoff), scaled]).T
-    unit = float(np.abs(payoff).max()) or 1.0
-    left, size, right = np.linalg.svd(columns, full_matrices=False)
-    # Two controls that say the same are one.
-    used = size > 1e-10 * size[0]
-    left = left[:, used]
-    coordinates = left.T @ (payoff / unit)
-    loading = right[used, 0] / size[used]
-    # The part of an observation that the fit without it would not follow. One alone in its
-    # direction has none, and no say about the error.
-    own = np.maximum(1 - (left**2).sum(axis=1), _SMALLEST_VARIATION)
-    leftover = (payoff / unit - left @ coordinates) / own
-    error = np.sqrt((((left @ loading) * leftover) ** 2).sum())
-    return unit * float(coordinates @ loading), unit * float(error)
+def _limited(forward: FloatArray, deviation: FloatArray, limit: float) -> FloatArray:
+    """Expected `min(limit, S)`: `S` minus a call, in the form that does not cancel."""
+    distance = (np.log(forward) - log(limit)) / deviation
+    below: FloatArray = forward * ndtr(-distance - deviation / 2)
+    above: FloatArray = limit * ndtr(distance - deviation / 2)
+    return below + above
