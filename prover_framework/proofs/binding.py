@@ -24,10 +24,9 @@ log = logging.getLogger(__name__)
 
 # A group that was redriven has a receipt of its first life, which is replaced when it is read.
 UNBOUND = """
-SELECT group_id, name, state, job.receipt FROM job
-JOIN job_group ON job_group.id = group_id
-WHERE group_id = ANY(?) AND job_group.receipt IS NULL
-ORDER BY group_id, job.id
+SELECT group_id, name, state, receipt FROM job
+WHERE group_id = ANY(?) AND (SELECT g.receipt FROM job_group g WHERE g.id = job.group_id) IS NULL
+ORDER BY group_id, id
 """
 
 
