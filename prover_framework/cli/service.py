@@ -197,6 +197,7 @@ async def _serve_until_signalled(
                             limits=limits,
                             verification=runtime.verification,
                             monitoring=runtime.monitoring,
+                            charts=runtime.charts,
                             pages=runtime.pages,
                             feed=runtime.feed,
                             access_log=chosen.access_log,

@@ -77,6 +77,12 @@ SELECT COUNT(*) AS count FROM (
 ) AS open_groups
 """
 
+# How many groups of each API key have jobs that have not ended. The same index has no others.
+OPEN_GROUPS_OF_KEYS = f"""
+SELECT api_key, COUNT(DISTINCT group_id) AS count FROM job
+WHERE api_key IS NOT NULL AND {one_of(CANCELLABLE)} GROUP BY api_key
+"""
+
 # How many jobs have not ended, up to a limit.
 COUNT_OPEN = f"""
 SELECT COUNT(*) AS count FROM (

@@ -5,6 +5,7 @@ import logging
 import re
 import secrets
 from enum import Enum
+from http import HTTPStatus
 from typing import Any, cast
 
 import attrs
@@ -46,6 +47,7 @@ from prover_framework.model.priorities import (
 )
 from prover_framework.model.proofs import GroupRequest
 from prover_framework.monitoring.service import Monitored, Monitoring
+from prover_framework.proofs.charts import ChartService
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json
@@ -53,6 +55,7 @@ from prover_framework.text import quote
 from prover_framework.tracing import TRACEPARENT, SpanKind
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.auth import (
+    BASIC,
     NAMESPACE_KEY,
     caller_of,
     challenge,
@@ -63,10 +66,11 @@ from prover_framework.web.auth import (
 from prover_framework.web.conditional import answer_once
 from prover_framework.web.pages.parts import PageParts, Shown
 from prover_framework.web.pages.routes import add_pages
-from prover_framework.web.problems import error_answer
+from prover_framework.web.problems import error_answer, is_for_people
 from prover_framework.web.requests import identify_requests, log_requests
 from prover_framework.web.routes.actions import add_action_routes
 from prover_framework.web.routes.attachments import add_attachment_route
+from prover_framework.web.routes.charts import add_chart_route
 from prover_framework.web.routes.events import add_event_routes
 from prover_framework.web.routes.monitoring import add_monitoring_routes, count_requests
 from prover_framework.web.routes.openapi import add_openapi_route
@@ -99,9 +103,10 @@ def make_app(
     verification: VerificationService,
     monitoring: Monitoring,
     callers: Callers,
+    *,
+    charts: ChartService | None = None,
     pages: PageParts | None = None,
     feed: EventFeed | None = None,
-    *,
     access_log: bool = False,
 ) -> "Sanic[Any, Any]":
     """Make the application. It must be unregistered when it is no longer used."""
@@ -127,7 +132,9 @@ def make_app(
     add_openapi_route(app)
     if feed is not None:
         add_event_routes(app, feed)
-    if pages is not None:
+    if charts is not None:
+        add_chart_route(app, charts)
+    if pages is not None and charts is not None:
         add_pages(
             app,
             Shown(
@@ -135,6 +142,7 @@ def make_app(
                 receipts=receipts,
                 verification=verification,
                 monitoring=monitoring,
+                charts=charts,
                 parts=pages,
             ),
         )
@@ -368,15 +376,18 @@ class _Errors(ErrorHandler):
 
 def _refusal(request: Request, error: ProverError, group_id: str | None) -> HTTPResponse:
     """Answer with one of our own errors."""
-    headers = {}
+    headers, status = {}, status_of(error)
     match error:
         case VerifierBusy() | FeedBusy() | Limited():
             headers["Retry-After"] = str(error.retry_seconds)
+        case ScopeMissing() if is_for_people(request):
+            # Then the browser asks for another key: that of an operator.
+            headers["WWW-Authenticate"], status = BASIC, HTTPStatus.UNAUTHORIZED
         case CallerUnknown() | ScopeMissing():
             headers["WWW-Authenticate"] = challenge(request, error)
     return error_answer(
         request,
-        status_of(error),
+        status,
         error.code,
         str(error),
         group_id=group_id,

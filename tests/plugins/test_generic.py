@@ -150,3 +150,8 @@ def test_every_way_to_name_a_kind_is_found(kind: str, code: str) -> None:
 )
 def test_every_spelling_of_a_name_is_found(name: str, text: str) -> None:
     assert spellings(name).search(text)
+
+
+def test_all_that_a_plugin_can_be_is_on_one_screen() -> None:
+    contract = files("prover_framework").joinpath("hookspecs.py").read_text()
+    assert len(contract.splitlines()) <= 110
