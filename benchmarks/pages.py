@@ -20,6 +20,7 @@ from grown_database import grow
 from processes import api, process
 from report import Table, shown
 from stand import Engine, Place, Stand
+from waiting import answer_that
 
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Bounds
@@ -44,6 +45,9 @@ TURNS = 3
 
 # Until a worker has obeyed a pause.
 OBEYED_SECONDS = 3.0
+
+# Until the worker is up and has computed what is looked at.
+SEEN_SECONDS = 60.0
 
 DAYS = 30
 END = 1_704_067_200
@@ -122,6 +126,11 @@ async def _measure(place: Place, port: int) -> tuple[list[Turn], list[Turn]]:
         for name, parameters in (("seen", RANGE), ("waiting", LATER)):
             text = dump_json(dict(parameters))
             await jobs.submit(NewGroup(name, (NewJob(name, twap[0], text, twap[1]),)))
+        await answer_that(
+            lambda seen: seen[0].receipt is not None,
+            lambda: jobs.group("seen"),
+            seconds=SEEN_SECONDS,
+        )
         alone: list[Turn] = []
         beside: list[Turn] = []
         for number in range(TURNS):
