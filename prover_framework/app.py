@@ -34,6 +34,7 @@ from prover_framework.monitoring.sampling import Sampler
 from prover_framework.monitoring.service import Monitoring
 from prover_framework.plugins import loading as plugin_loading
 from prover_framework.plugins.registry import Plugins
+from prover_framework.proofs.binding import GroupBinding
 from prover_framework.proofs.charts import ChartService
 from prover_framework.proofs.proving import Proving
 from prover_framework.proofs.sealing import Sealing
@@ -144,6 +145,7 @@ async def open_runtime(
             observers.notify if plugins.observers else None,
             by_messages=queue is not None or bool(settings.queue_urls),
             on_losses=metrics.leases_expired.inc,
+            bind=GroupBinding(settings, plugins),
         )
         async with _open_queue(settings, queue) as opened:
             queue = CountedQueue(opened, metrics, _queue_names(settings)) if opened else None

@@ -152,6 +152,17 @@ class Taken:
     job: StoredJob
 
 
+class GroupStage(StrEnum):
+    """How far a group is once a job of it has ended."""
+
+    OPEN = "open"
+    """Other jobs of it have not."""
+    ENDED = "ended"
+    """All of its jobs have."""
+    BOUND = "bound"
+    """All of its jobs have, and its receipt is stored, too."""
+
+
 class Refusal(StrEnum):
     """Why a worker does not get a job."""
 

@@ -479,4 +479,5 @@ WHERE id = ANY(?) AND NOT EXISTS (
     SELECT 1 FROM job WHERE job.group_id = job_group.id AND {one_of(CANCELLABLE)}
 )
 ORDER BY id
+RETURNING group_id
 """

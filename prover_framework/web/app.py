@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import secrets
+from enum import Enum
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from sanic.exceptions import PayloadTooLarge as SanicPayloadTooLarge
 from sanic.handlers import ErrorHandler
 from sanic.http import Http
 from sanic.response import HTTPResponse
+from sanic.signals import SignalRouter
 
 from prover_framework.callers.service import Callers
 from prover_framework.errors import (
@@ -32,6 +34,7 @@ from prover_framework.errors import (
 )
 from prover_framework.jobs.feed import EventFeed, wait_for_end
 from prover_framework.jobs.service import ProvingService
+from prover_framework.jobs.views import StatusText, is_final_view
 from prover_framework.model.callers import Caller, Scope
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.listing import parse_query
@@ -159,6 +162,7 @@ def _bare_app() -> "Sanic[Any, Any]":
         f"prover-{secrets.token_hex(8)}",
         request_class=_Request,
         error_handler=_Errors(),
+        signal_router=_Signals(),
         configure_logging=False,
     )
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
@@ -229,14 +233,17 @@ async def _status(request: Request, group_id: str) -> HTTPResponse:
     key = group_of(request, group_id)
     try:
         await _wait(request, group_id, key)
-        is_verbose = request.args.get("verbose") == "1"
-        group = await (service.verbose_status if is_verbose else service.status)(key)
+        if request.args.get("verbose") == "1":
+            group = await service.verbose_status(key)
+            content = json.dumps(unstructure(group), allow_nan=False).encode()
+            shown = StatusText(content, is_final_view(group))
+        else:
+            shown = await service.status_text(key)
     except ProverError as error:
         return _refusal(request, error, group_id)
-    if group.has_open_seals or any(job.status not in FINAL for job in group.jobs):
-        return _answer(200, unstructure(group))
-    content = json.dumps(unstructure(group), allow_nan=False).encode()
-    return answer_once(request, content, JSON_TYPE)
+    if shown.is_final:
+        return answer_once(request, shown.content, JSON_TYPE)
+    return HTTPResponse(shown.content, content_type=JSON_TYPE)
 
 
 async def _wait(request: Request, group_id: str, key: str) -> None:
@@ -301,6 +308,18 @@ def _require_json(request: Request) -> None:
             raise UnsupportedMediaType(
                 [Problem("", f"the charset must be utf-8, got {quote(value)}")]
             )
+
+
+class _Signals(SignalRouter):
+    """Leaves out the twenty signals that tell of the steps of a request: nobody listens to them.
+
+    The library would find out for each of them anew that it has no handler.
+    """
+
+    async def dispatch(self, event: str | Enum, **more: Any) -> Any:
+        """Send a signal."""
+        name = event.value if isinstance(event, Enum) else event
+        return None if name.startswith("http.") else await super().dispatch(event, **more)
 
 
 class _Request(Request):

@@ -53,7 +53,7 @@ def test_the_core_does_not_name(name: str) -> None:
 
 # Where a kind of data may be named outside of its room, and why.
 PLACES = {
-    "__init__.py": "the package's face offers the functions by which plugins ask for the kinds",
+    "public.py": "the package's face offers the functions by which plugins ask for the kinds",
     "chain/": "the table of the hourly sums is called so in its statements",
     "database/": "the table of the hourly sums is called so in the database",
     "testing/data.py": "tests of proof types get data of these kinds from a simulated chain",

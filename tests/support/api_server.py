@@ -12,11 +12,11 @@ from prover_framework.callers.service import Callers
 from prover_framework.callers.store import ApiKeyStore, KeysNow
 from prover_framework.database.database import Database
 from prover_framework.jobs.service import Acceptance, ProvingService
+from prover_framework.jobs.views import StatusText
 from prover_framework.metrics import Metrics
 from prover_framework.model.callers import OPERATOR, Caller
 from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.proofs import GroupRequest
-from prover_framework.model.views import GroupView
 from prover_framework.monitoring.readiness import ReadinessChecks
 from prover_framework.monitoring.sampling import Sampler
 from prover_framework.monitoring.service import Monitoring
@@ -90,7 +90,7 @@ class StubService(ProvingService):
         await self._act()
         return Acceptance(request.group_id)
 
-    async def status(self, group_id: str) -> GroupView:
+    async def status_text(self, group_id: str) -> StatusText:
         del group_id
         await self._act()
         raise AssertionError
