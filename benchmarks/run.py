@@ -22,6 +22,7 @@ import history
 import hooks
 import jobs
 import model
+import pages
 import peers
 import price
 import receipts
@@ -66,6 +67,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "price": Benchmark("the reserve price beside a plain transcription", price.priced),
     "hooks": Benchmark("what the plugin layer costs", hooks.layer),
     "receipts": Benchmark("verification of receipts", receipts.verifying),
+    "pages": Benchmark("pages over a hundred thousand groups", pages.looked_at),
     "heartbeats": Benchmark("heartbeats while all cores compute", heartbeats.late),
     "model": Benchmark("the model of the service, beside what it says", model.modelled),
     "growth": Benchmark("calls at three sizes of a database; minutes", growth.growing, usual=False),

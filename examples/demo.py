@@ -63,6 +63,7 @@ def main() -> int:
                 body = round_request("demo", END_TIMESTAMP)
                 console.print(f"[bold]3.[/] POST {base_url}/api/job")
                 group_id = submit(base_url, body)
+                console.print(f"   its page, while this runs: {base_url}/groups/{group_id}")
                 with Live(console=console, transient=True, auto_refresh=False) as live:
                     group = wait(
                         base_url,

@@ -25,6 +25,7 @@ from prover_framework.jobs.quotas import Quotas
 from prover_framework.jobs.ready import ReadyJobs
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore
+from prover_framework.jobs.usage import usage_of
 from prover_framework.metrics import Metrics
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.model.names import DEFAULT_QUEUE
@@ -33,6 +34,7 @@ from prover_framework.monitoring.sampling import Sampler
 from prover_framework.monitoring.service import Monitoring
 from prover_framework.plugins import loading as plugin_loading
 from prover_framework.plugins.registry import Plugins
+from prover_framework.proofs.binding import GroupBinding
 from prover_framework.proofs.charts import ChartService
 from prover_framework.proofs.proving import Proving
 from prover_framework.proofs.sealing import Sealing
@@ -74,6 +76,7 @@ class Runtime:
     receipts: ReceiptService
     verification: VerificationService
     monitoring: Monitoring
+    charts: ChartService
     pages: PageParts
     feed: EventFeed
     tracing: Tracing = NO_TRACING
@@ -142,6 +145,7 @@ async def open_runtime(
             observers.notify if plugins.observers else None,
             by_messages=queue is not None or bool(settings.queue_urls),
             on_losses=metrics.leases_expired.inc,
+            bind=GroupBinding(settings, plugins),
         )
         async with _open_queue(settings, queue) as opened:
             queue = CountedQueue(opened, metrics, _queue_names(settings)) if opened else None
@@ -176,7 +180,8 @@ async def open_runtime(
                     monitoring=_monitoring(
                         settings, plugins, database, jobs, headers, queue, metrics
                     ),
-                    pages=_pages(settings, headers, charts),
+                    charts=charts,
+                    pages=_pages(settings, database, jobs, headers, callers),
                     feed=feed,
                     tracing=tracing,
                 )
@@ -290,13 +295,21 @@ async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
         yield letters
 
 
-def _pages(settings: Settings, headers: HeaderStore, charts: ChartService) -> PageParts:
+def _pages(
+    settings: Settings,
+    database: Database,
+    jobs: JobStore,
+    headers: HeaderStore,
+    callers: Callers,
+) -> PageParts:
     return PageParts(
         mode=PageMode(settings.pages),
         headers=headers,
-        charts=charts,
         open_dead_letters=(lambda: open_dead_letters(settings)) if settings.queue_urls else None,
         queue_names=_queue_names(settings),
+        keys=ApiKeyStore(database),
+        callers=callers,
+        usage=partial(usage_of, database, jobs, settings),
     )
 
 

@@ -1,11 +1,12 @@
 """What can be done with a service, whether it is in this process or at a URL."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from attrs import frozen
 
 from prover_framework.model.actions import Accepted, Action, ActionReport
+from prover_framework.model.charts import GroupCharts
 from prover_framework.model.listing import GroupPage, GroupQuery
 from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.views import GroupView
@@ -50,6 +51,17 @@ class Operations(Protocol):
 
     async def status(self, group_id: str, *, verbose: bool = False) -> GroupView:
         """Return a group with its jobs; with ``verbose`` all that is stored of them."""
+        ...
+
+    def changes(self, group_id: str) -> AsyncGenerator[None]:
+        """Say, until it is closed, that something of a group may have changed; `status` says what.
+
+        It does not end by itself, and whatever keeps it from knowing better counts as a change.
+        """
+        ...
+
+    async def charts(self, group_id: str) -> GroupCharts:
+        """Return what illustrates the results of a group, as their plugins describe it."""
         ...
 
     async def find(self, query: GroupQuery) -> GroupPage:

@@ -441,6 +441,14 @@ class Settings:
         10.0,
         [gt(0), le(10_000)],
     )
+    rpc_retry_seconds: float = _setting(
+        "PROVER_RPC_RETRY_SECONDS",
+        "How long to wait before a request that the node refuses, or that nothing answers, is "
+        "repeated; each further time twice as long, up to a minute.",
+        _number,
+        1.0,
+        [gt(0), le(60)],
+    )
     indexer_url: str | None = _setting(
         "PROVER_INDEXER_URL",
         "PostgreSQL database of an indexer, whose table `blockheaders` headers are read from.",

@@ -74,6 +74,7 @@ EXAMPLES: dict[str, tuple[str, object, str | None, str]] = {
     ),
     "PROVER_RPC_BATCH": ("100", 100, "1001", "must be <= 1000"),
     "PROVER_RPC_REQUESTS_PER_SECOND": ("2.5", 2.5, "0", "must be > 0"),
+    "PROVER_RPC_RETRY_SECONDS": ("0.5", 0.5, "0", "must be > 0"),
     "PROVER_INDEXER_URL": (
         "postgres://reader@db/chain",
         "postgres://reader@db/chain",

@@ -22,6 +22,15 @@ class Rate:
         self._tokens = self._most
         self._filled_at = now()
 
+    @property
+    def used(self) -> int:
+        """How much of a minute's worth is used up now."""
+        return math.ceil(self._most - self._filled(self._now()))
+
+    def _filled(self, now: float) -> float:
+        gained = (now - self._filled_at) * self.per_minute / 60
+        return min(self._most, self._tokens + gained)
+
     def take(self) -> int | None:
         """Do it once.
 
@@ -29,8 +38,7 @@ class Rate:
             None if it may be done now, else after how many whole seconds it may.
         """
         now = self._now()
-        gained = (now - self._filled_at) * self.per_minute / 60
-        self._tokens = min(self._most, self._tokens + gained)
+        self._tokens = self._filled(now)
         self._filled_at = now
         if self._tokens >= 1:
             self._tokens -= 1

@@ -111,6 +111,16 @@ class Callers:
         if key is not None and scope is Scope.VERIFY:
             self._count(key, scope, key.verifications_per_minute)
 
+    def used(self, key_id: str, scope: Scope | None = None) -> int:
+        """Return how much of a minute's worth a key has used up at this process.
+
+        Args:
+            key_id: The key.
+            scope: `Scope.VERIFY` for verifications; None for all requests.
+        """
+        rate = self._rates.get((key_id, scope))
+        return 0 if rate is None else rate.used
+
     async def close(self) -> None:
         """Write down what is not yet written."""
         await self._note_use()

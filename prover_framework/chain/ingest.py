@@ -5,6 +5,7 @@ stored block before it, and its base fee follows from that block. This is found 
 in, and again for a stored block that gets the block before it.
 """
 
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
@@ -381,6 +382,7 @@ async def remove_headers(connection: Connection, first: int, last: int) -> tuple
     await connection.fetch(SUM_UP, [begin, min(end + HOUR_SECONDS - 1, MAX_INT64)])
     if not await connection.fetch("SELECT number FROM block_header LIMIT 1", []):
         await connection.fetch("DELETE FROM chain", [])
+    await connection.fetch("UPDATE chain SET data_version = ?", [_new_version()])
     return int(span["count"]), int(last)
 
 
@@ -424,12 +426,19 @@ async def _claim_chain(connection: Connection, facts: ChainFacts) -> None:
             chain_id=facts.chain_id,
             simulated=facts.simulated,
             source=facts.source,
+            data_version=_new_version(),
             using_db=connection,
         )
         return
     require_chain(ChainFacts(row.chain_id, simulated=row.simulated, source=row.source), facts)
     row.source = facts.source
+    row.data_version = _new_version()
     await row.save(using_db=connection)
+
+
+def _new_version() -> str:
+    """Return a data version that there has not been, not even of a chain that is gone."""
+    return secrets.token_hex(8)
 
 
 def _told(

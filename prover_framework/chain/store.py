@@ -17,6 +17,8 @@ from prover_framework.chain.ingest import ImportReport as ImportReport
 from prover_framework.chain.ingest import require_chain as require_chain
 from prover_framework.chain.rule_book import RuleBook
 from prover_framework.chain.rules import ChainRules
+from prover_framework.chain.shared_series import ReadSeries, SharedSeries, Wanted
+from prover_framework.database.batching import Batcher
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Row
 from prover_framework.errors import (
@@ -61,9 +63,10 @@ NEWEST = """
 SELECT number, timestamp FROM block_header WHERE number = (SELECT MAX(number) FROM block_header)
 """
 
-# Both in one statement, since every job asks for both.
+# In one statement, since every job asks for all of it.
 CHAIN_AND_NEWEST = """
-SELECT chain.chain_id, chain.simulated, chain.source, newest.timestamp
+SELECT chain.chain_id, chain.simulated, chain.source, chain.data_version,
+    newest.number, newest.timestamp, newest.block_hash
 FROM chain LEFT JOIN block_header AS newest
     ON newest.number = (SELECT MAX(number) FROM block_header)
 """
@@ -86,7 +89,8 @@ SELECT hour, sum_wei, count, verified_count, first_block, last_block,
         (SELECT block_hash FROM block_header WHERE number = last_block) END AS last_hash,
     CASE WHEN hour = ? THEN
         (SELECT timestamp FROM block_header
-         WHERE number = NULLIF(last_block, 9223372036854775807) + 1) END AS time_after
+         WHERE number = NULLIF(last_block, 9223372036854775807) + 1) END AS time_after,
+    CASE WHEN hour = ? THEN (SELECT data_version FROM chain) END AS data_version
 FROM hourly_base_fee WHERE hour >= ? AND hour < ? ORDER BY hour
 """
 
@@ -267,6 +271,9 @@ class HeaderStore:
         self._database = database
         self._on_new = on_new
         self._rules = rules or RuleBook()
+        self._shared = SharedSeries()
+        # Jobs that begin at the same time look at the chain together.
+        self._look: Batcher[None, Row | None] = Batcher(self._look_for_all)
 
     def rules_of(self, facts: ChainFacts) -> ChainRules:
         """Return the rules that headers of a chain are checked by."""
@@ -448,28 +455,41 @@ class HeaderStore:
             StoreError: The database cannot be read.
         """
         hours = wanted.require_hours()
-        found = await self._read(CHAIN_AND_NEWEST)
-        if not found:
+        chain = await self._look(None)
+        if chain is None:
             raise DataNotYet("there are no headers yet: import or simulate some")
-        facts, newest = _facts(found[0]), found[0]["timestamp"]
+        newest = chain["timestamp"]
         if newest is None or newest < hours.stop:
             reached = "nothing" if newest is None else newest
             raise DataNotYet(
                 f"the range ends at {hours.stop} and the headers reach {reached}: "
                 "the job waits for a header at or after the end"
             )
+        asked = Wanted(hours, tuple(chain))
+        read = await self._shared.get(asked, lambda: self._read_series(hours, chain))
+        return read.series, read.blocks
+
+    async def _look_for_all(self, asking: Sequence[None]) -> list[Row | None]:
+        rows = await self._read(CHAIN_AND_NEWEST)
+        return [rows[0] if rows else None] * len(asking)
+
+    async def _read_series(self, hours: range, chain: Row) -> ReadSeries:
+        facts = _facts(chain)
         first, last = hours[0], hours[-1]
-        rows = await self._read(SERIES, *[first] * 4, *[last] * 2, hours.start, hours.stop)
+        rows = await self._read(SERIES, *[first] * 4, *[last] * 2, first, hours.start, hours.stop)
         if len(rows) != len(hours):
             raise _missing_hours(hours, [row["hour"] for row in rows])
-        columns = tuple(zip(*(tuple(row)[:6] for row in rows), strict=True))
+        columns = tuple(islice(zip(*rows, strict=True), 6))
         _, sums, counts, verified_counts, firsts, lasts = columns
-        for hour, last, first in zip(hours, lasts, firsts[1:], strict=False):
-            if first != last + 1:
-                raise _missing_blocks(last, first, hour)
-        for hour, count, first, last in zip(hours, counts, firsts, lasts, strict=True):
-            if last - first + 1 != count:
-                raise _holes(await self._read(STORED, first, last), hour)
+        # Whole columns are compared first: of thousands of hours none is looked at by itself.
+        if firsts[1:] != tuple(last + 1 for last in lasts[:-1]):
+            for hour, last, first in zip(hours, lasts, firsts[1:], strict=False):
+                if first != last + 1:
+                    raise _missing_blocks(last, first, hour)
+        if counts != tuple(map(_count, firsts, lasts)):
+            for hour, count, first, last in zip(hours, counts, firsts, lasts, strict=True):
+                if last - first + 1 != count:
+                    raise _holes(await self._read(STORED, first, last), hour)
         _require_whole_edges(
             hours,
             first_block=firsts[0],
@@ -498,7 +518,8 @@ class HeaderStore:
             source=facts.source,
             fee_rule=self.rules_of(facts).fee_rule,
         )
-        return series, blocks
+        is_current = rows[0]["data_version"] == chain["data_version"]
+        return ReadSeries(series, blocks, is_current)
 
     async def block_columns(
         self, wanted: TimeRange, fields: Sequence[str]
@@ -664,6 +685,10 @@ async def _chunks(
 
 def _facts(row: Row) -> ChainFacts:
     return ChainFacts(row["chain_id"], simulated=bool(row["simulated"]), source=row["source"])
+
+
+def _count(first: int, last: int) -> int:
+    return last - first + 1
 
 
 def _missing_hours(hours: range, present: Sequence[int]) -> SeriesIncomplete:

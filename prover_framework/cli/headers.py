@@ -1,12 +1,13 @@
 """``prover headers``: the chain data."""
 
 import asyncio
+import gc
 import logging
 import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,6 +66,9 @@ log = logging.getLogger(__name__)
 
 # How rarely a chain that cannot be followed is told of, in the end.
 LONGEST_TROUBLE_SECONDS = 300.0
+
+# New objects after which Python looks for circles: more than the headers of a transaction make.
+COLLECT_AFTER = 50_000
 
 # Ethereum mainnet.
 DEFAULT_CHAIN_ID = 1
@@ -619,6 +623,20 @@ def _gap(gap: Gap) -> str:
     return f"blocks {gap.after_block + 1} to {gap.before_block - 1}, {when}"
 
 
+@contextmanager
+def _rarely_collecting() -> Iterator[None]:
+    """Look for objects in circles rarely: none is in one of hundreds of thousands of headers.
+
+    To look at those that are there, again and again, would take a fifth of an import.
+    """
+    usual = gc.get_threshold()
+    gc.set_threshold(COLLECT_AFTER)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*usual)
+
+
 def _store(
     new: Iterable[Header | EncodedHeader],
     facts: ChainFacts,
@@ -630,7 +648,7 @@ def _store(
         async with open_database(chosen) as database:
             return await header_store(database, chosen).import_headers(new, facts, on_progress)
 
-    with telling_of_new(chosen):
+    with telling_of_new(chosen), _rarely_collecting():
         return run(store())
 
 

@@ -9,16 +9,18 @@ import click
 
 from prover_framework.cli.exit_codes import FAILED
 from prover_framework.cli.operating import (
+    installed_plugins,
     namespace_option,
     no_plugins,
     url_option,
     with_operations,
 )
 from prover_framework.cli.parameters import Given, ParametersCommand, given
-from prover_framework.cli.tables import show_group
+from prover_framework.cli.tables import show_charts, show_group
 from prover_framework.cli.waiting import watch
 from prover_framework.errors import RequestError
 from prover_framework.model.actions import Accepted
+from prover_framework.model.charts import GroupCharts
 from prover_framework.model.jobs import JobState
 from prover_framework.model.names import GROUP_ID_KEY
 from prover_framework.model.priorities import HIGHEST_PRIORITY, LOWEST_PRIORITY, USUAL_PRIORITY
@@ -111,24 +113,34 @@ def submit(
     is_flag=True,
     help="Show all that is stored: parameters, queue, worker, deadlines, each attempt.",
 )
+@click.option(
+    "--chart",
+    is_flag=True,
+    help="Draw the charts of the results as well. On this machine that loads the plugins.",
+)
 @_as_json
 @namespace_option
 @url_option
 def status(
-    group_id: str, timeout: float | None, *, wait: bool, verbose: bool, as_json: bool
+    group_id: str, timeout: float | None, *, wait: bool, verbose: bool, chart: bool, as_json: bool
 ) -> None:
     """Show the jobs of the group GROUP_ID: states, results, errors.
 
     With --wait the exit status is 1 unless all jobs succeeded.
     """
+    if chart and as_json:
+        raise click.UsageError("--chart draws; GET /api/job/<group_id>/charts is the JSON")
 
-    async def read(operations: Operations) -> GroupView:
+    async def read(operations: Operations) -> tuple[GroupView, GroupCharts | None]:
         if wait:
             await watch(operations, group_id, timeout=timeout)
-        return await operations.status(group_id, verbose=verbose)
+        group = await operations.status(group_id, verbose=verbose)
+        return group, await operations.charts(group_id) if chart else None
 
-    group = with_operations(no_plugins, read)
+    group, charts = with_operations(installed_plugins if chart else no_plugins, read)
     show_group(group, as_json=as_json)
+    if charts is not None:
+        show_charts(charts)
     if wait:
         require_success(group)
 

@@ -3,7 +3,7 @@
 Commands say what they want of `Operations`; that there are two kinds of these is known here alone.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,8 +20,10 @@ from prover_framework.cli.common import (
     telling_of_new,
 )
 from prover_framework.errors import GroupNotFound, SettingsError
+from prover_framework.jobs.feed import EventFeed, Interest
 from prover_framework.model.actions import Accepted, Action, ActionReport
 from prover_framework.model.callers import Caller
+from prover_framework.model.charts import GroupCharts
 from prover_framework.model.listing import GroupPage, GroupQuery
 from prover_framework.model.names import DEFAULT_NAMESPACE, group_id_of, group_key
 from prover_framework.model.priorities import USUAL_PRIORITY
@@ -40,6 +42,9 @@ if TYPE_CHECKING:
     from prover_framework.app import Runtime
 
 T = TypeVar("T")
+
+# How often a command that waits looks at the database. It is the only listener of its feed.
+LOOK_SECONDS = 0.2
 
 _URL = "prover_framework.url"
 _NAMESPACE = "prover_framework.namespace"
@@ -160,6 +165,25 @@ class LocalOperations:
         if verbose:
             return await self.runtime.service.verbose_status(self.key(group_id))
         return await self.runtime.service.status(self.key(group_id))
+
+    async def changes(self, group_id: str) -> AsyncGenerator[None]:
+        """Say, until it is closed, that something of a group may have changed; `status` says what.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        key = frozenset({self.key(group_id)})
+        feed = EventFeed(self.runtime.database, poll_seconds=LOOK_SECONDS)
+        try:
+            async with feed.listen(Interest(groups=key, follows=key)) as news:
+                async for _ in news:
+                    yield
+        finally:
+            await feed.close()
+
+    async def charts(self, group_id: str) -> GroupCharts:
+        """Return what illustrates the results of a group, as their plugins describe it."""
+        return await self.runtime.charts.document(self.key(group_id))
 
     async def find(self, query: GroupQuery) -> GroupPage:
         """Return a page of the groups that a query asks for."""

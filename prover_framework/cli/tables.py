@@ -7,8 +7,10 @@ from rich.console import Group
 from rich.table import Column, Table
 from rich.text import Text
 
+from prover_framework.charts.terminal import draw_text
 from prover_framework.cli.common import console
 from prover_framework.cli.styles import STYLES
+from prover_framework.model.charts import GroupCharts
 from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.proofs import split_job_id
 from prover_framework.model.seals import SealState
@@ -16,6 +18,9 @@ from prover_framework.model.views import GroupView, JobView, SealView, VerboseJo
 from prover_framework.receipts.evidence import EVIDENCE
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json
+
+# Wider, a curve is no easier to read.
+MAX_CHART_WIDTH = 100
 
 SEAL_STYLES: Mapping[SealState, str] = {
     SealState.MADE: "green",
@@ -30,6 +35,20 @@ def show_group(group: GroupView, *, as_json: bool) -> None:
         click.echo(dump_json(unstructure(group)))
     else:
         console().print(group_table(group))
+
+
+def show_charts(group: GroupCharts) -> None:
+    """Draw the charts of a group's results."""
+    out = console()
+    width = min(out.width, MAX_CHART_WIDTH)
+    for job in group.jobs:
+        for chart in job.charts:
+            out.print()
+            out.print(Text(job.job_id, "dim"))
+            out.print(draw_text(chart, width), soft_wrap=True)
+        if not job.charts:
+            why = job.failure or "none are described"
+            out.print(Text(f"{job.job_id}: no charts: {why}", "dim"))
 
 
 def group_table(group: GroupView) -> Group:

@@ -2,8 +2,10 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from asyncio import FIRST_COMPLETED
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Any
 
 import click
 from rich.live import Live
@@ -16,7 +18,8 @@ from prover_framework.model.jobs import FINAL, JobState
 from prover_framework.model.views import GroupView, JobView, VerboseJobView
 from prover_framework.operations import Operations
 
-REFRESH_SECONDS = 0.2
+# Changes are told of. Who has heard of none for this long looks himself.
+SILENCE_SECONDS = 15.0
 
 # A worker that runs takes a job at once. Who waits for longer than this is told why.
 PATIENCE_SECONDS = 10.0
@@ -63,7 +66,7 @@ async def watch(
     *,
     timeout: float | None = None,  # noqa: ASYNC109 - it ends in an exit status
     patience_seconds: float = PATIENCE_SECONDS,
-    refresh_seconds: float = REFRESH_SECONDS,
+    silence_seconds: float = SILENCE_SECONDS,
 ) -> GroupView:
     """Wait until all jobs have ended, and show meanwhile what they do.
 
@@ -72,7 +75,7 @@ async def watch(
         group_id: The group.
         timeout: After how many seconds to give up.
         patience_seconds: When to look for the reason why no worker has taken a job.
-        refresh_seconds: How often to look.
+        silence_seconds: After how long without news to look again.
 
     Raises:
         Exit: It took longer; the exit status says so.
@@ -80,23 +83,60 @@ async def watch(
     loop = asyncio.get_running_loop()
     group = await operations.status(group_id)
     begun, is_explained = loop.time(), False
-    with _shown(group) as shown:
-        while group.status not in FINAL:
+    async with _news(operations, group_id) as news:
+        with _shown(group) as shown:
+            while group.status not in FINAL:
+                shown.show(group)
+                waited = loop.time() - begun
+                if timeout is not None and waited >= timeout:
+                    states = ", ".join(f"{job.job_id} {job.status}" for job in group.jobs)
+                    shown.say(f"not ended after {timeout:g} s: {states}")
+                    raise click.exceptions.Exit(TIMED_OUT)
+                if not is_explained and waited >= patience_seconds and _is_untouched(group):
+                    is_explained = True
+                    if why := await _explain(operations, group_id):
+                        shown.say(why)
+                ends = [silence_seconds]
+                if timeout is not None:
+                    ends.append(timeout - waited)
+                if waited < patience_seconds:
+                    ends.append(patience_seconds - waited)
+                await news(min(ends))
+                group = await operations.status(group_id)
             shown.show(group)
-            waited = loop.time() - begun
-            if timeout is not None and waited >= timeout:
-                states = ", ".join(f"{job.job_id} {job.status}" for job in group.jobs)
-                shown.say(f"not ended after {timeout:g} s: {states}")
-                raise click.exceptions.Exit(TIMED_OUT)
-            if not is_explained and waited > patience_seconds and _is_untouched(group):
-                is_explained = True
-                if why := await _explain(operations, group_id):
-                    shown.say(why)
-            left = refresh_seconds if timeout is None else min(refresh_seconds, timeout - waited)
-            await asyncio.sleep(left)
-            group = await operations.status(group_id)
-        shown.show(group)
     return group
+
+
+@asynccontextmanager
+async def _news(
+    operations: Operations, group_id: str
+) -> AsyncIterator[Callable[[float], Coroutine[Any, Any, None]]]:
+    """Listen to what happens to a group; what is yielded waits for the next, or for some seconds.
+
+    What happens between two of these waits is one change, and none is missed.
+    """
+    changed = asyncio.Event()
+
+    async def listen() -> None:
+        async with aclosing(operations.changes(group_id)) as changes:
+            async for _ in changes:
+                changed.set()
+
+    async def wait(seconds: float) -> None:
+        waiting = asyncio.create_task(changed.wait())
+        await asyncio.wait({waiting, listening}, timeout=seconds, return_when=FIRST_COMPLETED)
+        waiting.cancel()
+        changed.clear()
+        if listening.done():
+            listening.result()
+            await asyncio.sleep(seconds)
+
+    listening = asyncio.create_task(listen())
+    try:
+        yield wait
+    finally:
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
 
 
 def _is_untouched(group: GroupView) -> bool:

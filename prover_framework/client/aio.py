@@ -1,7 +1,9 @@
 """The asynchronous client."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -10,6 +12,8 @@ import httpx
 from prover_framework.client import calls, retries
 from prover_framework.client.calls import Call
 from prover_framework.model.actions import Accepted, Action, ActionReport
+from prover_framework.model.charts import GroupCharts
+from prover_framework.model.jobs import FINAL
 from prover_framework.model.listing import GroupPage, GroupQuery
 from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.views import GroupView
@@ -33,6 +37,7 @@ class AsyncClient:
             ``operate``.
         transport: Takes the place of the network, for tests.
         first_wait_seconds: After how long a request is sent again; twice as long each further time.
+        stream_wait_seconds: After how long a stream that has ended is asked for again.
     """
 
     def __init__(
@@ -43,9 +48,11 @@ class AsyncClient:
         namespace: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         first_wait_seconds: float = retries.FIRST_WAIT_SECONDS,
+        stream_wait_seconds: float = retries.STREAM_WAIT_SECONDS,
     ) -> None:
         self._url = url
         self._first_wait = first_wait_seconds
+        self._stream_wait = stream_wait_seconds
         options: dict[str, Any] = dict(retries.options(url, key, namespace))
         self._client = httpx.AsyncClient(**options, transport=transport)
 
@@ -80,6 +87,52 @@ class AsyncClient:
             GroupNotFound: There is none.
         """
         return await self._do(calls.status(group_id, verbose=verbose))
+
+    async def wait(self, group_id: str, timeout: float | None = None) -> GroupView:  # noqa: ASYNC109
+        """Wait until a group has ended, and return it.
+
+        The service tells when; nothing is asked for in between.
+
+        Args:
+            group_id: The group.
+            timeout: After how many seconds to give up; None: never. What is returned then has not
+                ended.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = calls.LONGEST_WAIT if deadline is None else deadline - time.monotonic()
+            group = await self._do(calls.status(group_id, wait_seconds=left))
+            if group.status in FINAL or left <= 0:
+                return group
+
+    async def changes(self, group_id: str) -> AsyncGenerator[None]:
+        """Say, until it is closed, that something of a group may have changed; `status` says what.
+
+        The service tells of it in a stream. While there is none it counts as a change every few
+        seconds, so that whoever listens looks himself.
+        """
+        while True:
+            with suppress(httpx.HTTPError):
+                async with self._client.stream(
+                    "GET", calls.events(group_id), headers={"Accept": calls.EVENT_STREAM}
+                ) as answer:
+                    if answer.is_success:
+                        async for line in answer.aiter_lines():
+                            if line.startswith("data:"):
+                                yield
+            yield
+            await asyncio.sleep(self._stream_wait)
+
+    async def charts(self, group_id: str) -> GroupCharts:
+        """Return what illustrates the results of a group, as their plugins describe it.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        return await self._do(calls.charts(group_id))
 
     async def find(self, query: GroupQuery) -> GroupPage:
         """Return a page of the groups that a query asks for; `GroupQuery.from_cursor` goes on."""

@@ -1,6 +1,7 @@
 """The calls of the HTTP API: what is sent, and what its answer means."""
 
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Generic, TypeVar
 from urllib.parse import quote
 
@@ -8,6 +9,7 @@ from attrs import field, frozen
 
 from prover_framework.client.answers import read
 from prover_framework.model.actions import Accepted, Action, ActionReport
+from prover_framework.model.charts import GroupCharts
 from prover_framework.model.listing import GroupPage, GroupQuery
 from prover_framework.model.priorities import PRIORITY_KEY, USUAL_PRIORITY
 from prover_framework.model.views import GroupView, VerboseGroupView
@@ -20,6 +22,12 @@ T = TypeVar("T")
 
 # Answered when all jobs are stored and some messages are not sent.
 STORED_NOT_SENT = 500
+
+
+# How long a service lets an answer wait for the end of a group, in seconds.
+LONGEST_WAIT = 50.0
+
+EVENT_STREAM = "text/event-stream"
 
 
 @frozen
@@ -66,11 +74,23 @@ def submit(body: bytes, *, priority: int) -> Call[Accepted]:
     return Call("POST", "/api/job", accepted, parameters, body, refused=unsent)
 
 
-def status(group_id: str, *, verbose: bool) -> Call[GroupView]:
-    """Ask for a group."""
+def status(group_id: str, *, verbose: bool = False, wait_seconds: float = 0.0) -> Call[GroupView]:
+    """Ask for a group, and have the answer wait until it has ended, or for some seconds."""
     cls = VerboseGroupView if verbose else GroupView
     parameters = {"verbose": "1"} if verbose else {}
+    if wait_seconds > 0:
+        parameters["wait"] = str(ceil(min(wait_seconds, LONGEST_WAIT)))
     return Call("GET", _group(group_id), lambda body: read(body, cls), parameters)
+
+
+def charts(group_id: str) -> Call[GroupCharts]:
+    """Ask for what illustrates the results of a group."""
+    return Call("GET", f"{_group(group_id)}/charts", lambda body: read(body, GroupCharts))
+
+
+def events(group_id: str) -> str:
+    """Return where a stream tells what happens to a group."""
+    return f"{_group(group_id)}/events"
 
 
 def find(query: GroupQuery) -> Call[GroupPage]:

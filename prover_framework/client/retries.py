@@ -23,6 +23,9 @@ MAX_WAIT_SECONDS = 30.0
 # Answers that say that nothing was done, and that it may be later.
 LATER = frozenset({429, 503})
 
+# After how long a stream that has ended is asked for again.
+STREAM_WAIT_SECONDS = 2.0
+
 TIMEOUT_SECONDS = 70.0
 CONNECT_SECONDS = 10.0
 

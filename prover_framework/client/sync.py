@@ -10,6 +10,8 @@ import httpx
 from prover_framework.client import calls, retries
 from prover_framework.client.calls import Call
 from prover_framework.model.actions import Accepted, Action, ActionReport
+from prover_framework.model.charts import GroupCharts
+from prover_framework.model.jobs import FINAL
 from prover_framework.model.listing import GroupPage, GroupQuery
 from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.views import GroupView
@@ -80,6 +82,34 @@ class Client:
             GroupNotFound: There is none.
         """
         return self._do(calls.status(group_id, verbose=verbose))
+
+    def wait(self, group_id: str, timeout: float | None = None) -> GroupView:
+        """Wait until a group has ended, and return it.
+
+        The service tells when; nothing is asked for in between.
+
+        Args:
+            group_id: The group.
+            timeout: After how many seconds to give up; None: never. What is returned then has not
+                ended.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = calls.LONGEST_WAIT if deadline is None else deadline - time.monotonic()
+            group = self._do(calls.status(group_id, wait_seconds=left))
+            if group.status in FINAL or left <= 0:
+                return group
+
+    def charts(self, group_id: str) -> GroupCharts:
+        """Return what illustrates the results of a group, as their plugins describe it.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        return self._do(calls.charts(group_id))
 
     def find(self, query: GroupQuery) -> GroupPage:
         """Return a page of the groups that a query asks for; `GroupQuery.from_cursor` goes on."""

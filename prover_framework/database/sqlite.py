@@ -5,10 +5,18 @@ import json
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    suppress,
+)
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, cast
 
 import aiosqlite
 from tortoise.backends.base.client import BaseDBAsyncClient
@@ -174,30 +182,46 @@ class SqliteEngine:
                         await connection.rollback()
                 raise
 
-    @asynccontextmanager
-    async def limited(self) -> AsyncIterator[None]:
+    def limited(self) -> AbstractAsyncContextManager[None]:
         """Give the body, a call, up when it takes too long.
 
         Raises:
             StoreError: It did.
         """
+        return _Call(self)
+
+    async def begin_call(self) -> asyncio.Timeout:
+        """Begin to limit a call; `end_call` has to follow."""
+        call = asyncio.timeout(0 if self._given_up else self.bounds.call_seconds)
+        await call.__aenter__()
+        self._calls.add(call)
+        return call
+
+    async def end_call(self, call: asyncio.Timeout, error: BaseException | None) -> None:
+        """Limit a call no longer.
+
+        Raises:
+            StoreError: It has taken too long.
+        """
+        self._calls.discard(call)
         try:
-            async with asyncio.timeout(0 if self._given_up else self.bounds.call_seconds) as call:
-                self._calls.add(call)
-                try:
-                    yield
-                finally:
-                    self._calls.discard(call)
-        except TimeoutError as error:
-            if self._given_up:
-                raise StoreError(
-                    f"the database {self.name} cannot be used: this process ends and waits for "
-                    "it no longer"
-                ) from error
-            raise StoreError(
-                f"the database {self.name} does not answer within {self.bounds.call_seconds:g} s: "
-                "another process writes for long, or the disk hangs"
-            ) from error
+            await call.__aexit__(None if error is None else type(error), error, None)
+        except TimeoutError as late:
+            raise self.too_late() from late
+        if isinstance(error, TimeoutError):
+            raise self.too_late() from error
+
+    def too_late(self) -> StoreError:
+        """Return the error of a call that has taken too long."""
+        if self._given_up:
+            return StoreError(
+                f"the database {self.name} cannot be used: this process ends and waits for "
+                "it no longer"
+            )
+        return StoreError(
+            f"the database {self.name} does not answer within {self.bounds.call_seconds:g} s: "
+            "another process writes for long, or the disk hangs"
+        )
 
     def use(self) -> tuple[LaneUse, ...]:
         """Return nothing: each connection is one for itself."""
@@ -242,6 +266,26 @@ class SqliteEngine:
         statement = _own_form(statement)
         now = NOW_MS if self._clock is None else str(self._clock.ms)
         return statement.replace("NOW_MS", now)
+
+
+class _Call(AbstractAsyncContextManager[None]):
+    """See `SqliteEngine.limited`. Each statement is one: a generator would cost as much as it."""
+
+    __slots__ = ("_engine", "_limit")
+
+    def __init__(self, engine: SqliteEngine) -> None:
+        self._engine = engine
+
+    async def __aenter__(self) -> None:
+        self._limit = await self._engine.begin_call()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._engine.end_call(self._limit, exc)
 
 
 class SqliteConnection(SqliteClient, Connection):
@@ -292,7 +336,8 @@ class SqliteConnection(SqliteClient, Connection):
     async def fetch(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
         """Run a statement and return its rows."""
         with self.engine.refusals():
-            async with self.acquire_connection() as connection:
+            async with self.engine.limited(), self._lock:
+                connection = cast(aiosqlite.Connection, self._connection)
                 return await _fetch(connection, self.engine.sql(statement), _values(values))
 
     async def run_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:

@@ -1,6 +1,6 @@
 """What one transaction does to jobs: which it changes, and what follows from that for others."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
 from prover_framework.database.engine import Connection, Row
 from prover_framework.jobs.attempts import note_lost
@@ -19,6 +19,10 @@ from prover_framework.jobs.sql import (
 )
 from prover_framework.model.jobs import FINAL, JobState
 
+# What makes the receipts of groups that end, within the transaction that ends them. It returns
+# those that it has made one for; the others' are made when they are read.
+BindGroups = Callable[[Connection, Sequence[str]], Awaitable[frozenset[str]]]
+
 
 class Changes:
     """What one transaction changes: groups that may end by it, transitions, leases that were lost.
@@ -29,6 +33,8 @@ class Changes:
     def __init__(self, connection: Connection, *, wanted: bool) -> None:
         self.made: list[Transition] = []
         self.losses = 0
+        self.ended: frozenset[str] = frozenset()
+        self.bound: frozenset[str] = frozenset()
         self._connection = connection
         self._wanted = wanted
         self._ending: set[str] = set()
@@ -41,14 +47,21 @@ class Changes:
         if locked:
             self._locked |= groups
 
-    async def note_ends(self) -> None:
-        """Store an event for each group of which the last job ends; no job is changed after it."""
+    async def note_ends(self, bind: BindGroups | None) -> None:
+        """Store an event for each group of which the last job ends; no job is changed after it.
+
+        Args:
+            bind: Makes the receipts of these groups.
+        """
         if not self._ending:
             return
         groups = sorted(self._ending)
         if self._ending != self._locked:
             await self._connection.fetch(LOCK_GROUPS, [groups])
-        await self._connection.fetch(NOTE_ENDS, [groups])
+        noted = await self._connection.fetch(NOTE_ENDS, [groups])
+        self.ended = frozenset(row["group_id"] for row in noted)
+        if self.ended and bind is not None:
+            self.bound = await bind(self._connection, sorted(self.ended))
 
     async def before(self, ids: Sequence[str]) -> dict[str, JobState]:
         """Lock jobs that are about to be changed; return their states by id."""

@@ -70,7 +70,8 @@ class StoredJob:
     """A job as it stands in the database; times in milliseconds since the Unix epoch.
 
     ``group_id`` is the key of its group, which has its namespace; `job_group_id` is what the
-    sender has called the group.
+    sender has called the group. In its ``lane`` it waits for its turn; see
+    `prover_framework.jobs.lanes`.
     """
 
     id: str
@@ -104,6 +105,7 @@ class StoredJob:
     request_id: str | None = None
     priority: int = USUAL_PRIORITY
     trace_parent: str | None = None
+    lane: str = lane_of(USUAL_PRIORITY, None)
 
     @property
     def job_group_id(self) -> str:
@@ -119,11 +121,6 @@ class StoredJob:
     def proof_type(self) -> str:
         """Name of its proof type."""
         return split_job_id(self.name)[0]
-
-    @property
-    def lane(self) -> str:
-        """Where it waits for its turn; see `prover_framework.jobs.lanes`."""
-        return lane_of(self.priority, self.api_key)
 
 
 def stored_job(row: Row) -> StoredJob:
@@ -153,6 +150,17 @@ class Taken:
 
     lease: Lease
     job: StoredJob
+
+
+class GroupStage(StrEnum):
+    """How far a group is once a job of it has ended."""
+
+    OPEN = "open"
+    """Other jobs of it have not."""
+    ENDED = "ended"
+    """All of its jobs have."""
+    BOUND = "bound"
+    """All of its jobs have, and its receipt is stored, too."""
 
 
 class Refusal(StrEnum):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import field, frozen
 
+from prover_framework.database.batching import Batcher
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Row, rows_value, storable
 from prover_framework.errors import LeaseLost
@@ -132,8 +133,23 @@ class SealJobStore:
     def __init__(self, database: Database, policy: RetryPolicy) -> None:
         self._database = database
         self._policy = policy
+        self._find: Batcher[str, tuple[StoredSealJob, ...]] = Batcher(self._find_all)
 
     # Reading
+
+    async def of_group(self, group_id: str) -> tuple[StoredSealJob, ...]:
+        """Return the seals of one group; see `of_groups`.
+
+        Raises:
+            StoreError: The database cannot be read.
+        """
+        return await self._find(group_id)
+
+    async def _find_all(self, group_ids: Sequence[str]) -> list[tuple[StoredSealJob, ...]]:
+        found: dict[str, list[StoredSealJob]] = {group_id: [] for group_id in group_ids}
+        for seal in await self.of_groups(list(found)):
+            found[seal.group_id].append(seal)
+        return [tuple(found[group_id]) for group_id in group_ids]
 
     async def of_groups(self, group_ids: Sequence[str]) -> list[StoredSealJob]:
         """Return the seals of groups and their jobs, in the order in which they were asked for.

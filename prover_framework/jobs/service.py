@@ -28,7 +28,7 @@ from prover_framework.jobs.requests import (
 )
 from prover_framework.jobs.room import MAX_OPEN_JOBS, Room
 from prover_framework.jobs.store import JobStore
-from prover_framework.jobs.views import verbose_view, view
+from prover_framework.jobs.views import StatusText, status_text, verbose_view, view
 from prover_framework.jobs.workers import WorkerStore
 from prover_framework.log_context import log_context
 from prover_framework.model.callers import OPERATOR, Caller
@@ -274,6 +274,15 @@ class ProvingService:
         """
         return await self._view(await self._jobs.group(group_id))
 
+    async def status_text(self, group_id: str) -> StatusText:
+        """Return the same as JSON text, as it is answered to whoever asks again and again.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        jobs = await self._jobs.group(group_id)
+        return status_text(jobs, await self._jobs.seals.of_group(group_id))
+
     async def verbose_status(self, group_id: str) -> VerboseGroupView:
         """Return a group with its jobs, and the attempts at these.
 
@@ -282,14 +291,14 @@ class ProvingService:
         """
         jobs = await self._jobs.group(group_id)
         attempts = await self._jobs.attempts.of_group(group_id)
-        return verbose_view(jobs, attempts, await self._jobs.seals.of_groups([group_id]))
+        return verbose_view(jobs, attempts, await self._jobs.seals.of_group(group_id))
 
     async def find(self, query: GroupQuery) -> GroupPage:
         """Return a page of the groups that a query asks for, the newest first."""
         return await self._jobs.listing.page(query)
 
     async def _view(self, jobs: Sequence[StoredJob]) -> GroupView:
-        return view(jobs, await self._jobs.seals.of_groups([jobs[0].group_id]))
+        return view(jobs, await self._jobs.seals.of_group(jobs[0].group_id))
 
     def catalogue(self) -> Catalogue:
         """List the proof types that can be asked for, and all plugins that were found."""

@@ -30,7 +30,7 @@ FIELDS = (
     *("lease_until", "worker", "error_code", "error_message", "result", "receipt"),
     *("created_at", "queued_at", "started_at", "finished_at", "dependents"),
     *("progress_millionths", "progress_text", "progress_at", "method_version", "api_key"),
-    *("request_id", "priority", "trace_parent"),
+    *("request_id", "priority", "trace_parent", "lane"),
 )
 
 # A row has them in this order, and the token of the lease after them.
@@ -75,6 +75,12 @@ SELECT COUNT(*) AS count FROM (
     SELECT DISTINCT group_id FROM job
     WHERE api_key = ? AND api_key IS NOT NULL AND {one_of(CANCELLABLE)} LIMIT ?
 ) AS open_groups
+"""
+
+# How many groups of each API key have jobs that have not ended. The same index has no others.
+OPEN_GROUPS_OF_KEYS = f"""
+SELECT api_key, COUNT(DISTINCT group_id) AS count FROM job
+WHERE api_key IS NOT NULL AND {one_of(CANCELLABLE)} GROUP BY api_key
 """
 
 # How many jobs have not ended, up to a limit.
@@ -473,4 +479,5 @@ WHERE id = ANY(?) AND NOT EXISTS (
     SELECT 1 FROM job WHERE job.group_id = job_group.id AND {one_of(CANCELLABLE)}
 )
 ORDER BY id
+RETURNING group_id
 """

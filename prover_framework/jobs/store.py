@@ -17,12 +17,13 @@ from prover_framework.database.database import Database
 from prover_framework.database.engine import Connection, Row, rows_value, storable
 from prover_framework.errors import DependencyNotYet, GroupNotFound, LeaseLost
 from prover_framework.jobs.attempts import AttemptStore
-from prover_framework.jobs.changes import Changes, ended_groups, states_of
+from prover_framework.jobs.changes import BindGroups, Changes, ended_groups, states_of
 from prover_framework.jobs.lanes import ReadyLane, Rounds, Turn, in_turn
 from prover_framework.jobs.listing import GroupListing
 from prover_framework.jobs.news import News
 from prover_framework.jobs.records import (
     Failure,
+    GroupStage,
     Lease,
     NewGroup,
     NewJob,
@@ -87,6 +88,7 @@ from prover_framework.jobs.sql import (
 from prover_framework.jobs.workers import WorkerStore
 from prover_framework.model.jobs import FINAL, JobState, RetryPolicy
 from prover_framework.model.names import group_id_of, namespace_of
+from prover_framework.model.priorities import lane_of
 from prover_framework.model.work import Progress
 from prover_framework.queues.base import QueueStatus
 
@@ -158,6 +160,7 @@ class JobStore:
         by_messages: Whether workers are woken by messages; else the table itself is the queue, and
             they take what is ready by `take_ready`.
         on_losses: Told how many leases were found to have expired, once that is committed.
+        bind: Makes the receipts of groups that end by a result, in the same transaction.
     """
 
     def __init__(
@@ -168,6 +171,7 @@ class JobStore:
         *,
         by_messages: bool = True,
         on_losses: Callable[[int], None] | None = None,
+        bind: BindGroups | None = None,
     ) -> None:
         self.news = News()
         self.attempts = AttemptStore(database)
@@ -185,7 +189,10 @@ class JobStore:
         self.submit: Batcher[NewGroup, Submitted] = Batcher(self._submit)
         self.mark_sent: Batcher[Sequence[str], None] = Batcher(self._mark_sent)
         self._take: Batcher[_Wish, Taken | Refused] = Batcher(self._take_all)
-        self._succeed: Batcher[_Success, bool] = Batcher(self._succeed_all)
+        self._bind = bind
+        # Many may ask at the same time.
+        self._find: Batcher[str, tuple[StoredJob, ...]] = Batcher(self._find_all)
+        self._succeed: Batcher[_Success, GroupStage | None] = Batcher(self._succeed_all)
 
     async def drain(self) -> None:
         """Wait until all that was handed in is committed."""
@@ -200,10 +207,17 @@ class JobStore:
         Raises:
             GroupNotFound: There is no such group.
         """
-        rows = await self._database.read(JOBS_OF_GROUPS, [[group_id]])
-        if not rows:
+        jobs = await self._find(group_id)
+        if not jobs:
             raise GroupNotFound(group_id_of(group_id))
-        return tuple(map(stored_job, rows))
+        return jobs
+
+    async def _find_all(self, group_ids: Sequence[str]) -> list[tuple[StoredJob, ...]]:
+        found: dict[str, list[StoredJob]] = {group_id: [] for group_id in group_ids}
+        for row in await self._database.read(JOBS_OF_GROUPS, [list(found)]):
+            found[row["group_id"]].append(stored_job(row))
+        jobs = {group_id: tuple(members) for group_id, members in found.items()}
+        return [jobs[group_id] for group_id in group_ids]
 
     async def open_groups(self, api_key: str, most: int) -> int:
         """Return how many groups of an API key have jobs that have not ended, or ``most``."""
@@ -249,6 +263,7 @@ class JobStore:
                             api_key=group.api_key,
                             request_id=group.request_id,
                             priority=group.priority,
+                            lane=lane_of(group.priority, group.api_key),
                             trace_parent=group.trace_parent,
                         )
                         for job in group.jobs
@@ -519,7 +534,7 @@ class JobStore:
         later: Sequence[NewSeal] = (),
         has_dependents: bool = False,
         attachments: Sequence[str] = (),
-    ) -> None:
+    ) -> GroupStage:
         """Store the result, its receipt, the seals of that and attachments, or nothing of it.
 
         Args:
@@ -532,27 +547,31 @@ class JobStore:
             attachments: The drafts of what is attached to it, see
                 `prover_framework.jobs.attachments.AttachmentStore.begin`.
 
+        Returns:
+            How far its group is then.
+
         Raises:
             LeaseLost: The lease was no longer held; nothing was stored.
         """
         success = _Success(lease, result, receipt, seals, later, has_dependents, attachments)
-        if not await self._succeed(success):
+        stage = await self._succeed(success)
+        if stage is None:
             raise _lost(lease)
+        return stage
 
-    async def _succeed_all(self, successes: Sequence[_Success]) -> list[bool]:
+    async def _succeed_all(self, successes: Sequence[_Success]) -> list[GroupStage | None]:
         ids = [success.lease.job_id for success in successes]
         if len(set(ids)) < len(ids):
             # Two leases of one job, of which one is lost: what is returned could not tell which.
             return [done for one in successes for done in await self._succeed_all([one])]
         values = [ids, rows_value([success.row() for success in successes])]
         woken = [success.lease.job_id for success in successes if success.has_dependents]
-        async with self._changing() as (connection, changes):
+        async with self._changing(bind=self._bind) as (connection, changes):
             before = await changes.before(ids)
             stored = await connection.fetch(SUCCEED if woken else SUCCEED_AS_LAST, values)
-            ended = {row["id"] for row in stored}
+            groups = {row["id"]: row["group_id"] for row in stored}
             changes.note_ended((row["group_id"] for row in stored), locked=not woken)
-            done = [success.lease.job_id in ended for success in successes]
-            won = [one for one, stored_now in zip(successes, done, strict=True) if stored_now]
+            won = [one for one in successes if one.lease.job_id in groups]
             if seals := [row for one in won for row in one.seal_rows()]:
                 await connection.fetch(INSERT_SEALS, [rows_value(seals)])
             if later := [row for one in won for row in one.later_rows()]:
@@ -560,7 +579,10 @@ class JobStore:
             await _publish(connection, [id_ for one in won for id_ in one.attachments])
             await changes.note(before)
             await changes.update_dependents(woken)
-            return done
+        return [
+            _stage(groups[one.lease.job_id], changes) if one.lease.job_id in groups else None
+            for one in successes
+        ]
 
     async def fail(self, lease: Lease, failure: Failure) -> None:
         """End a job with an error that no retry can help.
@@ -829,16 +851,29 @@ class JobStore:
         )
 
     @asynccontextmanager
-    async def _changing(self) -> AsyncIterator[tuple[Connection, Changes]]:
-        """Run the body in a transaction, and tell what it changed once that is committed."""
+    async def _changing(
+        self, bind: BindGroups | None = None
+    ) -> AsyncIterator[tuple[Connection, Changes]]:
+        """Run the body in a transaction, and tell what it changed once that is committed.
+
+        Args:
+            bind: Makes the receipts of the groups that end by it.
+        """
         async with self._database.transaction() as connection:
             changes = Changes(connection, wanted=self._on_change is not None)
             yield connection, changes
-            await changes.note_ends()
+            await changes.note_ends(bind)
         if self._on_change is not None and changes.made:
             self._on_change(changes.made)
         if self._on_losses is not None and changes.losses:
             self._on_losses(changes.losses)
+
+
+def _stage(group_id: str, changes: Changes) -> GroupStage:
+    """Return how far the group of a job is that has ended in a transaction."""
+    if group_id in changes.bound:
+        return GroupStage.BOUND
+    return GroupStage.ENDED if group_id in changes.ended else GroupStage.OPEN
 
 
 async def _publish(connection: Connection, draft_ids: Sequence[str]) -> None:

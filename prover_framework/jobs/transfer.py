@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
-from tortoise import fields
 from tortoise.models import Model
 
 from prover_framework.database import tables
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Connection, Row
 from prover_framework.errors import TransferError
+from prover_framework.model.names import MAX_INT64, namespace_of
 
 FORMAT = "prover-framework/export/1"
 
@@ -87,8 +87,8 @@ class _Table:
 
     name: str
     columns: tuple[str, ...]
-    booleans: frozenset[str] = field(repr=False)
-    blobs: frozenset[str] = field(repr=False)
+    kinds: Mapping[str, type[Any]] = field(repr=False)
+    optional: frozenset[str] = field(repr=False)
 
     def select(self, rest: str) -> str:
         return f"SELECT {', '.join(self.columns)} FROM {self.name} {rest}"
@@ -98,17 +98,36 @@ class _Table:
         return [self._written(name, value) for name, value in zip(self.columns, row, strict=True)]
 
     def _written(self, name: str, value: Any) -> Any:
-        if name in self.blobs:
+        kind = self.kinds[name]
+        if kind is bytes:
             return base64.b64encode(value).decode()
         # One of the engines has numbers for truth.
-        return bool(value) if name in self.booleans else value
+        return bool(value) if kind is bool and value is not None else value
 
-    def read(self, values: Sequence[Any]) -> list[Any]:
-        """Return a row as databases have it."""
-        return [
-            base64.b64decode(value) if name in self.blobs else value
-            for name, value in zip(self.columns, values, strict=True)
-        ]
+    def read(self, values: Any) -> list[Any]:
+        """Return a row as databases have it.
+
+        Raises:
+            TypeError, ValueError: It is no row of this table. SQLite would store it all the same.
+        """
+        if not isinstance(values, list):
+            raise TypeError(values)
+        return [self._read(name, value) for name, value in zip(self.columns, values, strict=True)]
+
+    def _read(self, name: str, value: Any) -> Any:
+        kind = self.kinds[name]
+        if value is None and name in self.optional:
+            return None
+        if kind is bytes:
+            return base64.b64decode(value, validate=True)
+        if type(value) is not kind or (kind is int and abs(value) > MAX_INT64):
+            raise TypeError(name)
+        if kind is str:
+            # Neither NUL nor half a pair of surrogates is text for a database.
+            value.encode()
+            if "\0" in value:
+                raise ValueError(name)
+        return value
 
 
 def _table(model: type[Model]) -> _Table:
@@ -125,8 +144,8 @@ def _table(model: type[Model]) -> _Table:
     return _Table(
         name=meta.db_table,
         columns=tuple(name for name in kinds if name not in given or meta.db_table in _OWN_NUMBERS),
-        booleans=frozenset(n for n, one in kinds.items() if isinstance(one, fields.BooleanField)),
-        blobs=frozenset(n for n, one in kinds.items() if isinstance(one, fields.BinaryField)),
+        kinds={name: one.field_type for name, one in kinds.items()},
+        optional=frozenset(name for name, one in kinds.items() if one.null),
     )
 
 
@@ -293,6 +312,8 @@ class _Reader:
         except (ValueError, TypeError):
             raise TransferError(f"line {number} has rows that are none of {name!r}") from None
         if self._group is not None:
+            if model in CHAIN:
+                raise TransferError(f"line {number} has rows of {name!r} within a group")
             self._group.append((table, rows))
         elif model in CHAIN and self._with_headers:
             await self._store_headers(table, rows)
@@ -312,6 +333,7 @@ class _Reader:
         await self._database.let_others_write()
 
     async def _store_group(self, parts: Sequence[tuple[_Table, list[list[Any]]]]) -> None:
+        _require_own(self._group_id, parts)
         groups, there = self.moved.groups, self.moved.there
         async with self._database.transaction() as connection:
             if await _is_there(connection, self._group_id):
@@ -321,6 +343,39 @@ class _Reader:
                 for table, rows in parts:
                     await connection.copy(table.name, table.columns, rows)
         self.moved = Moved(groups, there, self.moved.headers)
+
+
+# What the rows of a group's tables belong to: the table, its column there, and its own.
+OWNERS: Mapping[str, tuple[str, str]] = {
+    "job": ("group_id", "job_group.id"),
+    "dependency": ("job_id", "job.id"),
+    "seal": ("job_id", "job.id"),
+    "seal_job": ("group_id", "job_group.id"),
+    "attempt": ("job_id", "job.id"),
+    "attachment": ("job_id", "job.id"),
+    "attachment_chunk": ("attachment_id", "attachment.id"),
+}
+
+
+def _require_own(group_id: str, parts: Sequence[tuple[_Table, list[list[Any]]]]) -> None:
+    """Require that all rows are of one group: else an export could add to what is there.
+
+    Raises:
+        TransferError: Some are not.
+    """
+    own: dict[str, set[Any]] = {"job_group.id": {group_id}}
+    for table, rows in parts:
+        column, owner = OWNERS.get(table.name, ("id", "job_group.id"))
+        named = [(column, own.get(owner, set())), ("namespace", {namespace_of(group_id)})]
+        if any(
+            not {row[table.columns.index(name)] for row in rows} <= allowed
+            for name, allowed in named
+            if name in table.columns
+        ):
+            raise TransferError(f"group {group_id!r} has rows of {table.name!r} that are not its")
+        if "id" in table.columns:
+            key = table.columns.index("id")
+            own.setdefault(f"{table.name}.id", set()).update(row[key] for row in rows)
 
 
 async def _is_there(connection: Connection, group_id: str) -> bool:

@@ -1,14 +1,17 @@
 """What people and programs are shown of stored groups and jobs."""
 
+import json
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 import attrs
+from attrs import frozen
 
 from prover_framework.jobs.attempts import Attempt
 from prover_framework.jobs.records import StoredJob
 from prover_framework.jobs.seals import StoredSealJob
-from prover_framework.model.jobs import JobState, group_state
+from prover_framework.model.jobs import FINAL, JobState, group_state
 from prover_framework.model.seals import OF_GROUP
 from prover_framework.model.views import (
     AttachmentView,
@@ -24,6 +27,44 @@ from prover_framework.receipts.evidence import EVIDENCE, attachments_of, evidenc
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json, parse_json
 from prover_framework.text import iso_utc
+
+# Answers that are kept, and how long they may be: clients ask for a group until it has ended, and
+# most of the time nothing has changed.
+KEPT_STATUSES = 256
+LONGEST_KEPT = 32_000
+
+
+@frozen
+class StatusText:
+    """What is answered about a group.
+
+    Args:
+        content: The JSON text.
+        is_final: Whether it stays so, unless somebody gives the group a new life.
+    """
+
+    content: bytes
+    is_final: bool
+
+
+def status_text(jobs: tuple[StoredJob, ...], seals: tuple[StoredSealJob, ...] = ()) -> StatusText:
+    """Write what `view` shows as JSON."""
+    length = sum(len(job.result or "") + len(job.receipt or "") for job in jobs)
+    return (_kept_text if length <= LONGEST_KEPT else _text)(jobs, seals)
+
+
+def _text(jobs: tuple[StoredJob, ...], seals: tuple[StoredSealJob, ...]) -> StatusText:
+    group = view(jobs, seals)
+    content = json.dumps(unstructure(group), allow_nan=False).encode()
+    return StatusText(content, is_final_view(group))
+
+
+_kept_text = lru_cache(KEPT_STATUSES)(_text)
+
+
+def is_final_view(group: GroupView | VerboseGroupView) -> bool:
+    """Tell whether all jobs of a group have ended and all of its seals are made or given up."""
+    return not group.has_open_seals and all(job.status in FINAL for job in group.jobs)
 
 
 def verbose_view(

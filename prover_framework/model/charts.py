@@ -223,3 +223,33 @@ class Chart:
             )
         if not numbers:
             raise ValueError(f"chart {self.name!r} has nothing to draw: no curve, band, histogram")
+
+
+@frozen(kw_only=True)
+class JobCharts:
+    """The charts of one result.
+
+    Args:
+        job_id: Its job in the group.
+        charts: Those that its plugin describes, or the hourly series that it was made from.
+        failure: Why there are none; None where there are, or where there is nothing to draw.
+    """
+
+    job_id: str
+    charts: tuple[Chart, ...]
+    failure: str | None
+
+
+@frozen(kw_only=True)
+class GroupCharts:
+    """The charts of the results of a group, in the order of its jobs.
+
+    Args:
+        job_group_id: The group.
+        namespace: Where its id is unique.
+        jobs: Its jobs that have a result.
+    """
+
+    job_group_id: str
+    namespace: str
+    jobs: tuple[JobCharts, ...]

@@ -21,7 +21,8 @@ from prover_framework.errors import (
 )
 from prover_framework.jobs.records import StoredJob
 from prover_framework.jobs.store import JobStore
-from prover_framework.model.charts import Axis, Chart, Curve, Unit
+from prover_framework.model.charts import Axis, Chart, Curve, GroupCharts, JobCharts, Unit
+from prover_framework.model.names import group_id_of, namespace_of
 from prover_framework.model.series import HOUR_SECONDS, HourlySeries
 from prover_framework.proofs.parameters import with_range
 from prover_framework.proofs.proving import Proving
@@ -41,6 +42,10 @@ KEPT_JOBS = 64
 
 # Jobs whose charts may be asked for and not be there yet; each waits for its turn.
 MAX_UNDER_WAY = 32
+
+# How long who asks for the charts of a group waits for them at the most: less than clients, and
+# what stands between, wait for an answer.
+WAIT_SECONDS = 45.0
 
 # How long a failure stands before the next who looks has it tried again.
 FAILED_SECONDS = 60.0
@@ -122,6 +127,29 @@ class ChartService:
             done, _ = await asyncio.wait(asked, timeout=wait_seconds)
             found |= {asked[task]: task.result() for task in done if not task.cancelled()}
         return found
+
+    async def document(self, group_id: str, *, wait_seconds: float = WAIT_SECONDS) -> GroupCharts:
+        """Return the charts of a group's results, for whoever draws them elsewhere.
+
+        Args:
+            group_id: What the group is stored under.
+            wait_seconds: How long to wait for those that nobody has looked at yet.
+
+        Raises:
+            GroupNotFound: There is no such group.
+        """
+        found = await self.of_group(group_id, wait_seconds=wait_seconds)
+        jobs = [job.name for job in await self._jobs.group(group_id) if job.receipt is not None]
+        later = Drawn(failure="the charts are being described; ask again soon")
+        return GroupCharts(
+            job_group_id=group_id_of(group_id),
+            namespace=namespace_of(group_id),
+            jobs=tuple(
+                JobCharts(job_id=name, charts=drawn.charts, failure=drawn.failure)
+                for name in jobs
+                for drawn in (found.get(name, later),)
+            ),
+        )
 
     async def of_job(self, group_id: str, job_id: str) -> Drawn:
         """Return the charts of one result.

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from prover_framework.model.jobs import JobState
 from prover_framework.model.receipts import (
+    Composed,
     GroupProvenance,
     GroupReceipt,
     GroupReceipts,
@@ -32,7 +33,7 @@ class EndedJob:
     Args:
         job_id: Its id in the group.
         state: How it ended.
-        receipt: Its receipt, if it succeeded.
+        receipt: Its receipt, if it succeeded; plugins that compose look into it.
         digest: The digest of that.
     """
 
@@ -59,6 +60,24 @@ class Composing:
             software |= composer.software
         return software
 
+    @property
+    def asks_plugins(self) -> bool:
+        """Whether there are plugins that compose."""
+        return bool(self._composers)
+
+    def bind(self, group_id: str, jobs: Sequence[EndedJob]) -> GroupReceipt:
+        """Make the receipt of a group where no plugin composes, without those that it binds.
+
+        Args:
+            group_id: The group, as its sender has called it.
+            jobs: All of its jobs, in the order of the request, each of them ended.
+
+        Raises:
+            NoExactForm: It has no canonical form.
+            NotSigned: It has to be signed, and cannot.
+        """
+        return self._signed(group_id, jobs, ())
+
     async def compose(self, slot: Slot, group_id: str, jobs: Sequence[EndedJob]) -> GroupReceipt:
         """Make the receipt of a group.
 
@@ -76,6 +95,11 @@ class Composing:
         job_ids = tuple(job_id for job_id, _ in proved)
         group = GroupReceipts(group_id=group_id, receipts=receipts, job_ids=job_ids)
         composed = [await compose_one(c, group, slot, self._settings) for c in self._composers]
+        return attrs.evolve(self._signed(group_id, jobs, composed), receipts=receipts)
+
+    def _signed(
+        self, group_id: str, jobs: Sequence[EndedJob], composed: Sequence[Composed]
+    ) -> GroupReceipt:
         receipt = GroupReceipt(
             statement=GroupStatement(
                 group_id=group_id,
@@ -84,7 +108,7 @@ class Composing:
                 composed=tuple(c for c in composed if c.artefacts or c.refusal),
             ),
             provenance=GroupProvenance(software=self._software, made_at=utc_now()),
-            receipts=receipts,
+            receipts=(),
         )
         return attrs.evolve(receipt, seals=self._signatures.seal(digest(receipt)))
 

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from hashlib import sha256
 from typing import Any, TypeVar, cast
+from weakref import ref
 
 from attrs import field, frozen
 
@@ -91,6 +92,25 @@ def seed_input_of(stated: StatedInput, seed_part: dict[str, Any] | None) -> Seed
     return SeedInput(stated.kind, stated.kind_version, stated.chain_id, seed_part)
 
 
+class KnownData:
+    """What is stated of data that several computations share, for as long as that is in memory.
+
+    To hash a series of months and to write it as JSON takes longer than all else that a job costs.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[ref[Any], DataFacts, Json]] = {}
+
+    def of(self, hooks: KindHooks, data: Any) -> tuple[DataFacts, Json]:
+        """Return what a kind states of its data, and the JSON form of the data."""
+        key = id(data)
+        if (known := self._known.get(key)) is not None and known[0]() is data:
+            return known[1:]
+        facts, form = hooks.state(data), unstructure(data)
+        self._known[key] = ref(data, lambda _: self._known.pop(key, None)), facts, form
+        return facts, form
+
+
 class InputLoader:
     """Loads data, states it, and judges what others state.
 
@@ -101,6 +121,7 @@ class InputLoader:
 
     def __init__(self, settings: Settings, plugins: Plugins) -> None:
         self._plugins = plugins
+        self._known = KnownData()
         # Read at the start, so that a wrong one is told then.
         self._settings: dict[str, Json] = {
             name: unstructure(
@@ -146,7 +167,7 @@ class InputLoader:
                 f"plugin {hooks.candidate.name}: its hook inputs asks for {need.kind}, and {error}"
             ) from None
         if kind.is_builtin:
-            return await load_here(kind, wanted, sources)
+            return await load_here(kind, wanted, sources, self._known)
         settings = self._settings.get(need.kind)
         loaded = await self._in_own_process(
             lambda slot: calls.load(slot, kind, need.query, settings)
@@ -208,20 +229,24 @@ class InputLoader:
             await slot.kill()
 
 
-async def load_here(hooks: KindHooks, wanted: object, sources: Sources) -> LoadedInput:
+async def load_here(
+    hooks: KindHooks, wanted: object, sources: Sources, known: KnownData | None = None
+) -> LoadedInput:
     """Load data of one of the framework's own kinds, in this process; see `TrustedKind.load_here`.
 
     Args:
         hooks: The kind.
         wanted: An instance of its class of needs.
         sources: What it loads from.
+        known: What is stated of data that others have loaded.
     """
     kind = cast("TrustedKind[Any, Any, Any]", hooks.kind)
     loaded = await kind.load_here(wanted, sources)
+    facts, form = (known or KnownData()).of(hooks, loaded.data)
     return LoadedInput(
         kind=hooks,
-        facts=hooks.state(loaded.data),
-        form=unstructure(loaded.data),
+        facts=facts,
+        form=form,
         data=loaded.data,
         provenance=loaded.provenance,
     )

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from hashlib import sha256
-from typing import Any, cast
 
-import rfc8785
 from attrs import frozen
 
 from prover_framework.model.series import TimeRange
-from prover_framework.receipts.canonical import MAX_EXACT_INTEGER
+from prover_framework.receipts.canonical import MAX_EXACT_INTEGER, canonical
 from prover_framework.serialization.json_text import Json
 
 # What receipts call this way to derive a seed.
@@ -63,7 +61,7 @@ def derive_seed(
         "parameters": parameters,
         "inputs": {name: _seed_input(stated) for name, stated in inputs.items()},
     }
-    return sha256(SEED_DOMAIN + rfc8785.dumps(cast(Any, _writable(statement)))).digest()
+    return sha256(SEED_DOMAIN + canonical(_writable(statement), "the seed's statement")).digest()
 
 
 def _seed_input(stated: SeedInput) -> Json:

@@ -44,13 +44,23 @@ class WantedSeals:
 
 
 @frozen
-class _Composed:
+class BoundReceipt:
+    """The receipt of a group, to be stored.
+
+    Args:
+        group_id: The group.
+        document: Its receipt, as JSON text.
+        instead_of: The receipt that it takes the place of, if any.
+        wanted: Seals that are to be made on it.
+    """
+
     group_id: str
     document: str
-    instead_of: str | None
-    wanted: WantedSeals | None
+    instead_of: str | None = None
+    wanted: WantedSeals | None = None
 
     def seal_rows(self) -> list[dict[str, object]]:
+        """Return the seals that are wanted, for `prover_framework.jobs.seal_sql`."""
         if self.wanted is None:
             return []
         digest = self.wanted.digest.hex()
@@ -60,6 +70,7 @@ class _Composed:
         ]
 
     def row(self) -> dict[str, object]:
+        """Return its values for `KEEP`."""
         return {
             "group_id": self.group_id,
             "document": self.document,
@@ -73,7 +84,7 @@ class ReceiptStore:
     def __init__(self, database: Database) -> None:
         self.attachments = AttachmentStore(database)
         self._database = database
-        self._keep: Batcher[_Composed, bool] = Batcher(self._keep_all)
+        self._keep: Batcher[BoundReceipt, bool] = Batcher(self._keep_all)
         self._has_ended: Batcher[str, bool] = Batcher(self._have_ended)
 
     async def drain(self) -> None:
@@ -144,22 +155,38 @@ class ReceiptStore:
         Raises:
             StoreError: The database refused.
         """
-        return await self._keep(_Composed(group_id, text, instead_of, wanted))
+        return await self._keep(BoundReceipt(group_id, text, instead_of, wanted))
 
-    async def _keep_all(self, wishes: Sequence[_Composed]) -> list[bool]:
+    async def _keep_all(self, wishes: Sequence[BoundReceipt]) -> list[bool]:
         # Of two wishes for one group the first counts, as it would if they came one by one.
         first = {wish.group_id: wish for wish in reversed(wishes)}
-        values = [rows_value([wish.row() for wish in first.values()]), list(first)]
         if all(wish.wanted is None for wish in wishes):
-            ids = {row["id"] for row in await self._database.write(KEEP, values)}
+            rows = await self._database.write(KEEP, _values(list(first.values())))
+            ids = frozenset(row["id"] for row in rows)
         else:
             async with self._database.transaction() as connection:
-                ids = {row["id"] for row in await connection.fetch(KEEP, values)}
-                await _queue_seals(connection, [first[group_id] for group_id in sorted(ids)])
+                ids = await keep_receipts(connection, list(first.values()))
         return [first[wish.group_id] is wish and wish.group_id in ids for wish in wishes]
 
 
-async def _queue_seals(connection: Connection, kept: Sequence[_Composed]) -> None:
+async def keep_receipts(connection: Connection, wishes: Sequence[BoundReceipt]) -> frozenset[str]:
+    """Store receipts of groups, one of each, in a transaction; return the groups that have them.
+
+    Raises:
+        StoreError: The database refused.
+    """
+    kept = frozenset(row["id"] for row in await connection.fetch(KEEP, _values(wishes)))
+    by_group = {wish.group_id: wish for wish in wishes}
+    await _queue_seals(connection, [by_group[group_id] for group_id in sorted(kept)])
+    return kept
+
+
+def _values(wishes: Sequence[BoundReceipt]) -> list[object]:
+    """Return the values of `KEEP`."""
+    return [rows_value([wish.row() for wish in wishes]), [wish.group_id for wish in wishes]]
+
+
+async def _queue_seals(connection: Connection, kept: Sequence[BoundReceipt]) -> None:
     """Queue the seals of receipts that were just stored."""
     renewed = [
         {"group_id": one.group_id, "digest": one.wanted.digest.hex()}

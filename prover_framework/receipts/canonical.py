@@ -1,5 +1,6 @@
 """The one text of a JSON value (RFC 8785), and the digest that seals stand for."""
 
+import json
 import math
 from hashlib import sha256
 from typing import Any, cast
@@ -19,6 +20,18 @@ MAX_STATED_DEPTH = 24
 # RFC 8785 writes numbers as doubles, so it has no integers beyond these.
 MAX_EXACT_INTEGER = 2**53 - 1
 
+# Within these Python writes the digits of a double as ECMAScript does, if it is no whole number.
+LEAST_ALIKE, MOST_ALIKE = 1e-4, 1e16
+
+# Python's own writer, in C: thirty times as quick as the library, and the same for plain values.
+_PLAIN_WRITER = json.JSONEncoder(
+    ensure_ascii=False,
+    check_circular=False,
+    allow_nan=False,
+    sort_keys=True,
+    separators=(",", ":"),
+)
+
 
 def canonical(value: Json, where: str = "") -> bytes:
     """Write a JSON value in its canonical form: equal values give equal bytes, in any language.
@@ -31,6 +44,8 @@ def canonical(value: Json, where: str = "") -> bytes:
         NoExactForm: It holds something else, and where.
     """
     try:
+        if _is_plain(value):
+            return _PLAIN_WRITER.encode(value).encode()
         return rfc8785.dumps(cast(Any, value))
     except (rfc8785.CanonicalizationError, UnicodeEncodeError):
         raise NoExactForm(_complaint(value, where) or "the value has no exact JSON form") from None
@@ -54,6 +69,26 @@ def digest_of(content: bytes) -> bytes:
         content: The canonical form of all members of a receipt but its seals.
     """
     return sha256(DIGEST_DOMAIN + content).digest()
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether Python writes a value as RFC 8785 wants it, which is nearly always so.
+
+    It sorts keys by code points, which is another order beyond ASCII, writes ``1.0``, and writes
+    integers that are no doubles.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return -MAX_EXACT_INTEGER <= int(value) <= MAX_EXACT_INTEGER
+    if kind is float:
+        return LEAST_ALIKE <= abs(value) < MOST_ALIKE and not float.is_integer(value)
+    if kind is dict:
+        return all(type(key) is str and key.isascii() for key in value) and all(
+            map(_is_plain, value.values())
+        )
+    return (kind is list or kind is tuple) and all(map(_is_plain, value))
 
 
 def _depth(value: Json) -> int:

@@ -532,6 +532,8 @@ class HookCalls:
             PluginError: The hook misbehaved, and how.
         """
         hooks = self._plugins.for_type(job.proof_type)
+        if not hooks.implements(VALIDATE.name):
+            return []
         memory_bytes = hooks.proof_type.limits.memory_bytes
         with _as_plugin_errors():
             form = unstructure_object(job.parameters)
@@ -545,6 +547,8 @@ class HookCalls:
             PluginError: The hook misbehaved, and how.
         """
         hooks = self._plugins.for_type(job.proof_type)
+        if not hooks.implements(DISPATCH.name):
+            return Dispatch()
         memory_bytes = hooks.proof_type.limits.memory_bytes
         with _as_plugin_errors():
             form = unstructure_object(job.parameters)

@@ -95,6 +95,7 @@ class ChildProcess:
     writer: asyncio.StreamWriter
     exit_seconds: float
     end_seconds: float
+    _death: "asyncio.Task[int]"
 
     @classmethod
     async def start(
@@ -126,7 +127,10 @@ class ChildProcess:
             if process is not None:
                 await _end(process, end_seconds)
             raise
-        return cls(process, reader, writer, exit_seconds, end_seconds)
+        # The socket's end may not come: whatever the process has forked holds it open.
+        death = asyncio.create_task(process.wait())
+        death.add_done_callback(lambda _: _end_later(writer))
+        return cls(process, reader, writer, exit_seconds, end_seconds, death)
 
     async def exchange(
         self,
@@ -149,22 +153,10 @@ class ChildProcess:
             ProcessDied: There will be no reply.
             ReplyTooLarge: The reply is larger than ``max_reply_bytes``.
         """
-        talk = asyncio.create_task(self._talk(message, max_reply_bytes, is_reply))
-        death = asyncio.create_task(self.process.wait())
         try:
-            await asyncio.wait({talk, death}, return_when=asyncio.FIRST_COMPLETED)
-            # What a process that has died left in its socket is read at once. The socket's end
-            # may not come: whatever the process has forked holds it open.
-            await asyncio.wait({talk}, timeout=LAST_WORDS_SECONDS)
-            if not talk.done():
-                raise ProcessDied(await self._obituary())
-            return talk.result()
+            return await self._talk(message, max_reply_bytes, is_reply)
         except (asyncio.IncompleteReadError, ConnectionError):
             raise ProcessDied(await self._obituary()) from None
-        finally:
-            talk.cancel()
-            death.cancel()
-            await asyncio.gather(talk, death, return_exceptions=True)
 
     def end_at_once(self) -> None:
         """Have the process and all it started ended without any grace; `end` has to follow."""
@@ -203,6 +195,12 @@ class ChildProcess:
         if status < 0:
             return f"took its process down: it was ended by {_name_of(-status)}"
         return f"took its process down: it exited with status {status}"
+
+
+def _end_later(writer: asyncio.StreamWriter) -> None:
+    """End the connection to a process that has died, once what it has left there can be read."""
+    if not writer.is_closing():
+        asyncio.get_running_loop().call_later(LAST_WORDS_SECONDS, writer.transport.abort)
 
 
 async def _end(process: Process, seconds: float) -> None:

@@ -104,8 +104,7 @@ def all_parts(form: Form) -> list[Form]:
 def _build_converter(forms: Forms) -> cattrs.Converter:
     converter = cattrs.Converter()
 
-    def write(value: object) -> Json:
-        return forms.of(Any).write(value)
+    write = forms.of(Any).write
 
     def read(value: Json, cls: Any) -> Any:
         return forms.of(cls, getattr(cls, "__name__", repr(cls))).read(value)

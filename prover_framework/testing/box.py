@@ -17,8 +17,9 @@ from attrs import field, frozen
 from prover_framework.app import Runtime, make_worker, open_runtime
 from prover_framework.chain.headers import EncodedHeader, Header
 from prover_framework.chain.ingest import ChainFacts
+from prover_framework.model.charts import GroupCharts
 from prover_framework.model.jobs import FINAL
-from prover_framework.model.names import GROUP_ID_KEY
+from prover_framework.model.names import DEFAULT_NAMESPACE, GROUP_ID_KEY, group_key
 from prover_framework.model.receipts import GroupReceipt, Receipt
 from prover_framework.model.resources import Resources
 from prover_framework.model.series import HourlySeries
@@ -137,6 +138,10 @@ class Box:
     def receipt_of(self, group_id: str, job_id: str) -> Receipt:
         """Return the receipt of one proof of a group, with those that it rests on."""
         return self._call(self._runtime.receipts.of_proof(group_id, job_id))
+
+    def charts(self, group_id: str) -> GroupCharts:
+        """Return what illustrates the results of a group, as their plugins describe it."""
+        return self._call(self._runtime.charts.document(group_key(DEFAULT_NAMESPACE, group_id)))
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         # The ORM finds its database through the context in which the service runs.
@@ -295,5 +300,7 @@ async def _serve(runtime: Runtime, started: "Future[_Started]") -> None:
                 callers=runtime.callers,
                 verification=runtime.verification,
                 monitoring=runtime.monitoring,
+                charts=runtime.charts,
+                feed=runtime.feed,
             )
         )

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from prover_framework.model.attachments import AttachmentPlace
+from prover_framework.model.charts import Chart
 from prover_framework.model.limits import Limits
 from prover_framework.model.receipts import Artefact, GroupReceipts
 from prover_framework.model.verdict import Verdict
@@ -145,6 +146,33 @@ class ComputeProcess:
                 seed=computation.seed,
                 claimed=claimed,
                 place=self._place(proof.proof_type.limits, attachments),
+            )
+        )
+
+    def charts(
+        self,
+        proof: ProofHooks,
+        parameters: object,
+        data: Mapping[str, Any],
+        result: dict[str, Json],
+    ) -> tuple[Chart, ...]:
+        """Describe what illustrates a result that is given in its JSON form.
+
+        Raises:
+            ProofError: The plugin refused.
+            ComputeError: It failed or overran its limits.
+        """
+        computation = computation_of(proof, parameters, data, self._kinds)
+        return self._runner.run(
+            calls.charts(
+                self._slot,
+                proof,
+                proof.proof_type.limits.memory_bytes,
+                parameters=computation.form,
+                inputs=computation.given,
+                seed=computation.seed,
+                result=result,
+                settings=computation.settings,
             )
         )
 

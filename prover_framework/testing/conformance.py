@@ -16,6 +16,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from prover_framework.chain.headers import EncodedHeader, Header
+from prover_framework.charts.svg import draw as draw_svg
+from prover_framework.charts.terminal import draw_text
 from prover_framework.errors import (
     ComputeError,
     PluginError,
@@ -35,8 +37,8 @@ from prover_framework.plugins.calls import KindHooks, ProofHooks
 from prover_framework.receipts.documents import dump_receipt
 from prover_framework.receipts.evidence import EVIDENCE
 from prover_framework.sandbox.attachments import Attached, take_in
-from prover_framework.sandbox.calls import attaches, hook_call
-from prover_framework.sandbox.hooks import COMPUTE
+from prover_framework.sandbox.calls import CHART_SECONDS, attaches, hook_call
+from prover_framework.sandbox.hooks import CHARTS, COMPUTE, Charts, Hook
 from prover_framework.sandbox.protocol import HookCall
 from prover_framework.serialization.converter import structure, unstructure, unstructure_object
 from prover_framework.serialization.json_schema import schema_of
@@ -61,6 +63,9 @@ MAX_TITLE_LENGTH = 60
 
 # Values that most parameters cannot have. One that a parameter can have must keep its form.
 ODD_VALUES: tuple[Json, ...] = (None, True, -1, 1.5, 2**63, "text", [], {})
+
+# Of a terminal.
+TERMINAL_WIDTH = 100
 
 UNKNOWN_PARAMETER = "no_such_parameter"
 
@@ -305,7 +310,7 @@ class ProofTypeConformance(WatchedConformance):
         seconds = 2 * proof.proof_type.limits.seconds
         with TemporaryDirectory(prefix="prover-attached-") as directory:
             place = _watched_place(proof, Path(directory))
-            call = attrs.evolve(_compute_call(proof, made, self._kinds()), place=place)
+            call = attrs.evolve(_call_on(COMPUTE, proof, made, self._kinds()), place=place)
             result = self.watch(call, seconds=seconds)
             attached = asyncio.run(take_in(place, proof.candidate.name)).attached
         again = attrs.evolve(made, attached={each.name: each for each in attached})
@@ -383,6 +388,31 @@ class ProofTypeConformance(WatchedConformance):
             if not verdict.reason:
                 fail(f"its hook verify refuses a result with {place} altered without a word")
 
+    # Charts
+
+    def test_its_charts_come_from_its_result_alone(
+        self, made: Made, proof: ProofHooks, process: ComputeProcess
+    ) -> None:
+        """What it describes, if anything, is the same in any process, and can be drawn.
+
+        To look at a result touches no file and no socket.
+        """
+        if not proof.implements(CHARTS.name):
+            return
+        try:
+            charts = process.charts(proof, made.parameters, made.data, made.form)
+        except (ComputeError, ProofError) as error:
+            fail(f"nobody can look at a result: {error}")
+        for chart in charts:
+            if not all(text.strip() for text in (chart.title, chart.x.title, chart.y.title)):
+                fail(f"the chart {chart.name} and its axes must have titles")
+            draw_svg(chart)
+            draw_text(chart, TERMINAL_WIDTH)
+        call = _call_on(CHARTS, proof, made, self._kinds(), result=made.form)
+        again = self.watch(call, seconds=CHART_SECONDS)
+        when = "in another process, directory and time zone"
+        _require_same(unstructure(Charts(charts)), again, when, "what its hook charts describes")
+
     # Service
 
     def test_a_service_proves_it_and_checks_it(self, proof: ProofHooks) -> None:
@@ -447,16 +477,20 @@ def _watched_place(proof: ProofHooks, directory: Path) -> AttachmentPlace | None
     return limits.attachment_place(directory)
 
 
-def _compute_call(proof: ProofHooks, made: Made, kinds: Mapping[str, KindHooks]) -> HookCall:
+def _call_on(
+    hook: Hook[Any], proof: ProofHooks, made: Made, kinds: Mapping[str, KindHooks], **more: object
+) -> HookCall:
+    """Return the call of a hook with what a result was computed from, and more."""
     computation = computation_of(proof, made.parameters, made.data, kinds)
     return hook_call(
-        COMPUTE,
+        hook,
         proof,
         proof.proof_type.limits.memory_bytes,
         parameters=computation.form,
         inputs=computation.given,
         seed=computation.seed,
         settings=computation.settings,
+        **more,
     )
 
 

@@ -4,6 +4,8 @@ import json
 import logging
 import re
 import secrets
+from enum import Enum
+from http import HTTPStatus
 from typing import Any, cast
 
 import attrs
@@ -14,6 +16,7 @@ from sanic.exceptions import PayloadTooLarge as SanicPayloadTooLarge
 from sanic.handlers import ErrorHandler
 from sanic.http import Http
 from sanic.response import HTTPResponse
+from sanic.signals import SignalRouter
 
 from prover_framework.callers.service import Callers
 from prover_framework.errors import (
@@ -31,6 +34,7 @@ from prover_framework.errors import (
 )
 from prover_framework.jobs.feed import EventFeed, wait_for_end
 from prover_framework.jobs.service import ProvingService
+from prover_framework.jobs.views import StatusText, is_final_view
 from prover_framework.model.callers import Caller, Scope
 from prover_framework.model.jobs import FINAL
 from prover_framework.model.listing import parse_query
@@ -43,6 +47,7 @@ from prover_framework.model.priorities import (
 )
 from prover_framework.model.proofs import GroupRequest
 from prover_framework.monitoring.service import Monitored, Monitoring
+from prover_framework.proofs.charts import ChartService
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json
@@ -50,6 +55,7 @@ from prover_framework.text import quote
 from prover_framework.tracing import TRACEPARENT, SpanKind
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.auth import (
+    BASIC,
     NAMESPACE_KEY,
     caller_of,
     challenge,
@@ -60,10 +66,11 @@ from prover_framework.web.auth import (
 from prover_framework.web.conditional import answer_once
 from prover_framework.web.pages.parts import PageParts, Shown
 from prover_framework.web.pages.routes import add_pages
-from prover_framework.web.problems import error_answer
+from prover_framework.web.problems import error_answer, is_for_people
 from prover_framework.web.requests import identify_requests, log_requests
 from prover_framework.web.routes.actions import add_action_routes
 from prover_framework.web.routes.attachments import add_attachment_route
+from prover_framework.web.routes.charts import add_chart_route
 from prover_framework.web.routes.events import add_event_routes
 from prover_framework.web.routes.monitoring import add_monitoring_routes, count_requests
 from prover_framework.web.routes.openapi import add_openapi_route
@@ -96,9 +103,10 @@ def make_app(
     verification: VerificationService,
     monitoring: Monitoring,
     callers: Callers,
+    *,
+    charts: ChartService | None = None,
     pages: PageParts | None = None,
     feed: EventFeed | None = None,
-    *,
     access_log: bool = False,
 ) -> "Sanic[Any, Any]":
     """Make the application. It must be unregistered when it is no longer used."""
@@ -124,7 +132,9 @@ def make_app(
     add_openapi_route(app)
     if feed is not None:
         add_event_routes(app, feed)
-    if pages is not None:
+    if charts is not None:
+        add_chart_route(app, charts)
+    if pages is not None and charts is not None:
         add_pages(
             app,
             Shown(
@@ -132,6 +142,7 @@ def make_app(
                 receipts=receipts,
                 verification=verification,
                 monitoring=monitoring,
+                charts=charts,
                 parts=pages,
             ),
         )
@@ -151,6 +162,7 @@ def _bare_app() -> "Sanic[Any, Any]":
         f"prover-{secrets.token_hex(8)}",
         request_class=_Request,
         error_handler=_Errors(),
+        signal_router=_Signals(),
         configure_logging=False,
     )
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
@@ -221,14 +233,17 @@ async def _status(request: Request, group_id: str) -> HTTPResponse:
     key = group_of(request, group_id)
     try:
         await _wait(request, group_id, key)
-        is_verbose = request.args.get("verbose") == "1"
-        group = await (service.verbose_status if is_verbose else service.status)(key)
+        if request.args.get("verbose") == "1":
+            group = await service.verbose_status(key)
+            content = json.dumps(unstructure(group), allow_nan=False).encode()
+            shown = StatusText(content, is_final_view(group))
+        else:
+            shown = await service.status_text(key)
     except ProverError as error:
         return _refusal(request, error, group_id)
-    if group.has_open_seals or any(job.status not in FINAL for job in group.jobs):
-        return _answer(200, unstructure(group))
-    content = json.dumps(unstructure(group), allow_nan=False).encode()
-    return answer_once(request, content, JSON_TYPE)
+    if shown.is_final:
+        return answer_once(request, shown.content, JSON_TYPE)
+    return HTTPResponse(shown.content, content_type=JSON_TYPE)
 
 
 async def _wait(request: Request, group_id: str, key: str) -> None:
@@ -295,6 +310,18 @@ def _require_json(request: Request) -> None:
             )
 
 
+class _Signals(SignalRouter):
+    """Leaves out the twenty signals that tell of the steps of a request: nobody listens to them.
+
+    The library would find out for each of them anew that it has no handler.
+    """
+
+    async def dispatch(self, event: str | Enum, **more: Any) -> Any:
+        """Send a signal."""
+        name = event.value if isinstance(event, Enum) else event
+        return None if name.startswith("http.") else await super().dispatch(event, **more)
+
+
 class _Request(Request):
     """A request that exists even where its line was beyond reading.
 
@@ -349,15 +376,18 @@ class _Errors(ErrorHandler):
 
 def _refusal(request: Request, error: ProverError, group_id: str | None) -> HTTPResponse:
     """Answer with one of our own errors."""
-    headers = {}
+    headers, status = {}, status_of(error)
     match error:
         case VerifierBusy() | FeedBusy() | Limited():
             headers["Retry-After"] = str(error.retry_seconds)
+        case ScopeMissing() if is_for_people(request):
+            # Then the browser asks for another key: that of an operator.
+            headers["WWW-Authenticate"], status = BASIC, HTTPStatus.UNAUTHORIZED
         case CallerUnknown() | ScopeMissing():
             headers["WWW-Authenticate"] = challenge(request, error)
     return error_answer(
         request,
-        status_of(error),
+        status,
         error.code,
         str(error),
         group_id=group_id,

@@ -114,10 +114,22 @@ def challenge(request: Request, error: CallerUnknown | ScopeMissing) -> str:
     """Return the header ``WWW-Authenticate`` of an answer to somebody who is not let in."""
     if isinstance(error, ScopeMissing):
         return f'Bearer {REALM}, error="insufficient_scope"'
-    if "text/html" in request.headers.get("accept", ""):
+    if _is_of_browser(request):
         return BASIC
     shown = request.headers.get("authorization")
     return f"Bearer {REALM}" if shown is None else f'Bearer {REALM}, error="invalid_token"'
+
+
+def _is_of_browser(request: Request) -> bool:
+    """Tell whether a browser asks: for a page, or for what one of our own pages wants.
+
+    A browser shows a key unasked below the address only that it was typed for. For others it has
+    to be asked, and then does not ask its user again.
+    """
+    accepted = request.headers.get("accept", "")
+    return "sec-fetch-site" in request.headers or any(
+        kind in accepted for kind in ("text/html", "text/event-stream")
+    )
 
 
 def _scope_of(request: Request) -> Scope | str | None:

@@ -13,6 +13,8 @@ import asyncio
 import json
 import logging
 import socket
+from collections import deque
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -49,6 +51,12 @@ LINGER_BYTES = 4 * 2**20
 
 # How long an answer about a time limit may take, before the connection is reset.
 LAST_WORDS_SECONDS = 5.0
+
+# Connections that are accepted together.
+ACCEPTED_AT_ONCE = 32
+
+# Further requests that are let in together: some milliseconds of work.
+TURNS_AT_ONCE = 8
 
 # Descriptors may be free again soon; until then each attempt is in vain.
 ACCEPT_WAIT_SECONDS = 0.1
@@ -88,6 +96,34 @@ class ConnectionLimits:
     body_bytes: int = field(default=64 * 2**20, validator=gt(0))
 
 
+class Turns:
+    """Lets further requests of connections in, some in each pass of the event loop.
+
+    A connection's first request does not wait. So however many clients ask again as soon as they
+    are answered, a pass is short, and somebody new waits for a few of them, not for all.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self) -> None:
+        """Wait for a turn."""
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        if len(self._waiting) == 1:
+            loop.call_soon(self._give, loop)
+        await turn
+
+    def _give(self, loop: asyncio.AbstractEventLoop) -> None:
+        for _ in range(min(TURNS_AT_ONCE, len(self._waiting))):
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+        if self._waiting:
+            loop.call_soon(self._give, loop)
+
+
 class Connections:
     """All connections of a server: accepts them, counts them and ends those that take too long.
 
@@ -107,6 +143,7 @@ class Connections:
         self.waiting: dict[GuardedProtocol, None] = {}
         self.receiving: dict[GuardedProtocol, None] = {}
         self.held_bytes = 0
+        self.turns = Turns()
         self._app = app
         self._signal = Signal()
         self._trouble = Trouble(
@@ -139,10 +176,24 @@ class Connections:
                 await asyncio.sleep(self._trouble.failed(error))
                 continue
             self._trouble.passed()
+            # Each takes some passes of the event loop: one after the other, the last of a crowd
+            # would wait for seconds.
+            beginning = {
+                asyncio.create_task(self._begin(each)) for each in (connection, *_more(listener))
+            }
             try:
-                await loop.connect_accepted_socket(self._protocol, connection)
-            except OSError:
-                connection.close()
+                await asyncio.wait(beginning)
+            except asyncio.CancelledError:
+                # What was accepted is closed with the others.
+                await asyncio.wait(beginning)
+                raise
+
+    async def _begin(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.connect_accepted_socket(self._protocol, connection)
+        except OSError:
+            connection.close()
 
     async def watch(self) -> None:
         """End what takes too long, until cancelled."""
@@ -175,6 +226,17 @@ class Connections:
 
     def _protocol(self) -> "GuardedProtocol":
         return GuardedProtocol(self, self._app, self._signal)
+
+
+def _more(listener: socket.socket) -> list[socket.socket]:
+    """Accept what else is there, up to a number; what goes wrong is told by the next attempt."""
+    found: list[socket.socket] = []
+    with suppress(OSError):
+        while len(found) < ACCEPTED_AT_ONCE - 1:
+            connection, _ = listener.accept()
+            connection.settimeout(0)
+            found.append(connection)
+    return found
 
 
 class _Headers(Header):
@@ -271,13 +333,14 @@ class GuardedProtocol(HttpProtocol):
             # The library wants to read to the end of a request that was answered with an error.
             raise BadRequest
         self._data_received.clear()
-        if self._framing.ended and self.http is not None and self.http.stage is Stage.IDLE:
-            # Requests that were sent all at once are answered in turn with those of others.
-            await asyncio.sleep(0)
+        begins = self.http is not None and self.http.stage is Stage.IDLE
+        if self._framing.ended and begins:
             self._next()
         if not self._data_received.is_set() and self.transport is not None:
             self.transport.resume_reading()
         await self._data_received.wait()
+        if begins and self._answered:
+            await self._all.turns.take()
 
     async def send(self, data: bytes) -> None:
         """Send, or drop what nobody is there for any more: a client that hangs up is no error."""

@@ -5,7 +5,8 @@ the latter, by ``Accept: application/problem+json``; the code is in the header `
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from sanic import Request
 from sanic.response import HTTPResponse
@@ -18,6 +19,18 @@ ERROR_CODE = "Error-Code"
 
 # Where the codes are described; relative to this service, which has the page that names them.
 TYPE = "/reference#errors"
+
+
+ErrorPage: TypeAlias = Callable[[Request, int, str, str, Mapping[str, str]], HTTPResponse]
+
+# Below these programs ask, whatever they say that they take.
+FOR_PROGRAMS = ("/api/", "/health", "/metrics", "/openapi.json")
+
+
+def is_for_people(request: Request) -> bool:
+    """Tell whether a browser asks for something to be shown to a person."""
+    accepted = request.headers.get("accept") or ""
+    return "text/html" in accepted and not request.path.startswith(FOR_PROGRAMS)
 
 
 def error_answer(
@@ -42,6 +55,9 @@ def error_answer(
         headers: Further headers.
     """
     named = {**(headers or {}), ERROR_CODE: code}
+    error_page: ErrorPage | None = getattr(request.app.ctx, "error_page", None)
+    if error_page is not None and is_for_people(request):
+        return error_page(request, status, code, message, named)
     if PROBLEM_TYPE not in (request.headers.get("accept") or ""):
         document: Json = {"status": "error", "message": message, "job_group_id": group_id}
         return _answer(status, document, named, "application/json")

@@ -15,6 +15,7 @@ from prover_framework.hosts import is_loopback
 from prover_framework.jobs.feed import EventFeed
 from prover_framework.jobs.service import ProvingService
 from prover_framework.monitoring.service import Monitored, Monitoring
+from prover_framework.proofs.charts import ChartService
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.access import Access, require_guarded
@@ -66,6 +67,7 @@ async def serve(
     receipts: ReceiptService,
     verification: VerificationService,
     monitoring: Monitoring,
+    charts: ChartService | None = None,
     pages: PageParts | None = None,
     feed: EventFeed | None = None,
     exposure: Exposure = LOCAL,
@@ -85,6 +87,7 @@ async def serve(
         receipts: What the handlers of receipts call.
         verification: What verifies receipts.
         monitoring: What is seen of this process.
+        charts: What illustrates results; none where nothing is to.
         pages: What pages for people show; none where there are to be none.
         feed: Tells of events; it is closed when the serving ends.
         exposure: Who can reach it.
@@ -100,7 +103,15 @@ async def serve(
     has_keys = await callers.have_keys()
     listener = _listen(host, port, is_guarded=has_keys or exposure.is_open)
     app = make_app(
-        service, receipts, verification, monitoring, callers, pages, feed, access_log=access_log
+        service,
+        receipts,
+        verification,
+        monitoring,
+        callers,
+        charts=charts,
+        pages=pages,
+        feed=feed,
+        access_log=access_log,
     )
     access = Access(exposure.allowed_hosts, host)
     is_open = exposure.is_open or not has_keys

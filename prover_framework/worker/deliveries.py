@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 # How often a worker says that it has its observers; they are forgotten after days.
 REGISTER_SECONDS = 3600.0
 
+# Ends of groups that come in quick succession are looked at together.
+PAUSE_SECONDS = 0.05
+
 # A lease is extended after this part of it, as those of jobs are.
 EXTEND_PART = 3
 
@@ -95,7 +98,9 @@ class Deliveries:
     async def run(self) -> None:
         """Tell what there is to tell, until `stop` is called and what is under way has ended."""
         try:
+            now = asyncio.get_running_loop().time
             while not self._stopping:
+                looked = now()
                 self._news.clear()
                 wait = self._seconds
                 try:
@@ -105,6 +110,8 @@ class Deliveries:
                 else:
                     self._trouble.passed()
                 await rest(self._news, wait)
+                if (left := looked + PAUSE_SECONDS - now()) > 0 and not self._stopping:
+                    await asyncio.sleep(left)
             await asyncio.gather(*(line.end() for line in self._lines))
         finally:
             for line in self._lines:

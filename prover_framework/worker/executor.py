@@ -154,6 +154,8 @@ class Executor:
         self._prefetch_seconds = prefetch_seconds
         self._slots = [Slot(trace=trace) for _ in range(slots)]
         self._free: asyncio.Queue[Slot] = asyncio.Queue()
+        # How many jobs wait for one: nobody overtakes them.
+        self._waiting = 0
         self._running: set[Execution] = set()
         self._is_stopped = False
 
@@ -199,6 +201,8 @@ class Executor:
         if missing := self._proving.lacks(job.proof_type, None):
             return NotComputed(Reason.NOT_CAPABLE, missing)
         wanted = self._proving.resources(job.proof_type)
+        if not wanted:
+            return await self._execute_in_slot(job, listener, lease)
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self._prefetch_seconds):
@@ -210,11 +214,9 @@ class Executor:
     async def _execute_in_slot(
         self, job: StoredJob, listener: Listener, lease: Lease | None
     ) -> Outcome:
-        try:
-            async with asyncio.timeout(self._prefetch_seconds):
-                with self._stage(job, "slot"):
-                    slot = await self._free.get()
-        except TimeoutError:
+        with self._stage(job, "slot"):
+            slot = await self._free_slot()
+        if slot is None:
             self.mean_duration.forget()
             return NotComputed(Reason.NO_SLOT)
         now = asyncio.get_running_loop().time
@@ -228,6 +230,19 @@ class Executor:
         finally:
             self.mean_duration.note(now() - began)
             self._free.put_nowait(slot)
+
+    async def _free_slot(self) -> Slot | None:
+        """Wait for a slot; None if none gets free for as long as a job may wait."""
+        if not self._waiting and not self._free.empty():
+            return self._free.get_nowait()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._prefetch_seconds):
+                return await self._free.get()
+        except TimeoutError:
+            return None
+        finally:
+            self._waiting -= 1
 
     async def _run(self, slot: Runner, job: StoredJob, lease: Lease | None) -> Outcome:
         with self._stage(job, "inputs"):

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from prover_framework.errors import LeaseLost, QueueError, StoreError
 from prover_framework.jobs.attempts import Attempt
-from prover_framework.jobs.records import Failure, StoredJob
+from prover_framework.jobs.records import Failure, GroupStage, StoredJob
 from prover_framework.jobs.store import JobStore
 from prover_framework.logs import Trouble
 from prover_framework.model.jobs import JobState
@@ -39,7 +39,13 @@ T = TypeVar("T")
 
 @frozen
 class _Delete:
-    """The message is not needed any more, or the sweep sends another."""
+    """The message is not needed any more, or the sweep sends another.
+
+    Args:
+        stage: How far the job's group is; None where that has to be looked up.
+    """
+
+    stage: GroupStage | None = None
 
 
 @frozen
@@ -96,11 +102,14 @@ class Settling:
         self._data_deadline_seconds = data_deadline_seconds
         self._timings = timings
 
-    async def settle(self, claim: Claim, outcome: Outcome) -> None:
+    async def settle(self, claim: Claim, outcome: Outcome) -> GroupStage | None:
         """Write an outcome, then see to the message; try each again while the lease may last.
 
         What took minutes to compute is not thrown away because a server starts anew, and what is
         written is not written again because its message cannot be deleted.
+
+        Returns:
+            How far the job's group is after it; None where that has to be looked up.
 
         Raises:
             LeaseLost: The lease was no longer held; nothing was written.
@@ -124,6 +133,7 @@ class Settling:
         await self._let_go_of_message(claim, step, ends)
         if isinstance(outcome, Failed | AttemptFailed):
             await self._keep_attempt(claim.job, outcome.failure)
+        return step.stage if isinstance(step, _Delete) else None
 
     async def _keep_attempt(self, job: StoredJob, failure: Failure) -> None:
         """Keep an attempt that came to nothing, for whoever looks for the reason."""
@@ -154,7 +164,7 @@ class Settling:
         lease, job = claim.lease, claim.job
         match outcome:
             case Succeeded():
-                await self._jobs.succeed(
+                stage = await self._jobs.succeed(
                     lease,
                     outcome.result,
                     outcome.receipt,
@@ -164,7 +174,7 @@ class Settling:
                     attachments=outcome.attachments,
                 )
                 _tell(claim, outcome, "succeeded")
-                return _Delete()
+                return _Delete(stage)
             case DataMissing(failure, seconds):
                 await self._jobs.wait(
                     lease,

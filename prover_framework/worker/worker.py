@@ -21,7 +21,7 @@ from prover_framework.database.database import Database
 from prover_framework.errors import LeaseLost, ProverError, QueueError, StoreError
 from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.ready import ReadyJobs
-from prover_framework.jobs.records import StoredJob
+from prover_framework.jobs.records import GroupStage, StoredJob
 from prover_framework.jobs.service import ProvingService
 from prover_framework.jobs.store import JobStore
 from prover_framework.jobs.workers import Presence
@@ -330,13 +330,13 @@ class Worker:
                 self._room.leave()
             note("prover.outcome", outcome_word(outcome))
             with self._metrics.settling_seconds.time(), self._tracing.span("settle"):
-                await self._settling.settle(claim, outcome)
+                stage = await self._settling.settle(claim, outcome)
             self._note_outcome(claim.job, outcome)
             if isinstance(outcome, NotComputed) and outcome.reason in SHARED_TROUBLES:
                 # The next jobs would fare no better: no more of them for a while.
                 raise OSError(str(outcome))
             await self._clean(claim.job)
-            await self._make_group_receipt(claim.job)
+            await self._make_group_receipt(claim.job, stage)
 
     def _span(self, claim: Claim) -> AbstractContextManager[Note]:
         """Return what a job is led through in: a part of the trace that it was asked for in."""
@@ -400,8 +400,12 @@ class Worker:
         except StoreError as error:
             log.error("%s %s: what it has kept is not removed: %s", job.group_id, job.name, error)
 
-    async def _make_group_receipt(self, job: StoredJob) -> None:
+    async def _make_group_receipt(self, job: StoredJob, stage: GroupStage | None) -> None:
         """Make the receipt of a group whose last job this was; it is made when read otherwise."""
+        if stage is GroupStage.BOUND:
+            self._deliveries.look()
+        if stage in (GroupStage.BOUND, GroupStage.OPEN):
+            return
         try:
             with self._tracing.span("group receipt"):
                 has_ended = await self._receipts.note_end(job.group_id)

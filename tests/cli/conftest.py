@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from run_command import run_command
 
-from prover_framework.chain.sources import node
-
 
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -26,7 +24,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # Nodes of tests need not be spared.
     monkeypatch.setenv("PROVER_RPC_REQUESTS_PER_SECOND", "10000")
     monkeypatch.setenv("PROVER_FOLLOW_SECONDS", "0.01")
-    monkeypatch.setattr(node, "FIRST_WAIT_SECONDS", 0.01)
+    monkeypatch.setenv("PROVER_RPC_RETRY_SECONDS", "0.01")
     return folder
 
 

@@ -31,7 +31,7 @@ from prover_framework.cli import common
 from prover_framework.cli import headers as header_commands
 from prover_framework.cli.main import prover as root_command
 from prover_framework.cli.operating import LocalOperations
-from prover_framework.cli.tables import group_table, show_group
+from prover_framework.cli.tables import MAX_CHART_WIDTH, group_table, show_group
 from prover_framework.cli.waiting import watch
 from prover_framework.model.jobs import JobState
 from prover_framework.model.views import GroupView, JobView
@@ -638,6 +638,18 @@ def test_submit_and_wait_gives_all_results(
     assert prover("status", "w-1", "--wait").stdout == outcome.stdout
     listed = json.loads(prover("list", "--state", "succeeded", "--json").stdout)
     assert [group["job_group_id"] for group in listed["groups"]] == ["w-1"]
+
+
+def test_charts_are_drawn_below_the_table(
+    served: Path, prover: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROVER_DATA_DIR", str(served))
+    assert prover("submit", "--id", "w-4", *FLAGS, "--wait").returncode == 0
+    here = prover("status", "w-4", "--chart")
+    assert here.returncode == 0
+    assert "Hourly base fee and its TWAP" in here.stdout
+    assert max(map(len, here.stdout.splitlines())) <= MAX_CHART_WIDTH
+    assert prover("status", "w-4", "--chart", "--json").returncode == 2
 
 
 def test_waiting_for_a_group_that_fails_ends_with_status_1_and_says_why(

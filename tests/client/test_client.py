@@ -155,3 +155,50 @@ def test_the_body_of_an_action_is_what_it_says() -> None:
 
     with client(handle) as service:
         assert service.act(Action.REDRIVE, "g", "twap", dry_run=True).dry_run
+
+
+def test_it_waits_by_answers_that_wait_and_asks_again_until_the_end() -> None:
+    states = iter(("queued", "running", "succeeded"))
+    waits: list[str | None] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        waits.append(request.url.params.get("wait"))
+        return httpx.Response(200, json={**GROUP, "status": next(states)})
+
+    with client(handle) as service:
+        assert service.wait("g").status is JobState.SUCCEEDED
+    assert waits == ["50"] * 3
+
+
+def test_waiting_may_be_given_up() -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        assert int(request.url.params.get("wait", "0")) <= 1
+        return httpx.Response(200, json=GROUP)
+
+    with client(handle) as service:
+        assert service.wait("g", timeout=0.01).status is JobState.QUEUED
+
+
+async def test_changes_are_the_events_of_a_stream_and_each_of_its_ends() -> None:
+    streams = iter(
+        (
+            httpx.Response(200, text="retry: 1\n\n: hello\n\nevent: job_changed\ndata: {}\n\n"),
+            httpx.Response(503, json={}),
+        )
+    )
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return next(streams)
+
+    transport = httpx.MockTransport(handle)
+    async with AsyncClient(
+        "http://prover.test", transport=transport, stream_wait_seconds=0.0
+    ) as service:
+        changes = service.changes("g")
+        # What was told, the end of that stream, and the one that was refused.
+        for _ in range(3):
+            await anext(changes)
+        await changes.aclose()
+    assert asked == ["/api/job/g/events"] * 2

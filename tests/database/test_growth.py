@@ -32,7 +32,7 @@ from prover_framework.jobs.feed import EventFeed, Interest
 from prover_framework.jobs.listing import GroupListing
 from prover_framework.jobs.outbox import UNDELIVERED, Outbox
 from prover_framework.jobs.quotas import Quotas
-from prover_framework.jobs.records import Failure, Lease, NewGroup, NewJob, Taken
+from prover_framework.jobs.records import Failure, GroupStage, Lease, NewGroup, NewJob, Taken
 from prover_framework.jobs.removal import Place
 from prover_framework.jobs.seal_sql import LOSE_SEAL
 from prover_framework.jobs.seals import NewSeal, SealJobStore, StoredSeal
@@ -43,6 +43,8 @@ from prover_framework.model.listing import GroupQuery
 from prover_framework.model.series import TimeRange
 from prover_framework.model.workers import WorkerState
 from prover_framework.monitoring.sampling import Sampler
+from prover_framework.plugins.registry import Plugins
+from prover_framework.proofs.binding import GroupBinding
 from prover_framework.proofs.store import ReceiptStore, WantedSeals
 from prover_framework.settings import Settings
 
@@ -78,6 +80,7 @@ RARE = {
     "chain.ingest.UNVERIFY": BY_HAND,
     "chain.ingest.remove_headers": BY_HAND,
     "chain.ingest.remove_headers'": BY_HAND,
+    "chain.ingest.remove_headers''": BY_HAND,
     "chain.store.SUMS_KEPT": BY_HAND,
     "chain.store.WRONG_HOURS": BY_HAND,
     "chain.store.UNEVEN": BY_HAND,
@@ -209,6 +212,7 @@ async def _work(database: Database) -> None:
     await store.add(leases[1], await store.begin(leases[1], "file"), 0, b"data")
     await _make_seals(jobs.seals)
     await jobs.succeed(leases[1], "1")
+    await _end_bound(database)
     await jobs.fail(leases[2], why)
     await jobs.retry(leases[3], why, jitter=0.0)
     await jobs.wait(leases[4], why, poll_seconds=60, deadline_seconds=600)
@@ -238,6 +242,14 @@ async def _work(database: Database) -> None:
         )
     )
     assert await attempts.of_group("worked")
+
+
+async def _end_bound(database: Database) -> None:
+    """End a group whose receipt is made with its end."""
+    binding = GroupBinding(Settings(), Plugins(found=(), hooks={}))
+    jobs = JobStore(database, RetryPolicy(), bind=binding)
+    await jobs.submit(_group("bound", 1))
+    assert await jobs.succeed(await _take(jobs, "bound-0"), "1") is GroupStage.BOUND
 
 
 async def _rest_on_others(jobs: JobStore) -> None:

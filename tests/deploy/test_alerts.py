@@ -150,6 +150,7 @@ def test_dead_letters_lagging_headers_and_a_broken_plugin_fire(
             wait_for(worker, "ProverDeadLetters")
 
 
+@pytest.mark.slow
 def test_a_queue_that_is_away_fires(tmp_path: Path) -> None:
     nobody = "http://127.0.0.1:1"
     settings = {**aws_environment(nobody), "SQS_QUEUE_URL": f"{nobody}/123456789012/jobs"}

@@ -28,6 +28,7 @@ from prover_framework.jobs.service import ProvingService
 from prover_framework.model.jobs import TRANSITIONS, JobState
 from prover_framework.model.views import JobView
 from prover_framework.plugins.registry import Plugins
+from prover_framework.proofs.charts import ChartService
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.receipts.documents import MAX_RECEIPT_BYTES
 from prover_framework.serialization.json_text import MAX_NESTING
@@ -221,6 +222,7 @@ def routes() -> set[str]:
         verification,
         NO_MONITORING,
         no_keys(),
+        charts=cast(ChartService, object()),
         feed=cast(EventFeed, object()),
     )
     try:

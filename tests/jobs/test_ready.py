@@ -196,6 +196,16 @@ async def test_the_highest_priority_is_taken_first_and_alone(database_url: str) 
         assert (job.priority, job.lane) == (-9, "18")
 
 
+async def test_a_job_that_an_older_version_has_stored_is_taken_from_the_lane_it_is_in(
+    database_url: str,
+) -> None:
+    async with bench(database_url) as at:
+        await at.submit("twap", group="old", key="k")
+        await at.database.write("UPDATE job SET lane = '09'")
+        await at.submit("twap", group="new", key="k")
+        assert sorted(one.job.group_id for one in await at.take(limit=2)) == ["new", "old"]
+
+
 async def test_what_is_only_ready_later_holds_nobody_up(database_url: str) -> None:
     async with bench(database_url) as at:
         for number in range(50):

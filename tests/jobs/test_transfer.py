@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from receipt_bench import GROUP, HOURS, ReceiptBench
@@ -79,3 +80,43 @@ async def test_what_is_no_export_is_refused_with_its_line(database_url: str) -> 
             with pytest.raises(TransferError, match=words):
                 await take_in(database, lines)
         assert not await database.read("SELECT 1 FROM job_group")
+
+
+def exported(bench: ReceiptBench) -> list[dict[str, Any]]:
+    """Return the lines of one group, with those around them."""
+    lines = [json.loads(line) for line in bench.run(lines_of(bench.runtime.database))]
+    begin = lines.index({"group": GROUP})
+    end = lines.index({"end_of_group": GROUP})
+    return [lines[0], *lines[begin : end + 1], {"end": {"groups": 1, "headers": 0}}]
+
+
+def change(lines: list[dict[str, Any]], table: str, column: str, value: object) -> None:
+    (line,) = (line for line in lines if line.get("table") == table)
+    line["values"][0][line["columns"].index(column)] = value
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value", "words"),
+    [
+        ("job", "created_at", "now", "rows that are none of 'job'"),
+        ("job", "created_at", 2**63, "rows that are none of 'job'"),
+        ("job", "created_at", True, "rows that are none of 'job'"),
+        ("job", "created_at", 1.5, "rows that are none of 'job'"),
+        ("job", "created_at", None, "rows that are none of 'job'"),
+        ("job", "result", ["x"], "rows that are none of 'job'"),
+        ("job", "result", "\ud800", "rows that are none of 'job'"),
+        ("job", "result", "\0", "rows that are none of 'job'"),
+        ("job", "group_id", "of-somebody", "has rows of 'job' that are not its"),
+        ("job", "namespace", "other", "has rows of 'job' that are not its"),
+        ("job_group", "id", "of-somebody", "has rows of 'job_group' that are not its"),
+        ("job_group", "namespace", "other", "has rows of 'job_group' that are not its"),
+        ("seal", "job_id", "f" * 32, "has rows of 'seal' that are not its"),
+    ],
+)
+def test_an_export_adds_nothing_to_what_is_of_others_and_nothing_that_is_no_value(
+    bench: ReceiptBench, table: str, column: str, value: object, words: str
+) -> None:
+    lines = exported(bench)
+    change(lines, table, column, value)
+    with pytest.raises(TransferError, match=words):
+        bench.run(take_in(bench.runtime.database, [json.dumps(line).encode() for line in lines]))

@@ -369,10 +369,16 @@ def test_examples_serve_until_they_are_uninstalled(
     with service(user) as url:
         result = prove(url, "swings", volatility=asked)["volatility"]
         receipt = read(f"{url}/api/job/swings/receipt/volatility")
+        described = read(f"{url}/api/job/swings/charts")
+        drawn = user.run("prover", "status", "swings", "--chart")
         # The state of the job and the end of its group, of which the first to come is refused.
         posts = [got.get(timeout=PATIENCE_SECONDS) for _ in range(3)]
     check_receipt(user, "swings", receipt, result["volatility"])
     assert (result["returns"], result["interval_hours"]) == (19, 24)
+    # The core knows none of its charts: the plugin describes them.
+    for text in (described, drawn):
+        assert "Volatility of a year from the last 19 returns" in text
+        assert "Volatility of the range" in text
     assert posts[0][0]["webhook-id"] in [headers["webhook-id"] for headers, _ in posts[1:]]
     for headers, body in posts:
         signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body

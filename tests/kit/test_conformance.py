@@ -100,6 +100,16 @@ LIMITS = "test_it_computes_plain_data_within_its_limits"
 HOOK_VALIDATE = '@hookimpl\ndef validate(parameters):\n    return [Problem("", "no good")]'
 HOOK_INPUTS = "@hookimpl\ndef inputs(parameters):\n    "
 HOOK_INPUTS += "return {'hourly_base_fee': hourly_base_fees(TimeRange(0, 7200))}"
+CHARTS = "test_its_charts_come_from_its_result_alone"
+CURVE = "Curve(name='c', x=(0.0, 1.0), y=(0.0, float(VALUE)))"
+CHART = f"Chart(name='c', title='TITLE', x=Axis(title='x'), y=Axis(title='y'), curves=({CURVE},))"
+
+
+def hook_charts(before: str = "pass", value: str = "result.hours", title: str = "Hours") -> str:
+    chart = CHART.replace("VALUE", value).replace("TITLE", title)
+    return f"@hookimpl\ndef charts(result):\n    {before}\n    return [{chart}]"
+
+
 HOOK_VERIFY = "@hookimpl\ndef verify(parameters, inputs, seed, claimed):\n    "
 
 FLAWS = {
@@ -260,6 +270,27 @@ FLAWS = {
         r"^its hook verify refuses a result with hours altered without a word$",
         verify=HOOK_VERIFY + 'return Verdict((claimed.NAME, claimed.hours) == (4, 3), "")',
     ),
+    "untitled": flaw(
+        CHARTS,
+        r"^the chart c and its axes must have titles$",
+        verify=hook_charts(title=" "),
+    ),
+    "invisible": flaw(
+        CHARTS,
+        r"^nobody can look at a result: plugin prover_invisible: its hook charts raised KeyError",
+        verify=hook_charts("{}[0]"),
+    ),
+    "peeping": flaw(
+        CHARTS,
+        r"^its hook charts read /etc/hostname$",
+        verify=hook_charts("open('/etc/hostname').close()"),
+    ),
+    "fickle": flaw(
+        CHARTS,
+        r"^what its hook charts describes is another one in another process, directory and time "
+        r"zone: ",
+        verify=hook_charts(value="hash('x')"),
+    ),
     "raising": flaw(
         ALTERED,
         r"^with hours altered its hook verify raises, not returns: plugin prover_raising: its hook "
@@ -306,7 +337,7 @@ def test_a_flaw_is_found_and_told(flawed: dict[str, tuple[str, str]], name: str)
 
 
 def test_a_sound_plugin_passes(tmp_path: Path) -> None:
-    tests = write(tmp_path, "sound", {}, installed=True)
+    tests = write(tmp_path, "sound", {"verify": hook_charts()}, installed=True)
     found = outcomes(tmp_path, tests.name)
     assert {name: what for name, (what, _) in found.items() if what != "passed"} == {}
     promised = {name for name in vars(ProofTypeConformance) if name.startswith("test_")}

@@ -94,23 +94,26 @@ class Place:
     def wait_line(self, name: str, text: str) -> None:
         wait_until(lambda: text in self.log(name), seconds=SECONDS)
 
-    def submit(self) -> tuple[int, str]:
+    def submit(self, span: dict[str, int] = RANGE) -> tuple[int, str]:
         self.started += 1
         group = f"walk-{self.started}"
         answer = httpx.post(
             f"{self.url('api')}/api/job",
-            json={"job_group_id": group, "twap": RANGE},
+            json={"job_group_id": group, "twap": span},
             timeout=SECONDS,
         )
         return answer.status_code, group
 
-    def wait_result(self, group: str) -> None:
-        def ended() -> str:
-            answer = httpx.get(f"{self.url('api')}/api/job/{group}", timeout=SECONDS)
-            return str(answer.json().get("status"))
+    def state(self, group: str) -> str:
+        answer = httpx.get(f"{self.url('api')}/api/job/{group}", timeout=SECONDS)
+        return str(answer.json()["jobs"][0]["status"])
 
-        wait_until(lambda: ended() in ("succeeded", "failed"), seconds=SECONDS)
-        assert ended() == "succeeded"
+    def wait_state(self, group: str, *states: str) -> str:
+        wait_until(lambda: self.state(group) in states, seconds=SECONDS)
+        return self.state(group)
+
+    def wait_result(self, group: str) -> None:
+        assert self.wait_state(group, "succeeded", "failed") == "succeeded"
 
     def works(self) -> None:
         """A group that is asked for now has its result."""
@@ -226,6 +229,46 @@ def test_the_queue_hangs_and_comes_back(place: Place) -> None:
     # The sweep sends what was not sent.
     place.wait_result(group)
     place.works()
+
+
+def test_jobs_that_stay_queued_since_their_queue_is_paused(place: Place) -> None:
+    place.prover("queue", "pause", "--reason", "a walk")
+
+    def states() -> set[str]:
+        found = json.loads(place.prover("workers", "--json"))
+        return {worker["status"] for worker in found["workers"] if worker["status"] != "lost"}
+
+    wait_until(lambda: states() == {"paused"}, seconds=SECONDS)
+    status, group = place.submit()
+    assert status == 200
+    queued = ("prover_open_jobs", (("proof_type", "twap"), ("state", "queued")))
+    wait_until(lambda: place.metrics("api").get(queued) == 1, seconds=SECONDS)
+    assert place.metrics("worker")["prover_worker_in_flight", ()] == 0
+    assert "a walk" in place.prover("workers")
+    place.prover("queue", "resume")
+    place.wait_result(group)
+
+
+def test_jobs_that_wait_for_headers(place: Place) -> None:
+    later = {"start_timestamp": FIRST + 86_400, "end_timestamp": FIRST + 90_000}
+    _, group = place.submit(later)
+    place.wait_state(group, "waiting")
+    waiting = ("prover_open_jobs", (("proof_type", "twap"), ("state", "waiting")))
+    wait_until(lambda: place.metrics("api").get(waiting) == 1, seconds=SECONDS)
+    assert "header" in place.prover("status", group)
+    place.prover("cancel", group)
+    place.wait_state(group, "cancelled")
+
+
+def test_jobs_that_fail(place: Place) -> None:
+    before = place.metrics("worker")
+    _, group = place.submit({"start_timestamp": 1, "end_timestamp": 2})
+    place.wait_state(group, "failed")
+    place.wait_alert("worker", "ProverJobsFail", before)
+    assert group in place.prover("list", "--state", "failed")
+    assert "attempt 1" in place.prover("status", group, "--verbose")
+    # It could not succeed, and is left as it is.
+    assert "left out: twap" in place.prover("redrive", group)
 
 
 def test_a_message_that_nobody_understands(place: Place) -> None:

@@ -16,6 +16,7 @@ from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    HttpCredentials,
     Page,
     Route,
     sync_playwright,
@@ -25,6 +26,7 @@ from sqs_contract import send_raw, use_emulator
 from sqs_server import SqsEmulator
 from waiting import wait_until
 
+from prover_framework.model.callers import Scope
 from prover_framework.text import utc_now
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -43,6 +45,46 @@ PATIENCE_MS = 30_000
 DAYS = 20
 
 OpenPage: TypeAlias = Callable[..., Page]
+
+# Says how far it is until its gate is opened, and then fails.
+STEADY = """
+import time
+from pathlib import Path
+
+from attrs import frozen
+from prover_framework import ProofType, RangeParameters, hookimpl
+
+PROVER_API = 1
+
+
+@frozen(kw_only=True)
+class Parameters(RangeParameters):
+    gate: str
+
+
+@frozen
+class Result:
+    steady: int
+
+
+@hookimpl
+def proof_type():
+    return ProofType(name="steady", title="Steady", version="1", parameters=Parameters,
+                     result=Result)
+
+
+@hookimpl
+def inputs(parameters):
+    return {}
+
+
+@hookimpl
+def compute(parameters, work):
+    while not Path(parameters.gate).exists():
+        work.progress(0.4, "two of five")
+        time.sleep(0.05)
+    raise ValueError("the fifth is missing")
+"""
 
 
 @pytest.fixture(scope="session")
@@ -66,9 +108,14 @@ def installation(
 ) -> Iterator[Installation]:
     """A service with simulated headers that is up, with a queue that has dead letters."""
     settings = {"PROVER_WORKER_SLOTS": "2", **moto.environment}
-    place = Installation(tmp_path_factory.mktemp("service"), {}, settings)
+    place = Installation(tmp_path_factory.mktemp("service"), {"steady": STEADY}, settings)
     place.command("headers", "simulate", "--days", str(DAYS), "--end", "1704067200")
     place.environment["SQS_QUEUE_URL"] = place.command("queue", "create", "pages").strip()
+    # Browsers of the tests have it, as their users would have typed it.
+    scopes = [option for scope in Scope for option in ("--scope", scope)]
+    place.environment["PROVER_API_KEY"] = place.command(
+        "key", "api", "create", "operator", *scopes
+    ).strip()
     with place.running("up"):
         yield place
 
@@ -79,8 +126,10 @@ def address(installation: Installation) -> str:
 
 
 @pytest.fixture
-def opened(chromium: Browser, address: str) -> Iterator[OpenPage]:
+def opened(chromium: Browser, address: str, installation: Installation) -> Iterator[OpenPage]:
     """Open pages, each in a browser of its own; at the end none has asked for anything elsewhere.
+
+    The browsers have an operator's key, unless it is said that their user has none.
 
     What is complained about is shown by the browser's console: blocked styles and scripts, too.
     """
@@ -100,9 +149,22 @@ def opened(chromium: Browser, address: str) -> Iterator[OpenPage]:
         if message.location.get("url") != page.url or "status of 4" not in message.text:
             complaints.append(message.text)
 
-    def open_page(path: str, *, script: bool = True, dark: bool = False, width: int = 1200) -> Page:
+    key: HttpCredentials = {
+        "username": "operator",
+        "password": installation.environment["PROVER_API_KEY"],
+    }
+
+    def open_page(
+        path: str,
+        *,
+        script: bool = True,
+        dark: bool = False,
+        width: int = 1200,
+        has_key: bool = True,
+    ) -> Page:
         context = chromium.new_context(
             base_url=address,
+            http_credentials=key if has_key else None,
             java_script_enabled=script,
             color_scheme="dark" if dark else "light",
             viewport={"width": width, "height": 900},

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, expect
+from prover_processes import Installation
 
 pytestmark = pytest.mark.browser
 
@@ -110,6 +112,56 @@ def test_a_failure_is_explained_and_redriven(opened: OpenPage, keep: Keep) -> No
     expect(page.get_by_role("region", name="Max Return")).to_contain_text("range_too_short")
 
 
+def test_progress_and_what_failed_are_seen_as_they_come(
+    opened: OpenPage, keep: Keep, installation: Installation, tmp_path: Path
+) -> None:
+    page = opened("/")
+    span = {"start_timestamp": 1702339200, "end_timestamp": 1704067200}
+    gate = tmp_path / "gate"
+    group = {
+        "job_group_id": "steady",
+        "twap": span,
+        "reserve_price": span,
+        "max_return": {**span, "window_hours": 24},
+        "steady": {**span, "gate": str(gate)},
+    }
+    key = installation.environment["PROVER_API_KEY"]
+    shown = {"Authorization": f"Bearer {key}"}
+    assert page.request.post("/api/job", data=group, headers=shown).ok
+    page.goto("/groups/steady")
+    steady = page.get_by_role("region", name="Steady")
+    expect(steady.get_by_role("progressbar")).to_have_attribute("value", "0.4")
+    expect(steady).to_contain_text("40.0 % two of five")
+    keep(page, "progress")
+    # No reload from here on.
+    gate.touch()
+    attempt = steady.locator("summary", has_text="Attempt 1")
+    expect(attempt).to_be_visible()
+    attempt.click()
+    expect(steady).to_contain_text("ValueError: the fifth is missing")
+    expect(steady.locator(".traceback").first).to_contain_text(re.compile(r"steady.*in compute"))
+    keep(page, "attempts")
+    page.get_by_role("button", name="Cancel the group").click()
+    expect(page.locator(STATE)).to_have_text("cancelled")
+
+
+def test_keys_are_seen_and_who_has_none_is_told_so(
+    opened: OpenPage, keep: Keep, installation: Installation
+) -> None:
+    former = installation.command("key", "api", "create", "former", "--scope", "read").strip()
+    page = opened("/access")
+    row = page.get_by_role("row").filter(has_text="former")
+    expect(row).to_contain_text("active")
+    assert former not in page.content()
+    keep(page, "access")
+    row.get_by_text("Revoke", exact=True).click()
+    row.get_by_role("button", name="Revoke for good").click()
+    expect(page.get_by_role("row").filter(has_text="former")).to_contain_text("revoked")
+    # Without a screen there is nobody whom the browser could ask.
+    with pytest.raises(Error, match="ERR_INVALID_AUTH_CREDENTIALS"):
+        opened("/", has_key=False)
+
+
 def test_what_is_wrong_with_a_form_stands_beside_its_field(opened: OpenPage, keep: Keep) -> None:
     page = opened("/submit")
     page.get_by_label("Id of the group").fill("wrong")
@@ -143,7 +195,7 @@ def test_a_dead_letter_is_redriven_and_dropped(
 
 def test_a_form_that_no_page_of_ours_has_shown_is_refused(opened: OpenPage, round_id: str) -> None:
     page = opened(f"/groups/{round_id}")
-    own = {"Origin": page.url.split("/groups")[0]}
+    own = {"Origin": page.url.split("/groups")[0], "Accept": "text/html"}
     answer = page.request.post(f"/groups/{round_id}/redrive", form={"token": "0" * 64}, headers=own)
     assert answer.status == 403
     assert "is not one that this service has shown here" in answer.text()
@@ -156,6 +208,7 @@ PAGES = (
     "/queues",
     "/queues/default/dead-letters",
     "/plugins",
+    "/access",
     "/reference",
     "/groups/round",
     "/groups/round/charts/reserve_price/paths",

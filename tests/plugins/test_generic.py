@@ -53,7 +53,7 @@ def test_the_core_does_not_name(name: str) -> None:
 
 # Where a kind of data may be named outside of its room, and why.
 PLACES = {
-    "__init__.py": "the package's face offers the functions by which plugins ask for the kinds",
+    "public.py": "the package's face offers the functions by which plugins ask for the kinds",
     "chain/": "the table of the hourly sums is called so in its statements",
     "database/": "the table of the hourly sums is called so in the database",
     "testing/data.py": "tests of proof types get data of these kinds from a simulated chain",
@@ -150,3 +150,8 @@ def test_every_way_to_name_a_kind_is_found(kind: str, code: str) -> None:
 )
 def test_every_spelling_of_a_name_is_found(name: str, text: str) -> None:
     assert spellings(name).search(text)
+
+
+def test_all_that_a_plugin_can_be_is_on_one_screen() -> None:
+    contract = files("prover_framework").joinpath("hookspecs.py").read_text()
+    assert len(contract.splitlines()) <= 110

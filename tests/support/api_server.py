@@ -12,17 +12,18 @@ from prover_framework.callers.service import Callers
 from prover_framework.callers.store import ApiKeyStore, KeysNow
 from prover_framework.database.database import Database
 from prover_framework.jobs.service import Acceptance, ProvingService
+from prover_framework.jobs.views import StatusText
 from prover_framework.metrics import Metrics
 from prover_framework.model.callers import OPERATOR, Caller
 from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.proofs import GroupRequest
-from prover_framework.model.views import GroupView
 from prover_framework.monitoring.readiness import ReadinessChecks
 from prover_framework.monitoring.sampling import Sampler
 from prover_framework.monitoring.service import Monitoring
 from prover_framework.plugins.registry import Plugins
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.settings import Settings
+from prover_framework.tracing import NO_TRACING
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.connections import ConnectionLimits
 from prover_framework.web.server import DRAIN_SECONDS, LOCAL, USUAL_LIMITS, Exposure, serve
@@ -76,6 +77,7 @@ class StubService(ProvingService):
 
     def __init__(self, act: Callable[[], Awaitable[None]]) -> None:
         self._act = act
+        self.tracing = NO_TRACING
 
     def parse(self, body: bytes) -> GroupRequest:
         del body
@@ -88,7 +90,7 @@ class StubService(ProvingService):
         await self._act()
         return Acceptance(request.group_id)
 
-    async def status(self, group_id: str) -> GroupView:
+    async def status_text(self, group_id: str) -> StatusText:
         del group_id
         await self._act()
         raise AssertionError

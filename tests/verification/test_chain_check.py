@@ -11,7 +11,6 @@ from node_server import node_in_thread
 from receipt_bench import END, ReceiptBench, receipt_bench, rows, told
 
 from prover_framework.chain.headers import EncodedHeader, Header, next_base_fee_wei
-from prover_framework.chain.sources import node as node_source
 from prover_framework.chain.sources.simulated import BLOCKS_PER_HOUR, made_whole, simulate
 from prover_framework.cli.main import prover
 from prover_framework.model.findings import Outcome
@@ -253,10 +252,8 @@ def test_the_same_headers_give_the_same_statement_whatever_engine_or_source(
     ],
 )
 def test_headers_are_fetched_from_a_node_of_the_verifiers(
-    honest: ReceiptBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
+    honest: ReceiptBench, tmp_path: Path, place: int
 ) -> None:
-    # This node has no other blocks, and each that it lacks is asked for twice.
-    monkeypatch.setattr(node_source, "FIRST_WAIT_SECONDS", 0.01)
     receipt = tmp_path / "receipt.json"
     receipt.write_bytes(honest.group)
     key = honest.key.public_key.hex()
@@ -265,6 +262,8 @@ def test_headers_are_fetched_from_a_node_of_the_verifiers(
         "PROVER_DATA_DIR": str(tmp_path / "empty"),
         "PROVER_PLUGINS": "twap",
         "PROVER_RPC_REQUESTS_PER_SECOND": "10000",
+        # This node has no other blocks, and each that it lacks is asked for twice.
+        "PROVER_RPC_RETRY_SECONDS": "0.01",
     }
     outcomes = {}
     for name, blocks in (("real", REAL), ("fabricated", FABRICATED)):

@@ -50,6 +50,7 @@ def base_url(installed: Plugins, database_path: Path) -> Iterator[str]:
                 callers=runtime.callers,
                 verification=runtime.verification,
                 monitoring=runtime.monitoring,
+                charts=runtime.charts,
                 pages=runtime.pages,
                 feed=runtime.feed,
             )

@@ -12,7 +12,7 @@ import attrs
 import pytest
 from api_server import Running, StubVerification, running, status_of
 
-from prover_framework.web.connections import ConnectionLimits
+from prover_framework.web.connections import TURNS_AT_ONCE, ConnectionLimits, Turns
 
 SOON = 20.0
 
@@ -301,6 +301,42 @@ async def test_who_sends_many_requests_at_once_waits_for_others_in_between() -> 
         again[-1].cancel()
         assert answer.count(b"HTTP/1.1 200 OK") == 101
         assert turns - begun > 100
+
+
+async def test_turns_are_given_some_at_a_time_in_the_order_in_which_they_were_asked_for() -> None:
+    turns = Turns()
+    passes = asyncio.get_running_loop()
+    given: list[int] = []
+
+    async def ask(number: int) -> None:
+        await turns.take()
+        given.append(number)
+
+    wanted = 3 * TURNS_AT_ONCE
+    asked = [asyncio.create_task(ask(number)) for number in range(wanted)]
+    asked[1].cancel()
+    seen = []
+    while len(given) < wanted - 1:
+        before = len(given)
+        next_pass = passes.create_future()
+        passes.call_soon(next_pass.set_result, None)
+        await next_pass
+        seen.append(len(given) - before)
+    assert given == [number for number in range(wanted) if number != 1]
+    assert 0 < max(seen) <= 2 * TURNS_AT_ONCE
+    # There is no turn left over for somebody who comes later.
+    await asyncio.wait_for(ask(wanted), SOON)
+
+
+async def test_a_crowd_is_accepted_together() -> None:
+    async with running(limits=PATIENT) as api, asyncio.timeout(SOON):
+        crowd = await asyncio.gather(*(api.connect() for _ in range(100)))
+        for _, writer in crowd:
+            writer.write(CLOSING)
+        answers = await asyncio.gather(*(reader.read() for reader, _ in crowd))
+        assert {status_of(answer) for answer in answers} == {200}
+        for _, writer in crowd:
+            writer.close()
 
 
 async def test_a_client_can_not_send_ahead_without_end() -> None:

@@ -89,7 +89,12 @@ def routes(box: Box) -> list[tuple[str, str, Any]]:
     """Return the method, the path and the scope of everything that is served."""
     runtime = box._runtime
     app = make_app(
-        runtime.service, runtime.receipts, runtime.verification, runtime.monitoring, runtime.callers
+        runtime.service,
+        runtime.receipts,
+        runtime.verification,
+        runtime.monitoring,
+        runtime.callers,
+        charts=runtime.charts,
     )
     try:
         return [

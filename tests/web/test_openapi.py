@@ -15,6 +15,7 @@ from prover_framework.callers.service import Callers
 from prover_framework.errors import GroupNotFound, RequestError
 from prover_framework.jobs.feed import EventFeed
 from prover_framework.plugins.registry import Plugins
+from prover_framework.proofs.charts import ChartService
 from prover_framework.web.app import make_app
 from prover_framework.web.openapi.document import PROBLEM_TYPE
 
@@ -50,6 +51,7 @@ def api_routes() -> set[tuple[str, str]]:
             no_verification(),
             NO_MONITORING,
             cast(Callers, object()),
+            charts=cast(ChartService, object()),
             feed=feed,
         )
         try:

@@ -26,6 +26,7 @@ async def addresses(installed: Plugins, mode: str, tmp_path: Any) -> set[tuple[s
             no_verification(),
             NO_MONITORING,
             runtime.callers,
+            charts=runtime.charts,
             pages=runtime.pages,
         )
         try:
@@ -56,6 +57,7 @@ async def test_all_of_them(installed: Plugins, tmp_path: Any) -> None:
     found = await addresses(installed, "on", tmp_path)
     assert {path for path, method in found if method == "POST"} == {
         "/submit",
+        "/access/revoke",
         "/groups/<group_id>/verify",
         "/groups/<group_id>/cancel",
         "/groups/<group_id>/redrive",

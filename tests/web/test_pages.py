@@ -7,9 +7,10 @@ from html import unescape
 import httpx
 import pytest
 
+from prover_framework.web.pages.rendering import duration_text, size_text
 from prover_framework.web.pages.safety import COOKIE, token_of
 
-PAGES = ("/", "/submit", "/headers", "/queues", "/plugins")
+PAGES = ("/", "/submit", "/headers", "/queues", "/plugins", "/access")
 FORM = "application/x-www-form-urlencoded"
 INLINE = re.compile(r"<script(?! type=\"module\" src=)|<style| style=| on[a-z]+=")
 RANGE = {"shared.start_timestamp": "2023-12-02T00:00", "shared.end_timestamp": "2024-01-01T00:00"}
@@ -182,3 +183,20 @@ def test_where_the_table_of_jobs_is_the_queue_there_are_no_dead_letters(
         assert page.status_code == 400
         assert "no messages, so no dead letters" in page.text
     assert browser.get("/queues/other/dead-letters").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 ms"), (0.25, "250 ms"), (42, "42.0 s"), (300, "5 min"), (3725, "1 h 2 min"),
+     (86_400, "1 d")],
+)  # fmt: skip
+def test_durations_are_in_their_two_largest_units(seconds: float, text: str) -> None:
+    assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(7, "7 bytes"), (1536, "1.5 KiB"), (2**20, "1 MiB"), (4 * 2**30, "4 GiB")],
+)
+def test_sizes_are_in_the_largest_unit_that_fits(count: int, text: str) -> None:
+    assert size_text(count) == text

@@ -170,16 +170,22 @@ def test_the_control_of_a_law_has_no_expectation(
 
 def test_a_week_and_its_normal_are_those_of_the_law() -> None:
     """Mean and covariance of the log prices, however they are split into a normal and the rest."""
-    path = simulation._PathSimulator(LAW)
+    jumps = JumpParameters(-0.02, 0.7, 0.2, 0.014, 0.03, 0.33)
+    path = simulation._PathSimulator(evolve(LAW, jumps=jumps))
     key = randomness.key_from_seed(seed_of(3))
     weeks, _ = path._weeks(randomness.words(key, 0, 8000, simulation._WORDS_PER_PATH))
     logs = weeks.centre + weeks.slope * np.random.default_rng(1).standard_normal((8000, 1))
     walk = LAW.weekly_volatility**2 / 24
-    expected = log_moments(LAW.jumps, LAW.last_residual, path._powers, path._level, walk)
+    expected = log_moments(jumps, LAW.last_residual, path._powers, path._level, walk)
     mean, spread = logs.mean(axis=1), logs.var(axis=1)
     assert abs(mean.mean() - expected.mean) <= 4 * mean.std() / 8000**0.5
     assert mean.var() == pytest.approx(expected.variance, rel=0.07)
     assert abs(spread.mean() - expected.spread) <= 4 * spread.std() / 8000**0.5
+    # A jump's square, on average, minus the square of the average; and all hours before.
+    step = 0.014 + 0.33 * (0.03 + 0.2**2) - (0.33 * 0.2) ** 2
+    for hour in (0, 167):
+        variance = step / (1 - 0.7**2) + walk * (hour + 1)
+        assert logs[:, hour].var() == pytest.approx(variance, rel=0.08)
 
 
 # A rare jump of a factor of seven, and a walk of the residual far from where it began.

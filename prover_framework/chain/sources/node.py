@@ -47,9 +47,8 @@ TIMEOUT_SECONDS = 30.0
 # of trouble are survived.
 ATTEMPTS = 10
 
-# The first wait after a failure. It doubles with each further one, up to the longest, and the wait
-# is a random part of it, so that many clients do not come back at once.
-FIRST_WAIT_SECONDS = 1.0
+# What the wait after a failure doubles up to. Each is a random part of it, so that many clients do
+# not come back at once.
 LONGEST_WAIT_SECONDS = 60.0
 
 # Batches that are asked for at the same time. They hide the way to a distant node, and with the
@@ -111,11 +110,14 @@ class RequestRate:
         batch: Blocks in one request.
         requests_per_second: How many requests are sent, at most.
         timeout_seconds: How long an answer is waited for.
+        retry_seconds: How long to wait before a request is repeated; each further time twice as
+            long.
     """
 
     batch: int = field(default=50, validator=ge(1))
     requests_per_second: float = field(default=10.0, validator=gt(0))
     timeout_seconds: float = field(default=TIMEOUT_SECONDS, validator=gt(0))
+    retry_seconds: float = field(default=1.0, validator=gt(0))
 
 
 @asynccontextmanager
@@ -187,6 +189,7 @@ class EthereumNode:
         self._size = rate.batch
         self._timeout_seconds = rate.timeout_seconds
         self._interval = 1 / rate.requests_per_second
+        self._retry_seconds = rate.retry_seconds
         self._sleep = sleep
         self._next_turn = 0.0
         self._secrets = [
@@ -258,17 +261,23 @@ class EthereumNode:
             try:
                 return _stored(block, number)
             except HeaderInvalid as error:
-                wait = _wait_seconds(doubt, None)
+                wait = self._wait_seconds(doubt)
                 log.warning("%s: %s; it is asked for again in %.1f s", self.name, error, wait)
             await self._sleep(wait)
             (block,) = await self._call([_block_call(number)])
         return _stored(block, number)
 
+    def _wait_seconds(self, failures: int, asked: float | None = None) -> float:
+        """Return how long to wait after some failures in a row, and at least as long as asked."""
+        longest = min(self._retry_seconds * 2.0 ** (failures - 1), LONGEST_WAIT_SECONDS)
+        jittered = longest * random.uniform(0.5, 1)  # noqa: S311 (nothing here is secret)
+        return jittered if asked is None else min(max(jittered, asked), LONGEST_WAIT_SECONDS)
+
     async def _doubted(self, call: Call) -> Json:
         """Return what the node tells of a block; where that is nothing, ask once more."""
         (block,) = await self._call([call], may_lack=True)
         if block is None:
-            await self._sleep(_wait_seconds(1, None))
+            await self._sleep(self._wait_seconds(1))
             (block,) = await self._call([call], may_lack=True)
         return block
 
@@ -306,7 +315,7 @@ class EthereumNode:
                     # Whatever it says: perhaps it is too much. Others may have found that out, too.
                     self._size = min(self._size, len(asked) // 2)
                     failures, smaller = 1, f", for {self._size} blocks at a time"
-                wait = _wait_seconds(failures, trouble.wait_seconds)
+                wait = self._wait_seconds(failures, trouble.wait_seconds)
                 log.warning(
                     "%s %s; it is asked again in %.1f s%s",
                     self.name,
@@ -506,13 +515,6 @@ def _stored(block: Json, number: int) -> EncodedHeader:
             number,
         )
     return encoded
-
-
-def _wait_seconds(failures: int, asked: float | None) -> float:
-    """Return how long to wait after some failures in a row."""
-    longest = min(FIRST_WAIT_SECONDS * 2.0 ** (failures - 1), LONGEST_WAIT_SECONDS)
-    jittered = longest * random.uniform(0.5, 1)  # noqa: S311 (nothing here is secret)
-    return jittered if asked is None else min(max(jittered, asked), LONGEST_WAIT_SECONDS)
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:

@@ -30,7 +30,9 @@ async def open_node(settings: Settings, tag: str = TAGS[0]) -> AsyncIterator["Et
     from prover_framework.chain.sources import node
 
     rate = node.RequestRate(
-        batch=settings.rpc_batch, requests_per_second=settings.rpc_requests_per_second
+        batch=settings.rpc_batch,
+        requests_per_second=settings.rpc_requests_per_second,
+        retry_seconds=settings.rpc_retry_seconds,
     )
     async with node.open_node(settings.rpc_url, tag=tag, rate=rate) as source:
         yield source

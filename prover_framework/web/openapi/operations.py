@@ -8,6 +8,7 @@ from prover_framework.errors import ERROR_CODE
 from prover_framework.jobs.feed import MAX_FOLLOWED
 from prover_framework.jobs.outbox import EventKind
 from prover_framework.model.actions import ActionReport, ManyGroups, OneGroup
+from prover_framework.model.charts import GroupCharts
 from prover_framework.model.jobs import JobState
 from prover_framework.model.listing import DEFAULT_LIMIT, MAX_LIMIT, GroupPage
 from prover_framework.model.names import JOB_ID, KIND_NAME, PROOF_TYPE_NAME, QUEUE_NAME
@@ -389,6 +390,22 @@ OPERATIONS = (
         ),
         answers={
             200: Answer(meaning="The group.", shape=(GroupView, VerboseGroupView)),
+            304: NOT_MODIFIED,
+        },
+        errors=(404,),
+    ),
+    Operation(
+        method="get",
+        path="/api/job/{group_id}/charts",
+        id="charts",
+        tag="Job groups",
+        summary="What illustrates the results of a group.",
+        description="As the plugins of the proof types describe it: an illustration, no part of a "
+        "statement. Charts that nobody has looked at yet are waited for; those that take longer "
+        "than 45 seconds are left out, with the reason, and are there later.",
+        parameters=(NAMESPACE_OF_GROUP,),
+        answers={
+            200: Answer(meaning="The charts of each result.", shape=GroupCharts),
             304: NOT_MODIFIED,
         },
         errors=(404,),

@@ -7,11 +7,11 @@ from markupsafe import Markup
 from sanic import Request, Sanic
 from sanic.response import HTTPResponse
 
+from prover_framework.charts.rows import Rows, rows_of
+from prover_framework.charts.svg import draw
 from prover_framework.model.charts import Chart
 from prover_framework.model.names import group_id_of, namespace_of
 from prover_framework.web.auth import group_of
-from prover_framework.web.charts.rows import Rows, rows_of
-from prover_framework.web.charts.svg import draw
 from prover_framework.web.conditional import answer_once
 from prover_framework.web.pages.parts import Shown
 from prover_framework.web.pages.rendering import (
@@ -93,7 +93,7 @@ class ChartPages:
     """
 
     def __init__(self, shown: Shown, renderer: Renderer) -> None:
-        self._charts = shown.parts.charts
+        self._charts = shown.charts
         self._renderer = renderer
         self._texts = ResultTexts(shown.service.catalogue())
 

@@ -8,6 +8,7 @@ from attrs import frozen
 from sanic import Request, Sanic
 from sanic.response import HTTPResponse
 
+from prover_framework.web.auth import PUBLIC
 from prover_framework.web.conditional import has_it
 
 TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -40,4 +41,11 @@ def _add(app: "Sanic[Any, Any]", name: str, file: _File) -> None:
             return HTTPResponse(status=304, headers=headers)
         return HTTPResponse(file.content, headers=headers, content_type=file.media_type)
 
-    app.add_route(answer, f"/static/{name}", methods=("GET", "HEAD"), name=f"static_{name}")
+    # Nothing of them is secret, and the page that asks a person for his key is shown with them.
+    app.add_route(
+        answer,
+        f"/static/{name}",
+        methods=("GET", "HEAD"),
+        name=f"static_{name}",
+        ctx_scope=PUBLIC,
+    )

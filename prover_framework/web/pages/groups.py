@@ -1,5 +1,6 @@
 """The list of job groups, and the page of one: results, timeline, attempts, receipts, checks."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -36,6 +37,7 @@ from prover_framework.web.pages.rendering import (
 )
 from prover_framework.web.pages.results import Fact, Headline, ResultTexts
 from prover_framework.web.pages.safety import read_form
+from prover_framework.web.pages.shared import Shared
 from prover_framework.web.pages.timeline import Timeline, timeline_of
 
 # How long a page waits for charts that nobody has looked at yet.
@@ -184,6 +186,7 @@ class GroupPages:
         self._shown = shown
         self._renderer = renderer
         self._texts = ResultTexts(shown.service.catalogue())
+        self._lists = Shared[str]()
 
     def add_to(self, app: "Sanic[Any, Any]") -> None:
         """Add the routes."""
@@ -206,33 +209,52 @@ class GroupPages:
 
     async def _list(self, request: Request) -> HTTPResponse:
         given = {name: values[0] for name, values in dict(request.args).items() if values[0]}
-        filters = {name: text for name, text in given.items() if name not in ("cursor", "limit")}
-        page: GroupPage | None = None
-        problems: tuple[str, ...] = ()
+        own, listed = caller_of(request).namespace, namespace_listed(request)
         try:
             wanted = {name: [text] for name, text in given.items() if name != NAMESPACE_KEY}
-            query = attrs.evolve(parse_query(wanted), namespace=namespace_listed(request))
-            page = await self._shown.service.find(query)
+            query = attrs.evolve(parse_query(wanted), namespace=listed)
         except RequestError as error:
             problems = tuple(map(str, error.problems))
-        view = GroupList(
+            return self._renderer.page(
+                request, "groups.html", self._view(given, own, None, problems), status=400
+            )
+
+        async def make() -> str:
+            page = await self._shown.service.find(query)
+            return self._renderer.text(request, "groups.html", self._view(given, own, page))
+
+        # All who look at it hear of the same change, and load it anew at the same moment.
+        key = tuple(sorted(given.items())), own, listed
+        return self._renderer.answer(await self._lists.get(key, make))
+
+    def _view(
+        self,
+        given: Mapping[str, str],
+        namespace: str,
+        page: GroupPage | None,
+        problems: tuple[str, ...] = (),
+    ) -> GroupList:
+        return GroupList(
             page=page,
-            given=filters,
+            given={name: text for name, text in given.items() if name not in ("cursor", "limit")},
             titles=self._texts.titles,
-            namespace=caller_of(request).namespace,
+            namespace=namespace,
             problems=problems,
         )
-        return self._renderer.page(request, "groups.html", view, status=400 if problems else 200)
 
     async def _one(self, request: Request, group_id: str) -> HTTPResponse:
         key = group_of(request, group_id)
         group = await self._shown.service.verbose_status(key)
         now = utc_now()
-        drawn = await self._shown.parts.charts.of_group(key, wait_seconds=CHART_WAIT_SECONDS)
-        panels = tuple(self._panel(key, job, now, drawn.get(job.job_id)) for job in group.jobs)
+        drawn = await self._shown.charts.of_group(key, wait_seconds=CHART_WAIT_SECONDS)
+        panels: list[JobPanel] = []
+        for job in group.jobs:
+            panels.append(self._panel(key, job, now, drawn.get(job.job_id)))
+            # To draw the charts of many jobs takes longer than others should wait.
+            await asyncio.sleep(0)
         view = GroupDetails(
             group=group,
-            panels=panels,
+            panels=tuple(panels),
             simulated=any(each.simulated for panel in panels for each in panel.inputs),
         )
         return self._renderer.page(request, "group.html", view)

@@ -1,13 +1,16 @@
 """What pages need beside what the API has."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 
 from attrs import frozen
 
+from prover_framework.callers.service import Callers
+from prover_framework.callers.store import ApiKeyStore
 from prover_framework.chain.store import HeaderStore
 from prover_framework.jobs.service import ProvingService
+from prover_framework.jobs.usage import Usage
 from prover_framework.monitoring.service import Monitoring
 from prover_framework.proofs.charts import ChartService
 from prover_framework.proofs.service import ReceiptService
@@ -32,16 +35,20 @@ class PageParts:
     Args:
         mode: Which pages there are.
         headers: The block headers.
-        charts: Has charts described.
         open_dead_letters: Opens the dead letters of the queues; None where there are no messages.
         queue_names: Names of the queues that are shown.
+        keys: The keys of the API.
+        callers: Knows how much of their rates is used.
+        usage: Looks how much is used of what operators bound.
     """
 
     mode: PageMode
     headers: HeaderStore
-    charts: ChartService
     open_dead_letters: OpenDeadLetters | None
     queue_names: tuple[str, ...]
+    keys: ApiKeyStore
+    callers: Callers
+    usage: Callable[[], Awaitable[Usage]]
 
 
 @frozen(kw_only=True)
@@ -52,4 +59,5 @@ class Shown:
     receipts: ReceiptService
     verification: VerificationService
     monitoring: Monitoring
+    charts: ChartService
     parts: PageParts

@@ -96,13 +96,8 @@ class Renderer:
         """
         key = browser_key(request)
         new = new_browser_key() if key is None else None
-        token = token_of(key or new or "")
-        text = self._environment.get_template(template).render(
-            view=view, token=token, path=request.path
-        )
-        response = HTTPResponse(
-            text, status=status, headers=dict(PAGE_HEADERS), content_type="text/html; charset=utf-8"
-        )
+        text = self.text(request, template, view, token=token_of(key or new or ""))
+        response = self.answer(text, status=status)
         if new is not None:
             # Without `Secure`: the service itself speaks HTTP, and TLS ends in front of it.
             response.add_cookie(
@@ -110,10 +105,53 @@ class Renderer:
             )
         return response
 
-    def show(self, app: "Sanic[Any, Any]", path: str, handler: Handler, name: str) -> None:
-        """Add a page at an address."""
-        guarded = self._guarded(handler)
-        app.add_route(guarded, path, methods=("GET", "HEAD"), name=f"page_{name}", unquote=True)
+    def text(self, request: Request, template: str, view: object, *, token: str = "") -> str:
+        """Return the text of a page; without a token it is the same for all, and has no form."""
+        text: str = self._environment.get_template(template).render(
+            view=view, token=token, path=request.path
+        )
+        return text
+
+    def answer(self, text: str, *, status: int = 200) -> HTTPResponse:
+        """Return a page with the headers that all have."""
+        return HTTPResponse(
+            text, status=status, headers=dict(PAGE_HEADERS), content_type="text/html; charset=utf-8"
+        )
+
+    def error(
+        self, request: Request, status: int, code: str, message: str, headers: Mapping[str, str]
+    ) -> HTTPResponse:
+        """Return the page that says what is wrong with a request."""
+        page = self.page(request, "error.html", Wrong(message=message, code=code), status=status)
+        page.headers.update(headers)
+        return page
+
+    def show(
+        self,
+        app: "Sanic[Any, Any]",
+        path: str,
+        handler: Handler,
+        name: str,
+        *,
+        scope: Scope = Scope.READ,
+    ) -> None:
+        """Add a page at an address.
+
+        Args:
+            app: The application.
+            path: Where it is.
+            handler: Makes it.
+            name: Name of the route.
+            scope: What a caller's key has to be for.
+        """
+        app.add_route(
+            self._guarded(handler),
+            path,
+            methods=("GET", "HEAD"),
+            name=f"page_{name}",
+            unquote=True,
+            ctx_scope=scope,
+        )
 
     def take(
         self,
@@ -155,7 +193,7 @@ class Renderer:
                 return await handler(request, **arguments)
             except ProverError as error:
                 status = error.status if isinstance(error, FormRefused) else status_of(error)
-                return self.page(request, "error.html", error, status=status)
+                return self.error(request, status, error.code, str(error), {})
 
         return answer
 
@@ -224,15 +262,25 @@ def duration_text(seconds: float) -> str:
         ("min", 60, "s", 1),
     ):
         if whole >= length:
-            return f"{whole // length} {unit} {whole % length // small} {smaller}"
+            rest = whole % length // small
+            return f"{whole // length} {unit}" + (f" {rest} {smaller}" if rest else "")
     return f"{whole} s"
 
 
 def size_text(count: int) -> str:
     """Write a number of bytes for people."""
-    if count < 1024:
-        return f"{count} bytes"
-    return f"{count / 1024:,.1f} KiB" if count < 2**20 else f"{count / 2**20:,.1f} MiB"
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:,.1f}".removesuffix(".0") + f" {unit}"
+    return f"{count} bytes"
+
+
+@frozen(kw_only=True)
+class Wrong:
+    """What is wrong with a request."""
+
+    message: str
+    code: str
 
 
 @frozen

@@ -23,6 +23,7 @@ def add_pages(app: "Sanic[Any, Any]", shown: Shown) -> None:
         app.add_route(_missing, "/", methods=("GET", "HEAD"), name="page_missing")
         return
     # Imported where they are used: they need what an API without pages does not.
+    from prover_framework.web.pages.access import AccessPages
     from prover_framework.web.pages.charts import ChartPages
     from prover_framework.web.pages.files import add_static_files
     from prover_framework.web.pages.groups import GroupPages
@@ -33,10 +34,12 @@ def add_pages(app: "Sanic[Any, Any]", shown: Shown) -> None:
 
     renderer = Renderer(shown.parts.mode, version("prover-framework"))
     system = SystemPages(shown, renderer)
+    app.ctx.error_page = renderer.error
     add_static_files(app)
     ChartPages(shown, renderer).add_to(app)
     GroupPages(shown, renderer).add_to(app)
     system.add_to(app)
+    AccessPages(shown, renderer).add_to(app)
     ReferencePage(shown, renderer).add_to(app)
     SubmitPages(shown, renderer, system).add_to(app)
 

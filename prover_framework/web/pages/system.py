@@ -1,8 +1,9 @@
 """What there is beside groups: proof types and plugins, headers, queues and dead letters."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from attrs import frozen
@@ -11,6 +12,7 @@ from sanic.response import HTTPResponse
 
 from prover_framework.chain.store import HeaderStatus
 from prover_framework.errors import Problem, RequestError
+from prover_framework.model.workers import PauseView, WorkersView
 from prover_framework.monitoring.readiness import Readiness
 from prover_framework.monitoring.sampling import Sample
 from prover_framework.plugins.catalogue import Catalogue, ProofTypeView
@@ -77,11 +79,21 @@ class HeaderPage:
 
 @frozen(kw_only=True)
 class QueuePage:
-    """Queues, and what has not ended."""
+    """Queues, workers, and what has not ended."""
 
     sample: Sample
+    workers: WorkersView
     readiness: Readiness
     now: float
+
+    @property
+    def paused(self) -> Mapping[str, PauseView]:
+        """The queues that are paused, by name."""
+        return {pause.queue: pause for pause in self.workers.paused}
+
+    def age(self, at: str) -> float:
+        """Return how many seconds ago something was, by the clock of the sample."""
+        return max(self.now - datetime.fromisoformat(at).timestamp(), 0.0)
 
 
 @frozen(kw_only=True)
@@ -157,7 +169,10 @@ class SystemPages:
         monitoring = self._shown.monitoring
         sample = await monitoring.sample()
         view = QueuePage(
-            sample=sample, readiness=await monitoring.readiness(), now=sample.at or 0.0
+            sample=sample,
+            workers=await self._shown.service.workers.all(),
+            readiness=await monitoring.readiness(),
+            now=sample.at or 0.0,
         )
         return self._renderer.page(request, "queues.html", view)
 

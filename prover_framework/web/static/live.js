@@ -8,8 +8,8 @@ function showLocalTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const local = `${format.format(new Date(time.dateTime))} local time`;
     time.title = local;
-    // Beside it where there is room.
-    if (time.parentElement.matches("p") && new Date(time.dateTime).getTimezoneOffset() !== 0) {
+    // Where people have UTC it is the same.
+    if (new Date(time.dateTime).getTimezoneOffset() !== 0) {
       const beside = document.createElement("span");
       beside.className = "local";
       beside.textContent = `(${local})`;
@@ -18,9 +18,18 @@ function showLocalTimes(root) {
   }
 }
 
+// What somebody has opened or closed, by where it stands and what it is called.
 function openedIn(main) {
-  return [...main.querySelectorAll("details")].map((each) => each.open);
+  return new Map([...main.querySelectorAll("details")].map((each) => [nameOf(each), each.open]));
 }
+
+function nameOf(details) {
+  const section = details.closest("section")?.getAttribute("aria-labelledby");
+  return `${section} ${details.querySelector("summary").textContent}`;
+}
+
+// What can have the focus, to find the same again in a page that was loaded anew.
+const FOCUSABLE = "a[href], button, summary, [tabindex]";
 
 let last = null;
 
@@ -39,9 +48,10 @@ async function refresh() {
   if (old.contains(focused) && focused.matches("input, select, textarea")) return;
   last = fresh.innerHTML;
   const opened = openedIn(old);
+  const at = [...old.querySelectorAll(FOCUSABLE)].indexOf(focused);
   old.replaceWith(fresh);
-  const details = fresh.querySelectorAll("details");
-  if (details.length === opened.length) details.forEach((each, at) => { each.open = opened[at]; });
+  if (at >= 0) fresh.querySelectorAll(FOCUSABLE)[at]?.focus({ preventScroll: true });
+  for (const each of fresh.querySelectorAll("details")) each.open = opened.get(nameOf(each)) ?? each.open;
   document.title = page.title;
   showLocalTimes(fresh);
   listen(fresh);

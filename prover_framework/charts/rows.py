@@ -6,9 +6,9 @@ from io import StringIO
 
 from attrs import frozen
 
+from prover_framework.charts.numbers import FIRST_MOMENT, LAST_MOMENT
 from prover_framework.model.charts import Chart, Unit
 from prover_framework.text import iso_utc
-from prover_framework.web.charts.numbers import FIRST_MOMENT, LAST_MOMENT
 
 
 @frozen
@@ -36,20 +36,26 @@ def rows_of(chart: Chart) -> Rows:
     """Return the data of a chart: a row for each place on the horizontal axis."""
     bars = chart.histogram
     columns = list(_columns(chart))
-    if bars is not None:
-        head = (f"{chart.x.title} from", f"{chart.x.title} to", bars.name)
-        edges = list(map(repr, bars.edges))
-        counts = map(repr, bars.counts)
-        return Rows(head, tuple(zip(edges, edges[1:], counts, strict=False)))
+    names = tuple(f"{name} ({chart.y.unit})" for name, _ in columns)
     places = sorted({place for _, values in columns for place in values})
+    rows = [
+        (
+            _place(place, chart.x.unit),
+            *(repr(values[place]) if place in values else "" for _, values in columns),
+        )
+        for place in places
+    ]
+    if bars is None:
+        return Rows((chart.x.title, *names), tuple(rows))
+    # What is no bar has a place where that begins, and none where it ends.
+    edges = [_place(edge, chart.x.unit) for edge in bars.edges]
+    none = ("",) * len(names)
+    counts = map(repr, bars.counts)
     return Rows(
-        (f"{chart.x.title}", *(f"{name} ({chart.y.unit})" for name, _ in columns)),
-        tuple(
-            (
-                _place(place, chart.x.unit),
-                *(repr(values[place]) if place in values else "" for _, values in columns),
-            )
-            for place in places
+        (f"{chart.x.title} from", f"{chart.x.title} to", bars.name, *names),
+        (
+            *((*bar, *none) for bar in zip(edges, edges[1:], counts, strict=False)),
+            *((place, "", "", *values) for place, *values in rows),
         ),
     )
 

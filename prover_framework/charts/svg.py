@@ -10,8 +10,10 @@ from xml.sax.saxutils import escape, quoteattr
 
 from attrs import frozen
 
-from prover_framework.model.charts import Axis, Chart, Mark
-from prover_framework.web.charts.numbers import ticks, unit_text, value_text
+from prover_framework.charts.extent import Extent, extent_of
+from prover_framework.charts.numbers import ticks, value_text
+from prover_framework.charts.words import axis_text, mark_text, summary
+from prover_framework.model.charts import Chart
 
 WIDTH, HEIGHT = 960.0, 400.0
 LEFT, RIGHT, TOP, BOTTOM = 72.0, 18.0, 14.0, 46.0
@@ -27,9 +29,6 @@ COLUMNS = 700
 COLOURS = ("#175a86", "#b3541e", "#1b6e3c", "#5a3fa0", "#8a1c4a", "#4a5866")
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "12 4", "1 3")
 
-# Room above and below what is drawn, as a part of its height.
-AIR = 0.06
-
 SHEET = '<?xml-stylesheet type="text/css" href="/static/chart.css"?>\n'
 
 
@@ -37,10 +36,7 @@ SHEET = '<?xml-stylesheet type="text/css" href="/static/chart.css"?>\n'
 class _Frame:
     """Where numbers come to lie."""
 
-    x_low: float
-    x_high: float
-    y_low: float
-    y_high: float
+    extent: Extent
     top: float
 
     @property
@@ -52,11 +48,10 @@ class _Frame:
         return WIDTH - RIGHT
 
     def x(self, value: float) -> float:
-        return LEFT + (value - self.x_low) / (self.x_high - self.x_low) * (self.right - LEFT)
+        return LEFT + self.extent.along(value) * (self.right - LEFT)
 
     def y(self, value: float) -> float:
-        part = (value - self.y_low) / (self.y_high - self.y_low)
-        return self.bottom - part * (self.bottom - self.top)
+        return self.bottom - self.extent.up(value) * (self.bottom - self.top)
 
     def inside(self, value: float) -> float:
         """Return the place of a value on the horizontal axis, at an end where it lies beyond."""
@@ -82,7 +77,7 @@ def draw(chart: Chart, *, alone: bool = False, identifier: str = "chart") -> str
     """
     keys = _keys(chart)
     lines = list(_legend_lines(keys))
-    frame = _frame(chart, TOP + LEGEND_LINE * len(lines))
+    frame = _Frame(extent=extent_of(chart), top=TOP + LEGEND_LINE * len(lines))
     label = f"{identifier}-title"
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" role="img" '
@@ -105,69 +100,15 @@ def draw(chart: Chart, *, alone: bool = False, identifier: str = "chart") -> str
     return f"{SHEET}{text}\n" if alone else text
 
 
-def summary(chart: Chart) -> str:
-    """Return in a sentence what a chart shows, for those who do not see it."""
-    said = [
-        *(f"{each.name}: {_place(chart, each)}" for each in chart.marks),
-        *(f"{curve.name}: {_extent(curve.y, chart.y)}" for curve in chart.curves if curve.y),
-    ]
-    return f"{chart.title}. {'; '.join(said)}" if said else chart.title
-
-
-def _place(chart: Chart, mark: Mark) -> str:
-    x = None if mark.x is None else value_text(mark.x, chart.x.unit)
-    y = None if mark.y is None else value_text(mark.y, chart.y.unit)
-    return " at ".join(each for each in (y, x) if each is not None)
-
-
-def _extent(values: Sequence[float], axis: Axis) -> str:
-    return f"{value_text(min(values), axis.unit)} to {value_text(max(values), axis.unit)}"
-
-
-def _frame(chart: Chart, top: float) -> _Frame:
-    bars = chart.histogram
-    x = [
-        *(each for curve in chart.curves for each in (curve.x[:1] + curve.x[-1:])),
-        *(each for band in chart.bands for each in (band.x[:1] + band.x[-1:])),
-        *(() if bars is None else (bars.edges[0], bars.edges[-1])),
-        *(mark.x for mark in chart.marks if mark.x is not None),
-    ]
-    y = [
-        *(each for curve in chart.curves for each in curve.y),
-        *(each for band in chart.bands for each in (*band.low, *band.high)),
-        *(() if bars is None else (0.0, *bars.counts)),
-        *(mark.y for mark in chart.marks if mark.y is not None),
-    ]
-    x_low, x_high = _apart(min(x), max(x))
-    y_low, y_high = _apart(min(y), max(y))
-    air = AIR * (y_high - y_low)
-    return _Frame(
-        x_low=x_low,
-        x_high=x_high,
-        # What cannot be negative is not shown as if it could.
-        y_low=max(y_low - air, 0.0) if y_low >= 0 else y_low - air,
-        y_high=y_high + air,
-        top=top,
-    )
-
-
-def _apart(low: float, high: float) -> tuple[float, float]:
-    """Return two ends that lie apart."""
-    if low < high:
-        return low, high
-    room = abs(low) / 100 or 1.0
-    return low - room, high + room
-
-
 def _grid(chart: Chart, frame: _Frame) -> Iterator[str]:
-    for tick in ticks(frame.y_low, frame.y_high, chart.y.unit, 5):
+    for tick in ticks(frame.extent.y_low, frame.extent.y_high, chart.y.unit, 5):
         y = frame.y(tick.value)
         yield (
             f'<line class="grid" x1="{LEFT:g}" x2="{frame.right:g}" y1="{y:.1f}" y2="{y:.1f}" '
             'stroke="#d9dee5"/>'
         )
         yield _text(LEFT - 8, y + 4.5, tick.text, anchor="end")
-    for tick in ticks(frame.x_low, frame.x_high, chart.x.unit, 7):
+    for tick in ticks(frame.extent.x_low, frame.extent.x_high, chart.x.unit, 7):
         x = frame.x(tick.value)
         yield (
             f'<line class="tick" x1="{x:.1f}" x2="{x:.1f}" y1="{frame.bottom:g}" '
@@ -181,19 +122,14 @@ def _axes(chart: Chart, frame: _Frame) -> Iterator[str]:
         f'<line class="axis" x1="{LEFT:g}" x2="{frame.right:g}" y1="{frame.bottom:g}" '
         f'y2="{frame.bottom:g}" stroke="#56616e"/>'
     )
-    x_title = _titled(chart.x, frame.x_high)
+    x_title = axis_text(chart.x, frame.extent.x_high)
     yield _text((LEFT + frame.right) / 2, HEIGHT - 6, x_title, anchor="middle", kind="name")
-    y_title = _titled(chart.y, max(abs(frame.y_low), abs(frame.y_high)))
+    y_title = axis_text(chart.y, max(abs(frame.extent.y_low), abs(frame.extent.y_high)))
     middle = (frame.top + frame.bottom) / 2
     yield (
         f'<text class="name" transform="translate(15 {middle:.1f}) rotate(-90)" '
         f'text-anchor="middle" fill="#56616e">{escape(y_title)}</text>'
     )
-
-
-def _titled(axis: Axis, high: float) -> str:
-    unit = unit_text(high, axis.unit)
-    return f"{axis.title} ({unit})" if unit else axis.title
 
 
 def _spans(chart: Chart, frame: _Frame) -> Iterator[str]:
@@ -284,7 +220,7 @@ def _points(points: Sequence[tuple[float, float]], frame: _Frame) -> list[str]:
 
 def _marks(chart: Chart, frame: _Frame) -> Iterator[str]:
     for mark in chart.marks:
-        text = f"{mark.name}: {_place(chart, mark)}"
+        text = mark_text(chart, mark)
         if mark.x is not None and mark.y is not None:
             x, y = frame.inside(mark.x), frame.y(mark.y)
             yield f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="5" fill="#a82424"/>'

@@ -8,10 +8,10 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from prover_framework import Axis, Band, Chart, Curve, Histogram, Mark, Span, Unit
+from prover_framework.charts.numbers import ticks, value_text
+from prover_framework.charts.rows import rows_of
+from prover_framework.charts.svg import COLUMNS, draw
 from prover_framework.model.charts import MAX_NUMBERS
-from prover_framework.web.charts.numbers import ticks, value_text
-from prover_framework.web.charts.rows import rows_of
-from prover_framework.web.charts.svg import COLUMNS, draw
 
 TIME = Axis(title="Hour", unit=Unit.TIME)
 FEES = Axis(title="Base fee", unit=Unit.WEI)
@@ -94,9 +94,21 @@ def test_bars_are_as_many_as_there_are_intervals() -> None:
     what = chart(histogram=bars)
     assert len([e for e in drawn(what).iter(f"{SVG}rect") if e.attrib["class"] == "bar"]) == 2
     assert rows_of(what).rows == (
-        ("0.0", "1000000000.0", "3.0"),
-        ("1000000000.0", "2000000000.0", "0.0"),
+        ("1970-01-01T00:00:00.000Z", "2001-09-09T01:46:40.000Z", "3.0"),
+        ("2001-09-09T01:46:40.000Z", "2033-05-18T03:33:20.000Z", "0.0"),
     )
+
+
+def test_a_curve_over_bars_is_in_the_rows_as_well() -> None:
+    bars = Histogram(name="Paths", edges=(0.0, 3600.0), counts=(3.0,))
+    head, (bar, point) = (
+        (rows := rows_of(chart(histogram=bars, curves=(curve(1),)))).head,
+        rows.rows,
+    )
+    assert head == ("Hour from", "Hour to", "Paths", "Fee (wei)")
+    start = "1970-01-01T00:00:00.000Z"
+    assert bar == (start, "1970-01-01T01:00:00.000Z", "3.0", "")
+    assert point == (start, "", "", "90000000000.0")
 
 
 def test_rows_have_all_numbers_exactly() -> None:
