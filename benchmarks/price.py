@@ -30,9 +30,7 @@ def priced(stand: Stand) -> Iterator[Table]:
             for checkout in stand.checkouts
             for line in _lines(checkout)
         ],
-        [
-            "Errors are relative standard errors; the baseline's script takes wall time, not CPU time."
-        ],
+        ["Errors are relative standard errors; the baseline's script takes wall time."],
     )
 
 
