@@ -1,5 +1,6 @@
 """Seals are made after the result: what goes wrong is seen in status, and can be tried again."""
 
+import asyncio
 import importlib
 import sys
 import textwrap
@@ -11,6 +12,7 @@ from typing import Any
 import attrs
 import httpx
 import pytest
+from alert_rules import firing, read
 from plugin_files import write_plugin
 from waiting import PATIENCE_SECONDS, wait_until
 
@@ -222,6 +224,16 @@ def test_what_became_of_a_seal_is_seen_in_status(
         assert shown["seals"][0]["error"] == own.error
 
 
+def test_seals_that_fail_fire_an_alert(write: Write, box_of: Callable[..., Any]) -> None:
+    with box_of(write("raise ValueError('cold')")) as box:
+        prove(box)
+        before = read(httpx.get(f"{box.url}/metrics").text)
+        assert "ProverSealsFail" not in firing(before, before)
+        box.submit({**BODY, "job_group_id": "h"})
+        box.sealed("h")
+        assert "ProverSealsFail" in firing(read(httpx.get(f"{box.url}/metrics").text), before)
+
+
 def test_a_limit_on_making_is_no_limit_of_the_job(write: Write, box_of: Callable[..., Any]) -> None:
     with box_of(write("import time; time.sleep(600)", seconds=0.5)) as box:
         group = prove(box)
@@ -261,12 +273,24 @@ def test_a_seal_that_waits_delays_no_other_kind_and_no_job(
             'prover_seal_attempts_total{kind="ink",outcome="made"}',
         ):
             assert line in shown
+        assert "ProverSealsStalled" not in firing(read(shown))
+        _let_seals_be_old(box, seconds=90_000)
+        wait_until(
+            lambda: "ProverSealsStalled" in firing(read(httpx.get(f"{box.url}/metrics").text))
+        )
         before = box.receipt_of("g", "blocks")
         go.touch()
         box.sealed("g")
         after = box.receipt_of("g", "blocks")
     assert {seal.kind for seal in after.seals} == {"ink", "wax"}
     assert attrs.evolve(after, seals=()) == attrs.evolve(before, seals=())
+
+
+def _let_seals_be_old(box: Box, *, seconds: int) -> None:
+    changed = box._runtime.database.write(
+        "UPDATE seal_job SET created_at = created_at - ?", [seconds * 1000]
+    )
+    asyncio.run_coroutine_threadsafe(changed, box._loop).result(PATIENCE_SECONDS)
 
 
 def test_seals_that_are_too_large_together_fail_and_the_receipt_stays_readable(

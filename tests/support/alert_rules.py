@@ -14,6 +14,8 @@ from attrs import frozen
 from page_session import ROOT
 from prometheus_client.parser import text_string_to_metric_families
 
+from prover_framework.monitoring.service import Monitored
+
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 
 Labels = tuple[tuple[str, str], ...]
@@ -97,6 +99,11 @@ def rules() -> Iterator[Rule]:
 def firing(now: Samples, before: Samples | None = None, *, at: float = 0.0) -> set[str]:
     """Return the names of the alerts that fire."""
     return {rule.name for rule in rules() if rule.fires(now, before, at=at)}
+
+
+async def samples_of(monitoring: Monitored) -> Samples:
+    """Read the page of metrics of a service in this process."""
+    return read((await monitoring.page()).decode())
 
 
 def read(page: str) -> Samples:

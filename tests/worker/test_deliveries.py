@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import psutil
 import pytest
+from alert_rules import firing, samples_of
 from plugin_files import write_plugin
 from prover_processes import Installation
 from waiting import answer_that, gone, until, wait_until
@@ -152,16 +153,39 @@ async def test_what_cannot_be_told_for_days_is_given_up_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     timings = attrs.evolve(TIMINGS, event_give_up_seconds=0.0)
-    observers["one"].failures[:] = [ValueError("not now")]
+    observers["one"].failures[:] = [ValueError("not now"), ValueError("nor now")]
     async with open_bench(tmp_path, timings=timings) as bench, bench.worker(observers.plugins):
+        monitoring = bench.runtime.monitoring
         await bench.submit("g")
         await until(lambda: bool(observers["one"].begun))
         await nothing_left(bench)
+        before = await samples_of(monitoring)
+        assert "ProverEventsGivenUp" not in firing(before, before)
+        await bench.submit("h")
+        await until(lambda: len(observers["one"].begun) == 2)
+        await nothing_left(bench)
+        assert "ProverEventsGivenUp" in firing(await samples_of(monitoring), before)
     assert observers["one"].told == []
     assert (
         "g: the plugin one is not notified of its end: given up after 1 tries: plugin one: "
         in caplog.text
     )
+
+
+async def test_what_is_not_told_for_long_fires_an_alert(tmp_path: Path, observers: Told) -> None:
+    observers["one"].gate.clear()
+    async with open_bench(tmp_path, timings=TIMINGS) as bench, bench.worker(observers.plugins):
+        await bench.submit("g")
+        await until(lambda: bool(observers["one"].begun))
+        monitoring = bench.runtime.monitoring
+        assert "ProverEventsUndelivered" not in firing(await samples_of(monitoring))
+        await bench.database.write("UPDATE delivery SET created_at = created_at - ?", [660_000])
+        # What all processes share is looked at now and then.
+        await answer_that(
+            lambda now: "ProverEventsUndelivered" in firing(now), lambda: samples_of(monitoring)
+        )
+        observers["one"].gate.set()
+        await nothing_left(bench)
 
 
 async def test_an_observer_that_hangs_holds_its_delivery_and_delays_nobody(

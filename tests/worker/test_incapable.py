@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from alert_rules import firing, samples_of
 from waiting import answer_that
 from worker_bench import TWAP, Bench, open_bench
 
@@ -205,6 +206,8 @@ async def test_a_job_whose_proof_type_no_worker_has_waits_uncounted_and_says_so(
             assert "'lab' is not installed here (installed: twap)" in shown.error["message"]
             assert (job.state, job.attempts, job.failures, job.losses) == (S.QUEUED, 0, 0, 0)
             assert job.started_at is None, "a lease was taken"
+            now = await samples_of(bench.runtime.monitoring)
+            assert "ProverNoCapableWorker" in firing(now)
         # One that has it does the job at once, whenever the sweep would have sent it.
         async with bench.worker():
             assert (await bench.ends("g")).state is S.SUCCEEDED
