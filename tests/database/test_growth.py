@@ -37,6 +37,7 @@ from prover_framework.jobs.removal import Place
 from prover_framework.jobs.seal_sql import LOSE_SEAL
 from prover_framework.jobs.seals import NewSeal, SealJobStore, StoredSeal
 from prover_framework.jobs.store import JobStore
+from prover_framework.jobs.usage import usage_of
 from prover_framework.jobs.workers import Presence, WorkerStore
 from prover_framework.model.jobs import JobState, RetryPolicy
 from prover_framework.model.listing import GroupQuery
@@ -154,6 +155,7 @@ async def _serve(database: Database) -> None:
     await jobs.submit(NewGroup("team/g", _group("team/g", 2).jobs, "key"))
     assert await jobs.open_groups("key", 1000) == 1
     assert await jobs.count_open(100_000)
+    assert (await usage_of(database, jobs, Settings())).groups_of_keys["key"] == 1
     keys = ApiKeyStore(database)
     await keys.now()
     await keys.note_use({"key": BEGAN_MS})

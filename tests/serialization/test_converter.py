@@ -20,6 +20,7 @@ from prover_framework.jobs.requests import dump_parameters, parse_group_request,
 from prover_framework.model.inputs import Needs
 from prover_framework.model.proofs import JobRequest, ProofType, RangeParameters
 from prover_framework.model.series import HourlySeries, SeriesKind, TimeRange
+from prover_framework.receipts.documents import MAX_MEMBERS
 from prover_framework.serialization.converter import all_parts, form_of, structure, unstructure
 from prover_framework.serialization.json_text import Json, dump_json, parse_json
 from prover_framework.serialization.objections import MAX_PROBLEMS
@@ -242,7 +243,7 @@ def test_keys_beyond_those_that_are_shown_are_not_looked_at() -> None:
             return super().get(key, default)
 
     types = Types(box=proof_type("box", of(int)))
-    body = {"job_group_id": "g", **{f"k{n}": 1 for n in range(5000)}}
+    body = {"job_group_id": "g", **{f"k{n}": 1 for n in range(MAX_MEMBERS)}}
     with pytest.raises(RequestError, match=r"and more$"):
         parse_group_request(json.dumps(body).encode(), types)
     assert types.asked == MAX_PROBLEMS + 1
