@@ -60,6 +60,15 @@ def scrape(url: str) -> Samples:
     return read(answer.text)
 
 
+def up(url: str) -> Samples:
+    """Return what Prometheus notes of a scrape by itself."""
+    try:
+        answers = httpx.get(f"{url}/metrics", timeout=PATIENCE_SECONDS).is_success
+    except httpx.TransportError:
+        answers = False
+    return {("up", (("job", "prover-worker"),)): float(answers)}
+
+
 def wait_for(url: str, alert: str, before: Samples | None = None, *, at: float = 0.0) -> None:
     wait_until(lambda: alert in firing(scrape(url), before, at=at))
 
@@ -113,7 +122,9 @@ def test_jobs_that_fail_or_wait_lost_workers_and_a_stalled_queue_fire(tmp_path: 
         ask(api, "lost", slow={**hours(end), "seconds": 60.0, "notes": str(notes)})
         wait_until(lambda: any(notes.iterdir()))
         assert firing(scrape(api), at=time.time()) == set()
+        assert "ProverDown" not in firing(up(worker))
         first.kill()
+        wait_until(lambda: "ProverDown" in firing(up(worker)))
         with made.running("worker", "--queue", "other"):
             other = made.url("worker", "--queue", "other")
             before = scrape(other)

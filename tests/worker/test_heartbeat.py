@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alert_rules import firing, samples_of
 from hypothesis import given
 from hypothesis import strategies as st
 from table_queue import TableQueue
-from waiting import gone, until
+from waiting import answer_that, gone, until
 from worker_bench import (
     Bench,
     comes_to,
@@ -106,6 +107,21 @@ async def test_a_worker_that_lost_its_lease_writes_nothing(
             after = await bench.job("g")
             assert (after.state, after.result, after.attempts) == (S.SUCCEEDED, job.result, 2)
     assert "no longer held" in caplog.text
+
+
+async def test_jobs_that_others_take_over_again_and_again_fire_an_alert(tmp_path: Path) -> None:
+    take_over = "UPDATE job SET lease_token = 'theirs', lease_until = lease_until + 3600000"
+    async with open_bench(tmp_path, lease_seconds=1.0) as bench, bench.worker():
+        before = await samples_of(bench.runtime.monitoring)
+        for place in range(6):
+            await bench.submit(f"g{place}", "hold")
+            pid = await bench.holding(f"g{place}")
+            await bench.database.write(f"{take_over} WHERE group_id = ?", [f"g{place}"])
+            await until(lambda: gone(pid))  # noqa: B023
+        await answer_that(
+            lambda now: "ProverLeasesLost" in firing(now, before),
+            lambda: samples_of(bench.runtime.monitoring),
+        )
 
 
 async def test_a_heartbeat_does_not_hide_what_a_retry_has_released(
