@@ -33,6 +33,35 @@ FIRST = 1_700_002_800
 RANGE = {"start_timestamp": FIRST, "end_timestamp": FIRST + 3600}
 SYNC = ("headers", "sync", "--from-block", "0", "--follow")
 
+# What hears of the end of a group, and seals what is stated, unless a file says that it is closed.
+COURT = """
+from pathlib import Path
+from prover_framework import Limits, SealType, Verdict, hookimpl
+
+PROVER_API = 1
+
+def be_open():
+    if Path({closed!r}).exists():
+        raise RuntimeError("the court is closed")
+
+@hookimpl
+def group_ended(group):
+    be_open()
+
+@hookimpl
+def seal_type():
+    return SealType(kind="stamp", title="A stamp", making=Limits(60))
+
+@hookimpl
+def make_seal(receipt):
+    be_open()
+    return {{"stamp": 1}}
+
+@hookimpl
+def check_seal():
+    return Verdict(accepted=True, reason="it is there")
+"""
+
 
 @define
 class Place:
@@ -68,6 +97,22 @@ class Place:
         # A long poll is awaited; moto's clock is ours.
         self.sqs.time_passes(20)
         assert process.wait(SECONDS) == 0, self.log(name)
+
+    def restart(self, name: str) -> None:
+        """Stop and start a daemon that has the name of its command."""
+        self.stop(name)
+        self.start(name, name)
+
+    def add_plugin(self, name: str, source: str) -> None:
+        """Install a plugin of one module beside the others."""
+        packages = next(self.fresh.directory.glob("lib/python*/site-packages"))
+        (packages / f"{name}.py").write_text(source)
+        information = packages / f"{name}-1.0.dist-info"
+        information.mkdir()
+        (information / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n"
+        )
+        (information / "entry_points.txt").write_text(f"[prover_framework]\n{name} = {name}\n")
 
     def url(self, name: str) -> str:
         told: str = json.loads(
@@ -144,6 +189,7 @@ def place(fresh: Environment) -> Iterator[Place]:
                 "PROVER_LEASE_SECONDS": "3",
                 "PROVER_WORKER_SLOTS": "1",
                 "PROVER_SWEEP_SECONDS": "0.5",
+                "PROVER_RETRY_SECONDS": "0.2",
                 **sqs.environment,
             }
         )
@@ -179,6 +225,18 @@ def test_an_empty_directory_becomes_a_service(place: Place) -> None:
         assert place.ready(name)[0] == 200
 
 
+def test_a_process_that_does_not_answer(place: Place) -> None:
+    hung = place.running.pop("api")
+    hung.send_signal(signal.SIGSTOP)
+    with pytest.raises(httpx.TimeoutException):
+        httpx.get(f"{place.url('api')}/health/live", timeout=1.0)
+    # As a probe or the watchdog does.
+    hung.kill()
+    hung.wait()
+    place.start("api", "api")
+    place.works()
+
+
 def test_a_worker_that_is_killed(place: Place) -> None:
     before = place.metrics("worker")
     assert before["prover_leases_expired_total", ()] == 0
@@ -206,6 +264,9 @@ def test_the_database_goes_away_and_comes_back(place: Place) -> None:
         assert place.ready(name)[0] == 503
         place.wait_alert(name, "ProverDatabaseDown")
     assert place.submit()[0] == 503
+    before = place.metrics("api")
+    assert {place.submit()[0] for _ in range(6)} == {503}
+    place.wait_alert("api", "ProverRequestsFail", before)
     place.wait_line("worker", "failed: ")
     place.database.start()
     for name in ("api", "worker", "sync"):
@@ -313,25 +374,38 @@ def test_a_node_that_goes_away(place: Place) -> None:
 
 
 def test_a_plugin_that_cannot_be_loaded(place: Place) -> None:
-    packages = next(place.fresh.directory.glob("lib/python*/site-packages"))
-    information = packages / "prover_walk_broken-1.0.dist-info"
-    information.mkdir()
-    (packages / "prover_walk_broken.py").write_text("raise RuntimeError('out of order')\n")
-    (information / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: prover-walk-broken\nVersion: 1.0\n"
-    )
-    (information / "entry_points.txt").write_text(
-        "[prover_framework]\nprover_walk_broken = prover_walk_broken\n"
-    )
-    _restart_api(place)
+    place.add_plugin("prover_walk_broken", "raise RuntimeError('out of order')\n")
+    place.restart("api")
     place.wait_alert("api", "ProverPluginNotLoaded")
     assert place.ready("api")[1]["plugins_not_loaded"] == ["prover_walk_broken"]
     assert "out of order" in place.log("api")
     assert "out of order" in place.prover("plugins", status=1)
     place.fresh.variables["PROVER_PLUGINS_DISABLED"] = "prover_walk_broken"
-    _restart_api(place)
+    place.restart("api")
     assert place.ready("api")[1]["plugins_not_loaded"] == []
     place.works()
+
+
+def test_plugins_that_are_not_notified_and_seals_that_are_not_made(place: Place) -> None:
+    closed = place.fresh.work / "closed"
+    closed.touch()
+    place.add_plugin("prover_walk_court", COURT.format(closed=str(closed)))
+    for name in ("api", "worker"):
+        place.restart(name)
+    before = place.metrics("worker")
+    status, group = place.submit()
+    assert status == 200
+    place.wait_result(group)
+    place.wait_alert("worker", "ProverSealsFail", before)
+    untold = ("prover_undelivered_events", (("plugin", "prover_walk_court"),))
+    wait_until(lambda: place.metrics("worker").get(untold, 0) > 0, seconds=SECONDS)
+    place.wait_line("worker", "notifying the plugin prover_walk_court of ends of groups failed")
+    assert "the court is closed" in place.prover("status", group)
+    closed.unlink()
+    place.prover("seal", group, "--kind", "stamp")
+    wait_until(lambda: "made" in place.prover("status", group), seconds=SECONDS)
+    # An end is told again by itself.
+    wait_until(lambda: not place.metrics("worker").get(untold), seconds=SECONDS)
 
 
 def test_a_setting_that_is_misspelt(place: Place) -> None:
@@ -349,8 +423,3 @@ def test_every_daemon_stops_when_it_is_asked_to_and_no_secret_was_logged(place: 
         assert password not in place.log(name)
         for line in place.log(name).splitlines():
             json.loads(line)
-
-
-def _restart_api(place: Place) -> None:
-    place.stop("api")
-    place.start("api", "api")
