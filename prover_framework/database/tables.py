@@ -357,7 +357,7 @@ class Chain(Model):
     # What the headers were last taken from, for people.
     source = fields.TextField()
     # Another text after each change of the headers: what was read before may be old.
-    data_version = fields.CharField(16, db_default="")
+    data_version = fields.CharField(16, default="", db_default="")
 
     class Meta:
         table = "chain"

@@ -11,6 +11,6 @@ class Migration(migrations.Migration):
         ops.AddField(
             model_name="Chain",
             name="data_version",
-            field=fields.CharField(db_default="", max_length=16),
+            field=fields.CharField(default="", db_default="", max_length=16),
         ),
     ]
