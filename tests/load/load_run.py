@@ -42,9 +42,9 @@ HOUR = 3600
 
 WORKERS = 2
 
-# What ended so long ago is pruned. Whoever waits for a group has looked at it by then, and no message
-# of a job that was cancelled before its next attempt is on its way any more: one that comes later
-# asks for a job that is not there, and becomes a dead letter.
+# What ended so long ago is pruned. Whoever waits for a group has looked at it by then, and no
+# message of a job that was cancelled before its next attempt is on its way any more: one that comes
+# later asks for a job that is not there, and becomes a dead letter.
 PRUNED_AFTER = "120s"
 
 # How long a client rests between two looks, and an operator between two times that he prunes.
