@@ -101,9 +101,13 @@ async def run_on_a_disk(directory: Path, *, groups: int, full_seconds: float) ->
         NoDisk: This machine lets nobody make one.
     """
     with small_disk(directory) as disk:
-        installation = Installation(
-            directory, {}, {"PROVER_REQUIRED": "none", "PROVER_SWEEP_SECONDS": "0.5"}
-        )
+        settings = {
+            "PROVER_REQUIRED": "none",
+            "PROVER_SWEEP_SECONDS": "0.5",
+            # Usually groups are refused before it comes to that.
+            "PROVER_MIN_FREE_DISK_MB": "0",
+        }
+        installation = Installation(directory, {}, settings)
         installation.environment["PROVER_DATA_DIR"] = str(disk)
         installation.command("headers", "simulate", "--days", "2", "--end", str(END))
         database = disk / "prover.sqlite3"

@@ -673,7 +673,9 @@ def main() -> None:
     console.print(table)
     console.print(f"{report.seconds:.0f} s, seed {plan.seed}")
     console.print("the promise was kept" if report.promise_kept else "THE PROMISE WAS BROKEN")
-    disk_kept = _fill_disk(Path(directory), console)
+    place = Path(directory) / "full-disk"
+    place.mkdir()
+    disk_kept = _fill_disk(place, console)
     if not (report.promise_kept and disk_kept):
         sys.exit(1)
     shutil.rmtree(directory)
