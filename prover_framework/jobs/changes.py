@@ -103,23 +103,22 @@ class Changes:
         """Wake or fail the jobs that wait for some that may have ended, and what rests on those."""
         while ended:
             waiting = states_of(await self._connection.fetch(WAITING_DEPENDENTS, [list(ended)]))
-            if not waiting:
-                return
-            await self._connection.fetch(WAKE_DEPENDENTS, [list(waiting)])
-            failed = await self._connection.fetch(FAIL_DEPENDENTS, [list(waiting)])
-            self.note_ended(row["group_id"] for row in failed)
-            await self.note(waiting)
-            ended = [row["id"] for row in failed]
+            ended = await self._wake_or_fail(waiting)
 
     async def look_again(self, job_id: str) -> None:
         """Wake or fail a job that has begun to wait if what it rests on has ended meanwhile."""
         if await self._connection.fetch(LOCK_DEPENDENCIES, [job_id]):
-            await self._connection.fetch(WAKE_DEPENDENTS, [[job_id]])
-            failed = await self._connection.fetch(FAIL_DEPENDENTS, [[job_id]])
-            if failed:
-                self.note_ended(row["group_id"] for row in failed)
-                await self.note({job_id: JobState.WAITING})
-                await self.update_dependents([job_id])
+            await self.update_dependents(await self._wake_or_fail({job_id: JobState.WAITING}))
+
+    async def _wake_or_fail(self, waiting: Mapping[str, JobState]) -> list[str]:
+        """Wake those of some jobs whose dependencies have succeeded; return those that fail."""
+        if not waiting:
+            return []
+        await self._connection.fetch(WAKE_DEPENDENTS, [list(waiting)])
+        failed = await self._connection.fetch(FAIL_DEPENDENTS, [list(waiting)])
+        self.note_ended(row["group_id"] for row in failed)
+        await self.note(waiting)
+        return [row["id"] for row in failed]
 
 
 def states_of(rows: Sequence[Row]) -> dict[str, JobState]:

@@ -13,8 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
-from alert_rules import RULES, Rule, Samples, firing, read, rules
+from alert_rules import RULES, Rule, firing, rules
 from known_metrics import series
+from metric_pages import Samples, scrape
 from node_server import instead, node_in_thread
 from prover_processes import Installation
 from slow_plugin import SLOW_PLUGIN
@@ -52,12 +53,6 @@ def test_prometheus_itself_takes_the_rules() -> None:
 
 
 # The causes
-
-
-def scrape(url: str) -> Samples:
-    answer = httpx.get(f"{url}/metrics", timeout=PATIENCE_SECONDS)
-    assert answer.status_code == 200
-    return read(answer.text)
 
 
 def up(url: str) -> Samples:

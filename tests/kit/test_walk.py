@@ -15,9 +15,10 @@ from typing import Any
 
 import httpx
 import pytest
-from alert_rules import Samples, firing, read
+from alert_rules import firing
 from attrs import define, field
 from distributions import Environment
+from metric_pages import Samples, scrape
 from node_server import NodeServer, node_in_thread
 from postgres_server import PostgresServer, postgres_server
 from sqs_server import SqsEmulator, moto_server
@@ -121,7 +122,7 @@ class Place:
         return told.partition("listening on ")[2]
 
     def metrics(self, name: str) -> Samples:
-        return read(httpx.get(f"{self.url(name)}/metrics", timeout=SECONDS).text)
+        return scrape(self.url(name))
 
     def ready(self, name: str) -> tuple[int, dict[str, Any]]:
         answer = httpx.get(f"{self.url(name)}/health/ready", timeout=SECONDS)

@@ -21,6 +21,7 @@ from pathlib import Path
 import httpx
 import psutil
 from attrs import Factory, define, frozen
+from metric_pages import scrape, total
 from postgres_server import postgres_server
 from prover_processes import Installation
 from rich.console import Console
@@ -389,16 +390,11 @@ def _left(url: str) -> tuple[int, int]:
     """Return how many jobs have not ended, and how many messages there are, once it is quiet."""
     deadline = time.monotonic() + DRAIN_SECONDS
     while True:
-        page = httpx.get(f"{url}/metrics", timeout=PATIENCE_SECONDS).text
-        left, messages = _sum(page, "prover_open_jobs{"), _sum(page, "prover_queue_messages{")
+        now = scrape(url)
+        left, messages = total(now, "prover_open_jobs"), total(now, "prover_queue_messages")
         if not left + messages or time.monotonic() > deadline:
-            return left, messages + _sum(page, "prover_dead_letters{")
+            return round(left), round(messages + total(now, "prover_dead_letters"))
         time.sleep(SAMPLE_SECONDS)
-
-
-def _sum(page: str, beginning: str) -> int:
-    lines = [line for line in page.splitlines() if line.startswith(beginning)]
-    return round(sum(float(line.rpartition(" ")[2]) for line in lines))
 
 
 def _complaints(installation: Installation) -> list[str]:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import httpx
 from alert_rules import firing
+from metric_pages import scrape
 from postgres_server import PostgresServer
-from prometheus_client.parser import text_string_to_metric_families
 from prover_processes import Installation
 from waiting import PATIENCE_SECONDS, wait_until
 
@@ -16,24 +16,6 @@ RANGE = {"start_timestamp": END - 7 * 86_400, "end_timestamp": END}
 LATER = {"start_timestamp": END, "end_timestamp": END + 86_400}
 
 BROKEN = "raise RuntimeError('out of order')\n"
-
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
-
-
-def read(page: str) -> Samples:
-    """Read a page of metrics: name and labels, and the value."""
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-    }
-
-
-def scrape(url: str) -> Samples:
-    answer = httpx.get(f"{url}/metrics", timeout=PATIENCE_SECONDS)
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/plain")
-    return read(answer.text)
 
 
 def ready(url: str) -> tuple[int, dict[str, str]]:

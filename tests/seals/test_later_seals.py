@@ -12,7 +12,8 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from alert_rules import firing, read
+from alert_rules import firing
+from metric_pages import read, scrape
 from plugin_files import write_plugin
 from waiting import PATIENCE_SECONDS, wait_until
 
@@ -227,11 +228,11 @@ def test_what_became_of_a_seal_is_seen_in_status(
 def test_seals_that_fail_fire_an_alert(write: Write, box_of: Callable[..., Any]) -> None:
     with box_of(write("raise ValueError('cold')")) as box:
         prove(box)
-        before = read(httpx.get(f"{box.url}/metrics").text)
+        before = scrape(box.url)
         assert "ProverSealsFail" not in firing(before, before)
         box.submit({**BODY, "job_group_id": "h"})
         box.sealed("h")
-        assert "ProverSealsFail" in firing(read(httpx.get(f"{box.url}/metrics").text), before)
+        assert "ProverSealsFail" in firing(scrape(box.url), before)
 
 
 def test_a_limit_on_making_is_no_limit_of_the_job(write: Write, box_of: Callable[..., Any]) -> None:
@@ -275,9 +276,7 @@ def test_a_seal_that_waits_delays_no_other_kind_and_no_job(
             assert line in shown
         assert "ProverSealsStalled" not in firing(read(shown))
         _let_seals_be_old(box, seconds=90_000)
-        wait_until(
-            lambda: "ProverSealsStalled" in firing(read(httpx.get(f"{box.url}/metrics").text))
-        )
+        wait_until(lambda: "ProverSealsStalled" in firing(scrape(box.url)))
         before = box.receipt_of("g", "blocks")
         go.touch()
         box.sealed("g")

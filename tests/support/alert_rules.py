@@ -11,15 +11,10 @@ from typing import Any
 
 import yaml
 from attrs import frozen
+from metric_pages import Samples
 from page_session import ROOT
-from prometheus_client.parser import text_string_to_metric_families
-
-from prover_framework.monitoring.service import Monitored
 
 RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
-
-Labels = tuple[tuple[str, str], ...]
-Samples = Mapping[tuple[str, Labels], float]
 
 EXPRESSION = re.compile(
     r"(?P<since>time\(\) - )?(?P<increase>increase\()?(?P<name>\w+)"
@@ -99,17 +94,3 @@ def rules() -> Iterator[Rule]:
 def firing(now: Samples, before: Samples | None = None, *, at: float = 0.0) -> set[str]:
     """Return the names of the alerts that fire."""
     return {rule.name for rule in rules() if rule.fires(now, before, at=at)}
-
-
-async def samples_of(monitoring: Monitored) -> Samples:
-    """Read the page of metrics of a service in this process."""
-    return read((await monitoring.page()).decode())
-
-
-def read(page: str) -> Samples:
-    """Read a page of metrics: name and labels, and the value."""
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-    }

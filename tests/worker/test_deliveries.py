@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 import psutil
 import pytest
-from alert_rules import firing, samples_of
+from alert_rules import firing
+from metric_pages import samples_of
 from plugin_files import write_plugin
 from prover_processes import Installation
 from waiting import answer_that, gone, until, wait_until

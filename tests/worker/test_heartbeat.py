@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alert_rules import firing, samples_of
+from alert_rules import firing
 from hypothesis import given
 from hypothesis import strategies as st
+from metric_pages import samples_of
 from table_queue import TableQueue
 from waiting import answer_that, gone, until
 from worker_bench import (

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from alert_rules import firing, samples_of
+from alert_rules import firing
+from metric_pages import samples_of
 from waiting import answer_that
 from worker_bench import TWAP, Bench, open_bench
 
