@@ -301,16 +301,18 @@ def test_a_node_that_asks_for_time_gets_it() -> None:
     ask(use, misbehaviours=later)
 
 
-def test_waits_grow_up_to_the_longest_and_a_dead_node_is_given_up() -> None:
+@pytest.mark.parametrize("first", [1.0, 0.25])
+def test_waits_grow_up_to_the_longest_and_a_dead_node_is_given_up(first: float) -> None:
     async def use(node: EthereumNode, server: NodeServer, waits: Waits) -> None:
         with pytest.raises(SourceUnreachable, match=rf"HTTP 502; it was asked {ATTEMPTS} times"):
             await node.chain_id()
         assert len(server.requests) == ATTEMPTS
         assert len(waits) == ATTEMPTS - 1
         for before, wait in enumerate(waits):
-            assert 0.5 <= wait / min(2.0**before, module.LONGEST_WAIT_SECONDS) <= 1
+            assert 0.5 <= wait / min(first * 2.0**before, module.LONGEST_WAIT_SECONDS) <= 1
 
-    ask(use, misbehaviours=[status(502)] * ATTEMPTS)
+    rate = attrs.evolve(QUICK, retry_seconds=first)
+    ask(use, rate=rate, misbehaviours=[status(502)] * ATTEMPTS)
 
 
 def test_a_node_that_answers_in_part_each_time_is_not_given_up() -> None:
