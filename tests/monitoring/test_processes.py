@@ -116,6 +116,20 @@ def test_a_database_that_is_away_is_seen_and_so_is_its_return(
         wait_until(lambda: ready(api)[0] == 200)
 
 
+def test_a_probe_asks_the_process_that_listens_on_the_port_of_the_settings(tmp_path: Path) -> None:
+    service = installation(tmp_path)
+    with service.running("worker") as worker:
+        url = httpx.URL(service.url("worker"))
+        service.environment["PROVER_MONITORING_PORT"] = str(url.port)
+        assert "database: ok" in service.command("worker", "check")
+        service.environment["PROVER_MONITORING_HOST"] = "0.0.0.0"
+        service.environment["PROVER_OPEN"] = "true"
+        assert "database: ok" in service.command("worker", "check")
+        worker.terminate()
+        worker.wait(PATIENCE_SECONDS)
+    service.command("worker", "check", status=1)
+
+
 def test_headers_that_lag_behind_are_told_where_a_limit_is_set(tmp_path: Path) -> None:
     service = installation(tmp_path, PROVER_MAX_HEADERS_LAG_SECONDS="3600")
     with service.running("api"):
