@@ -89,7 +89,8 @@ def parse_group_request(
             continue
         try:
             parameters = structure(value, proof_type.parameters, key)
-            require_stated(stated_form(parameters), key)
+            if stated := stated_form(parameters):
+                require_stated(stated, key)
             problems.extend(_not_in_seconds(parameters, f"{key}."))
             jobs.append(JobRequest(name, parameters, label))
         except RequestError as error:
@@ -131,6 +132,8 @@ def dependencies_of(
     proof_type = proof_types.get(job.proof_type)
     if proof_type is None:
         raise PluginError(f"{job.proof_type} {_not_installed(proof_types)}")
+    if not proof_type.depends_on:
+        return ()
     try:
         ids = [each.job_id(job.parameters) for each in proof_type.depends_on]
     except (AttributeError, TypeError) as error:
@@ -143,6 +146,8 @@ def _dependency_problems(
 ) -> Iterator[Problem]:
     """Yield what is wrong with the dependencies of a group's jobs: what is missing, and circles."""
     rests_on = {job.job_id: dependencies_of(job, proof_types) for job in jobs}
+    if not any(rests_on.values()):
+        return
     for job_id, needed in rests_on.items():
         for missing in (other for other in needed if other not in rests_on):
             yield Problem(job_id, f"rests on {quote(missing)}, which the request does not ask for")

@@ -1,9 +1,11 @@
 """What can be asked of the service. HTTP and command line call the same functions."""
 
+import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from attrs import frozen
 
@@ -36,13 +38,19 @@ from prover_framework.model.jobs import JobState
 from prover_framework.model.listing import GroupPage, GroupQuery
 from prover_framework.model.names import group_key
 from prover_framework.model.priorities import USUAL_PRIORITY
-from prover_framework.model.proofs import Dispatch, GroupRequest, JobRequest, split_job_id
+from prover_framework.model.proofs import (
+    Dispatch,
+    GroupRequest,
+    JobRequest,
+    ProofType,
+    split_job_id,
+)
 from prover_framework.model.views import GroupView, VerboseGroupView
 from prover_framework.plugins.catalogue import Catalogue, catalogue
 from prover_framework.plugins.registry import Plugins
 from prover_framework.queues.base import Outgoing, Queue
 from prover_framework.sandbox.calls import HookCalls
-from prover_framework.serialization.converter import structure
+from prover_framework.serialization.converter import structure, unstructure
 from prover_framework.serialization.json_text import parse_json
 from prover_framework.serialization.objections import capped
 from prover_framework.text import one_line
@@ -176,8 +184,9 @@ class ProvingService:
         ]
         if problems:
             raise RequestError(capped(problems), request.group_id)
+        proof_types = self._plugins.proof_types
         return [
-            self._new_job(job, await self._hook_calls.dispatch(job), place)
+            _new_job(job, await self._hook_calls.dispatch(job), place, proof_types)
             for place, job in enumerate(request.jobs)
         ]
 
@@ -246,7 +255,7 @@ class ProvingService:
                 wanted.proof_type,
                 dump_parameters(wanted.parameters),
                 queue,
-                method_version=self._method_version(wanted),
+                method_version=self._plugins.for_type(wanted.proof_type).proof_type.version,
             ),
         )
         if not self._same([wanted], [job]):
@@ -304,6 +313,11 @@ class ProvingService:
         """List the proof types that can be asked for, and all plugins that were found."""
         return catalogue(self._plugins)
 
+    @cached_property
+    def catalogue_text(self) -> bytes:
+        """The same as JSON text: what is installed stays so while the process runs."""
+        return json.dumps(unstructure(self.catalogue()), allow_nan=False).encode()
+
     async def _send_pending(self, group_id: str, jobs: Sequence[StoredJob]) -> Acceptance:
         pending = [job for job in jobs if job.state is JobState.PENDING]
         if not pending:
@@ -321,21 +335,6 @@ class ProvingService:
         title = self._plugins.title(job.proof_type)
         return f"{title} ({label})" if label else title
 
-    def _new_job(self, job: JobRequest, choice: Dispatch, place: int) -> NewJob:
-        return NewJob(
-            id=_new_id(place),
-            name=job.job_id,
-            parameters=dump_parameters(job.parameters),
-            queue=choice.queue,
-            delay_seconds=choice.delay_seconds,
-            rests_on=dependencies_of(job, self._plugins.proof_types),
-            method_version=self._method_version(job),
-        )
-
-    def _method_version(self, job: JobRequest) -> str:
-        """Return the version of the method under which a job is accepted: the installed one."""
-        return self._plugins.for_type(job.proof_type).proof_type.version
-
     def _same(self, wanted: Sequence[JobRequest], stored: Sequence[StoredJob]) -> bool:
         """Compare as the plugins read it now: a parameter they have gained has its default."""
         try:
@@ -351,6 +350,20 @@ class ProvingService:
             }
         except (PluginError, RequestError):
             return False
+
+
+def _new_job(
+    job: JobRequest, choice: Dispatch, place: int, proof_types: Mapping[str, ProofType[Any, Any]]
+) -> NewJob:
+    return NewJob(
+        id=_new_id(place),
+        name=job.job_id,
+        parameters=dump_parameters(job.parameters),
+        queue=choice.queue,
+        delay_seconds=choice.delay_seconds,
+        rests_on=dependencies_of(job, proof_types),
+        method_version=proof_types[job.proof_type].version,
+    )
 
 
 def _outgoing(job: StoredJob) -> Outgoing:

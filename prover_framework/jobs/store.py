@@ -256,18 +256,7 @@ class JobStore:
             for group in groups:
                 if group.id in created and group.id not in made:
                     at = created[group.id]
-                    made[group.id] = tuple(
-                        attrs.evolve(
-                            self._new(group.id, job, at),
-                            dependents=group.dependents(job.name),
-                            api_key=group.api_key,
-                            request_id=group.request_id,
-                            priority=group.priority,
-                            lane=lane_of(group.priority, group.api_key),
-                            trace_parent=group.trace_parent,
-                        )
-                        for job in group.jobs
-                    )
+                    made[group.id] = tuple([self._new(group, job, at) for job in group.jobs])
                     edges.extend(group.edges())
             jobs = [job for members in made.values() for job in members]
             await connection.run_many(INSERT_JOB, [_row(job) for job in jobs])
@@ -296,7 +285,8 @@ class JobStore:
         async with self._changing() as (connection, changes):
             fresh = rows_value([_group_row(group_id)])
             await connection.fetch(INSERT_GROUPS, [fresh])
-            new = self._new(group_id, job, await self._database.now_ms(connection))
+            group = NewGroup(group_id, (job,))
+            new = self._new(group, job, await self._database.now_ms(connection))
             stored = list(map(stored_job, await connection.fetch(ENQUEUE, _row(new))))
             changes.note_new(stored)
             if not stored:
@@ -304,11 +294,11 @@ class JobStore:
                 stored = list(map(stored_job, found))
             return stored[0]
 
-    def _new(self, group_id: str, job: NewJob, now: int) -> StoredJob:
+    def _new(self, group: NewGroup, job: NewJob, now: int) -> StoredJob:
         state = self._accepted
         return StoredJob(
             id=job.id,
-            group_id=group_id,
+            group_id=group.id,
             name=job.name,
             parameters=job.parameters,
             queue=job.queue,
@@ -329,7 +319,13 @@ class JobStore:
             queued_at=now if state is JobState.QUEUED else None,
             started_at=None,
             finished_at=None,
+            dependents=group.dependents(job.name),
             method_version=job.method_version,
+            api_key=group.api_key,
+            request_id=group.request_id,
+            priority=group.priority,
+            trace_parent=group.trace_parent,
+            lane=lane_of(group.priority, group.api_key),
         )
 
     async def _mark_sent(self, batches: Sequence[Sequence[str]]) -> list[None]:

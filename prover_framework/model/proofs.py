@@ -70,6 +70,9 @@ class Dispatch:
     delay_seconds: int = field(default=0, validator=[is_integer, ge(0), le(MAX_DELAY_SECONDS)])
 
 
+USUAL_DISPATCH = Dispatch()
+
+
 def _line(_: object, attribute: "Attribute[Any]", value: object) -> None:
     if not isinstance(value, str):
         raise TypeError(f"'{attribute.name}' must be a string, got {value!r}")

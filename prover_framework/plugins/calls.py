@@ -24,7 +24,13 @@ from prover_framework.model.charts import MAX_CHARTS, Chart
 from prover_framework.model.inputs import Chain, Checked, InputKind, Inputs, LoadedData, Need
 from prover_framework.model.jobs import JobChange
 from prover_framework.model.names import INPUT_NAME
-from prover_framework.model.proofs import Dispatch, JobRequest, ProofType, SealType
+from prover_framework.model.proofs import (
+    USUAL_DISPATCH,
+    Dispatch,
+    JobRequest,
+    ProofType,
+    SealType,
+)
 from prover_framework.model.receipts import AnyReceipt, Artefact, GroupEnd, GroupReceipts
 from prover_framework.model.verdict import Verdict
 from prover_framework.model.work import Work
@@ -174,7 +180,7 @@ class ProofHooks(_Hooks):
         """Return where the job's message goes; see `hookspecs.dispatch`."""
         choice = self._call("dispatch", job=job)
         if choice is None:
-            return Dispatch()
+            return USUAL_DISPATCH
         if type(choice) is not Dispatch:
             raise self._returned("dispatch", choice, "Dispatch")
         return choice

@@ -25,7 +25,7 @@ from prover_framework.model.attachments import AttachmentPlace
 from prover_framework.model.charts import Chart
 from prover_framework.model.inputs import Need
 from prover_framework.model.limits import Limits
-from prover_framework.model.proofs import Dispatch, JobRequest
+from prover_framework.model.proofs import USUAL_DISPATCH, Dispatch, JobRequest
 from prover_framework.model.receipts import AnyReceipt, Artefact, GroupReceipts
 from prover_framework.model.verdict import Verdict
 from prover_framework.plugins.calls import (
@@ -142,7 +142,7 @@ async def dispatch(
         ComputeError: The hook failed, or took too long.
     """
     if not hooks.implements(DISPATCH.name):
-        return Dispatch()
+        return USUAL_DISPATCH
     limits = _to_answer(hooks, memory_bytes)
     return await _answer(runner, DISPATCH, hooks, limits, job=parameters)
 
@@ -548,7 +548,7 @@ class HookCalls:
         """
         hooks = self._plugins.for_type(job.proof_type)
         if not hooks.implements(DISPATCH.name):
-            return Dispatch()
+            return USUAL_DISPATCH
         memory_bytes = hooks.proof_type.limits.memory_bytes
         with _as_plugin_errors():
             form = unstructure_object(job.parameters)

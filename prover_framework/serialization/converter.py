@@ -3,6 +3,7 @@
 It is a `cattrs.Converter` of which every hook comes from the type's `Form`.
 """
 
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, TypeVar, cast
 
@@ -44,8 +45,21 @@ def unstructure(value: object) -> Json:
     Raises:
         NoJsonForm: It holds what its type does not declare, and where.
     """
+    return _unstructured(_converter.unstructure, value)
+
+
+def unstructure_as(form: Form, value: object) -> Json:
+    """Turn an instance of a type into its JSON form, where the type's form is known.
+
+    Raises:
+        NoJsonForm: It holds what its type does not declare, and where.
+    """
+    return _unstructured(form.write, value)
+
+
+def _unstructured(write: Callable[[Any], Any], value: object) -> Json:
     try:
-        return cast(Json, _converter.unstructure(value))
+        return cast(Json, write(value))
     except (RequestError, *OBJECTIONS) as error:
         raise NoJsonForm(problems_at("", error)) from None
     except RecursionError:

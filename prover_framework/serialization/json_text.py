@@ -34,14 +34,10 @@ def parse_json(body: bytes, what: str = "the body") -> Json:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _refusal(f"{what} is not UTF-8: byte {error.start} cannot be decoded") from None
+    if text.startswith("\ufeff"):
+        raise _refusal(f"{what} is not JSON: it begins with a byte order mark")
     try:
-        document: Json = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_int=_integer,
-            parse_float=_finite,
-        )
+        document: Json = (_SHORT if len(text) <= MAX_DIGITS else _LONG).decode(text)
     except json.JSONDecodeError as error:
         raise _refusal(
             f"{what} is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
@@ -60,7 +56,7 @@ def dump_json(value: Json) -> str:
     Raises:
         ValueError: The value holds NaN or an infinity.
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def _is_nested_deeper(document: Json) -> bool:
@@ -109,3 +105,17 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise _refusal(f"the number {shorten(text)} is too large")
     return number
+
+
+# Made once: the library's functions would make them for each document. A short one has no number
+# that is too long, and nobody has to look at each.
+_SHORT = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite
+)
+_LONG = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+    parse_int=_integer,
+)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import secrets
-from enum import Enum
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -16,7 +16,6 @@ from sanic.exceptions import PayloadTooLarge as SanicPayloadTooLarge
 from sanic.handlers import ErrorHandler
 from sanic.http import Http
 from sanic.response import HTTPResponse
-from sanic.signals import SignalRouter
 
 from prover_framework.callers.service import Callers
 from prover_framework.errors import (
@@ -67,12 +66,12 @@ from prover_framework.web.conditional import answer_once
 from prover_framework.web.pages.parts import PageParts, Shown
 from prover_framework.web.pages.routes import add_pages
 from prover_framework.web.problems import error_answer, is_for_people
-from prover_framework.web.requests import identify_requests, log_requests
+from prover_framework.web.requests import follow_requests, log_request
 from prover_framework.web.routes.actions import add_action_routes
 from prover_framework.web.routes.attachments import add_attachment_route
 from prover_framework.web.routes.charts import add_chart_route
 from prover_framework.web.routes.events import add_event_routes
-from prover_framework.web.routes.monitoring import add_monitoring_routes, count_requests
+from prover_framework.web.routes.monitoring import add_monitoring_routes, counts_requests
 from prover_framework.web.routes.openapi import add_openapi_route
 from prover_framework.web.routes.receipts import READ, add_receipt_routes, add_verification_route
 from prover_framework.web.routes.seals import add_seal_route
@@ -112,12 +111,8 @@ def make_app(
     """Make the application. It must be unregistered when it is no longer used."""
     app = _bare_app()
     app.ctx.service = service
-    app.register_middleware(require_caller(callers), "request")
-    app.register_middleware(_require_json_of_posts, "request")
-    identify_requests(app)
-    count_requests(app, monitoring)
-    if access_log:
-        log_requests(app)
+    watchers = [counts_requests(monitoring), *([log_request] if access_log else [])]
+    follow_requests(app, [require_caller(callers), _require_json_of_posts], watchers)
     app.add_route(_submit, "/api/job", methods=["POST"], ctx_scope=Scope.SUBMIT)
     app.add_route(_find, "/api/job", methods=READ)
     app.add_route(_status, "/api/job/<group_id>", methods=READ, unquote=True)
@@ -158,11 +153,10 @@ def make_monitoring_app(monitoring: Monitored) -> "Sanic[Any, Any]":
 
 def _bare_app() -> "Sanic[Any, Any]":
     # Sanic keeps a register of names for its own process manager, which is not used here.
-    app: Sanic[Any, Any] = Sanic(
+    app: Sanic[Any, Any] = _App(
         f"prover-{secrets.token_hex(8)}",
         request_class=_Request,
         error_handler=_Errors(),
-        signal_router=_Signals(),
         configure_logging=False,
     )
     app.config.REQUEST_MAX_SIZE = MAX_BODY_BYTES
@@ -266,8 +260,7 @@ async def _wait(request: Request, group_id: str, key: str) -> None:
 
 async def _proof_types(request: Request) -> HTTPResponse:
     service: ProvingService = request.app.ctx.service
-    content = json.dumps(unstructure(service.catalogue()), allow_nan=False).encode()
-    return answer_once(request, content, JSON_TYPE)
+    return answer_once(request, service.catalogue_text, JSON_TYPE)
 
 
 async def _require_json_of_posts(request: Request) -> None:
@@ -310,16 +303,24 @@ def _require_json(request: Request) -> None:
             )
 
 
-class _Signals(SignalRouter):
+class _Nothing:
+    """What can be awaited and does nothing."""
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+class _App(Sanic):  # type: ignore[type-arg]
     """Leaves out the twenty signals that tell of the steps of a request: nobody listens to them.
 
     The library would find out for each of them anew that it has no handler.
     """
 
-    async def dispatch(self, event: str | Enum, **more: Any) -> Any:
+    _nothing = _Nothing()
+
+    def dispatch(self, event: str, **more: Any) -> Any:
         """Send a signal."""
-        name = event.value if isinstance(event, Enum) else event
-        return None if name.startswith("http.") else await super().dispatch(event, **more)
+        return self._nothing if event.startswith("http.") else super().dispatch(event, **more)
 
 
 class _Request(Request):

@@ -12,6 +12,7 @@ waiting the longest goes first.
 import asyncio
 import json
 import logging
+import re
 import socket
 from collections import deque
 from contextlib import suppress
@@ -23,13 +24,16 @@ from attrs.validators import gt
 from sanic import Sanic
 from sanic.compat import Header
 from sanic.exceptions import BadRequest, RequestTimeout, SanicException, ServiceUnavailable
+from sanic.headers import format_http1_response
+from sanic.helpers import has_message_body
 from sanic.http import Http, Stage
 from sanic.models.server_types import Signal
+from sanic.response import BaseHTTPResponse
 from sanic.server import AsyncioServer, HttpProtocol
 
 from prover_framework.logs import Trouble
 from prover_framework.web.access import Access, Refused
-from prover_framework.web.framing import HEAD_END, Framing, Head, Malformed
+from prover_framework.web.framing import HEAD_END, LINE_END, Framing, Head, Malformed
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +67,9 @@ ACCEPT_WAIT_SECONDS = 0.1
 MAX_ACCEPT_WAIT_SECONDS = 2.0
 
 ANSWER_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+
+# What a header of an answer must not have: it could end the head before its end.
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 NO_MEMORY = "too many large requests are under way; try again in some seconds"
 NO_CONNECTION = "too many requests are under way; try again in some seconds"
@@ -251,12 +258,37 @@ class GuardedHttp(Http):
     """Adds to each answer what keeps browsers from guessing its type and from keeping it."""
 
     async def http1_response_header(self, data: bytes, end_stream: bool) -> None:  # noqa: FBT001 - Sanic's
-        """Send the head of an answer."""
-        headers = _Headers(self.response.headers)
+        """Send the head of an answer, and its body where that is there as a whole."""
+        response = self.response
         for name, value in ANSWER_HEADERS.items():
-            headers.setdefault(name, value)
-        self.response.headers = headers
-        await super().http1_response_header(data, end_stream)
+            response.headers.setdefault(name, value)
+        if (whole := None if data else self._whole_answer(response)) is None:
+            response.headers = _Headers(response.headers)
+            await super().http1_response_header(data, end_stream)
+            return
+        self.response_func = None  # type: ignore[assignment]
+        await self._send(whole)
+        self.stage = Stage.IDLE
+
+    def _whole_answer(self, response: BaseHTTPResponse) -> bytes | None:
+        """Return an answer, head and body; None for one that the library had better write.
+
+        Most are whole, and the library takes as long for such a head as for reading the request.
+        """
+        body = response.body
+        if not body or self.head_only or self.expecting_continue:
+            return None
+        if not has_message_body(response.status):  # type: ignore[no-untyped-call]
+            return None
+        headers = response.headers
+        headers["content-length"] = str(len(body))
+        headers["connection"] = "keep-alive" if self.keep_alive else "close"
+        headers.setdefault("content-type", response.content_type)
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        if CONTROL.search("".join(lines)):
+            return None
+        status = format_http1_response(response.status, ()).removesuffix(LINE_END)
+        return b"%b%b%b%b" % (status, "\r\n".join(lines).encode(), HEAD_END, body)
 
 
 class GuardedProtocol(HttpProtocol):

@@ -2,8 +2,9 @@
 
 import logging
 import secrets
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeAlias
 
 from attrs import define
 from sanic import Request, Sanic
@@ -43,6 +44,10 @@ class Course:
         return perf_counter() - self.began
 
 
+# Told of a request that is answered, and how.
+Watcher: TypeAlias = Callable[[Request, BaseHTTPResponse, Course], None]
+
+
 def course_of(request: Request) -> Course | None:
     """Return what is known of a request; None if it was answered before it was known."""
     course: Course | None = getattr(request.ctx, "course", None)
@@ -59,8 +64,22 @@ def method_of(request: Request) -> str:
     return request.method if request.method in METHODS else NOWHERE
 
 
-def identify_requests(app: "Sanic[Any, Any]") -> None:
-    """Give each request an id: its own from ``X-Request-Id``, or a new one; answer with it."""
+def follow_requests(
+    app: "Sanic[Any, Any]",
+    checks: Sequence[Callable[[Request], Awaitable[None]]],
+    watchers: Sequence[Watcher],
+) -> None:
+    """Give each request an id, its own from ``X-Request-Id`` or a new one, and answer with it.
+
+    The library takes as long to call a function before or after a request as that function takes:
+    hence one of each.
+
+    Args:
+        app: The application.
+        checks: Called with a request before it is handled, one after the other; they refuse it by
+            raising what the application answers with.
+        watchers: Called once it is answered.
+    """
 
     async def begin(request: Request) -> None:
         named = request.headers.get(ID_HEADER, "")
@@ -68,35 +87,35 @@ def identify_requests(app: "Sanic[Any, Any]") -> None:
         request.ctx.course = Course(request_id, perf_counter())
         # One task answers all requests of a connection, one after the other.
         log_about(LogContext(request_id=request_id))
+        for check in checks:
+            await check(request)
 
-    async def end(request: Request, response: BaseHTTPResponse) -> None:
+    def end(request: Request, response: BaseHTTPResponse) -> None:
         if (course := course_of(request)) is not None:
             response.headers[ID_HEADER] = course.request_id
+            for watch in watchers:
+                watch(request, response, course)
 
-    app.register_middleware(begin, "request", priority=2)
+    app.register_middleware(begin, "request")
     app.register_middleware(end, "response")
 
 
-def log_requests(app: "Sanic[Any, Any]") -> None:
-    """Write a line for each request, but those of probes; after `identify_requests`."""
-
-    async def end(request: Request, response: BaseHTTPResponse) -> None:
-        course, route = course_of(request), route_of(request)
-        if course is None or route.partition("/")[0] in PROBES:
-            return
-        method, milliseconds = method_of(request), round(course.seconds * 1000, 1)
-        log.info(
-            "%s %s %d %.1f ms",
-            method,
-            route,
-            response.status,
-            milliseconds,
-            extra={
-                "method": method,
-                "route": route,
-                "status": response.status,
-                "milliseconds": milliseconds,
-            },
-        )
-
-    app.register_middleware(end, "response")
+def log_request(request: Request, response: BaseHTTPResponse, course: Course) -> None:
+    """Write a line about a request, unless it is a probe's."""
+    route = route_of(request)
+    if route.partition("/")[0] in PROBES:
+        return
+    method, milliseconds = method_of(request), round(course.seconds * 1000, 1)
+    log.info(
+        "%s %s %d %.1f ms",
+        method,
+        route,
+        response.status,
+        milliseconds,
+        extra={
+            "method": method,
+            "route": route,
+            "status": response.status,
+            "milliseconds": milliseconds,
+        },
+    )

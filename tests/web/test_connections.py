@@ -11,6 +11,7 @@ from contextlib import ExitStack, suppress
 import attrs
 import pytest
 from api_server import Running, StubVerification, running, status_of
+from sanic.exceptions import SanicException
 
 from prover_framework.web.connections import TURNS_AT_ONCE, ConnectionLimits, Turns
 
@@ -403,6 +404,19 @@ async def test_no_answer_is_guessed_at_or_kept_and_no_header_is_empty(
     assert values[b"content-type"] == b"application/json"
     assert int(values[b"content-length"]) == len(body) or request_bytes.startswith(b"HEAD")
     assert bool(body) != request_bytes.startswith(b"HEAD")
+
+
+async def test_a_header_of_an_answer_does_not_become_two() -> None:
+    async def act() -> None:
+        raise SanicException("no", status_code=418, headers={"X-Odd": "a\r\nX-More: b"})
+
+    async with running(act) as api, asyncio.timeout(SOON):
+        answer = await api.exchange(POST + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert status_of(answer) == 418
+    assert b"x-odd: a" in head.lower()
+    assert b"\r\nx-more" not in head.lower()
+    assert json.loads(body)["message"] == "no"
 
 
 async def test_a_client_that_waits_to_be_asked_for_its_body_is() -> None:

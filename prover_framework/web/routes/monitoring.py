@@ -9,7 +9,7 @@ from sanic.response import BaseHTTPResponse, HTTPResponse
 from prover_framework.monitoring.exposition import CONTENT_TYPE
 from prover_framework.monitoring.service import Monitored, Monitoring
 from prover_framework.web.auth import PUBLIC
-from prover_framework.web.requests import course_of, method_of, route_of
+from prover_framework.web.requests import Course, Watcher, method_of, route_of
 from prover_framework.web.routes.receipts import READ
 
 
@@ -22,16 +22,15 @@ def add_monitoring_routes(app: "Sanic[Any, Any]", monitoring: Monitored) -> None
     app.add_route(_metrics, "/metrics", methods=READ, name="metrics", ctx_scope=PUBLIC)
 
 
-def count_requests(app: "Sanic[Any, Any]", monitoring: Monitoring) -> None:
-    """Count requests that have an id by route, method and status, with the time they took."""
+def counts_requests(monitoring: Monitoring) -> Watcher:
+    """Return what counts requests by route, method and status, with the time they took."""
 
-    async def end(request: Request, response: BaseHTTPResponse) -> None:
-        if (course := course_of(request)) is not None:
-            monitoring.metrics.requests.labels(
-                route_of(request), method_of(request), response.status
-            ).observe(course.seconds)
+    def count(request: Request, response: BaseHTTPResponse, course: Course) -> None:
+        monitoring.metrics.requests.labels(
+            route_of(request), method_of(request), response.status
+        ).observe(course.seconds)
 
-    app.register_middleware(end, "response")
+    return count
 
 
 async def _live(request: Request) -> HTTPResponse:
