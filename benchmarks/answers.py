@@ -28,6 +28,9 @@ BUSY_GETS = 1000
 
 STATUS = "/api/job/asked"
 
+# What takes nothing but what each request does.
+PROBE = "/health"
+
 # The same framework, the same bytes, and nothing else.
 BARE = """
 import sys
@@ -103,7 +106,7 @@ def _cost(service: psutil.Process, ask: Callable[[], Served]) -> Cost:
 
 def answering(stand: Stand) -> Iterator[Table]:
     """Measure GET /api/job/ID of a group with results, beside a handler that does nothing."""
-    idle, busy, bare = [], [], []
+    idle, busy, bare, probes = [], [], [], []
     for checkout in stand.checkouts:
         place = stand.place(checkout, Engine.SQLITE).given(THE_THREE_ALONE)
         place.run(["headers", "import", stand.hours])
@@ -112,30 +115,35 @@ def answering(stand: Stand) -> Iterator[Table]:
             wait_for_all(reader)
             _ask(port, GETS // 10)
             idle.append(_cost(service, partial(_ask, port, GETS)))
+            probes.append(_cost(service, partial(_ask, port, GETS, PROBE)))
             answer = gets(port, STATUS, 1, 1).answers[0].body
             posts(port, [round_of(f"busy-{number}", number) for number in range(BUSY_ROUNDS)], 8)
             busy.append(_ask(port, BUSY_GETS))
         bare.append(_bare(checkout, stand.folder("bare") / "answer.json", answer))
     yield compared(
         f"GET /api/job/ID of a group of three results, {GET_CONNECTIONS} connections",
-        _figures(idle, busy, bare),
+        _figures(idle, busy, bare, probes),
         f"The bare handler answers the same {len(answer):,} bytes from memory, in the same "
         "framework.",
     )
 
 
-def _ask(port: int, count: int) -> Served:
-    return gets(port, STATUS, count, GET_CONNECTIONS)
+def _ask(port: int, count: int, path: str = STATUS) -> Served:
+    return gets(port, path, count, GET_CONNECTIONS)
 
 
 def _figures(
-    idle: Sequence[Cost], busy: Sequence[Served], bare: Sequence[Cost]
+    idle: Sequence[Cost], busy: Sequence[Served], bare: Sequence[Cost], probes: Sequence[Cost]
 ) -> Iterator[Figure]:
     engine = Engine.SQLITE
     rates = [cost.served.rate for cost in idle]
     yield figure("status of a group", "answers/s", engine, rates, Better.MORE)
     cpu = [cost.cpu_ms for cost in idle]
     yield figure("status of a group: service", "CPU ms", engine, cpu, Better.LESS)
+    cpu = [cost.cpu_ms for cost in probes]
+    yield figure("a probe of its health: service", "CPU ms", engine, cpu, Better.LESS)
+    cpu = [cost.cpu_ms for cost in bare]
+    yield figure("the bare handler: its process", "CPU ms", engine, cpu, Better.LESS)
     beside = [cost.cpu_ms / other.cpu_ms for cost, other in zip(idle, bare, strict=True)]
     yield figure("the same beside a bare handler", "times", engine, beside, Better.LESS)
     slowest = [quantiles(seconds_of(served.answers), n=100)[-1] * 1000 for served in busy]
