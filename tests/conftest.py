@@ -19,6 +19,7 @@ from sqs_server import SqsEmulator, moto_server
 
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Connection
+from prover_framework.database.sqlite import SqliteEngine
 
 
 def pytest_configure() -> None:
@@ -134,17 +135,17 @@ def _schemas_are_made_once(sqlite_template: Path) -> Iterator[None]:
     """Give new SQLite databases of this process the schema that the migrations have made once."""
     with closing(sqlite3.connect(sqlite_template)) as template:
         statements = [line for line in template.iterdump() if _is_of_schema(line)]
-    migrate = Database._apply_all
+    migrate = SqliteEngine.apply_migrations
 
-    async def apply_all(database: Database, connection: Connection) -> None:
-        if not database.embedded or await connection.fetch("SELECT name FROM sqlite_master"):
-            await migrate(database, connection)
+    async def apply_migrations(engine: SqliteEngine, transaction: Connection) -> None:
+        if await transaction.fetch("SELECT name FROM sqlite_master"):
+            await migrate(engine, transaction)
         else:
             for statement in statements:
-                await connection.fetch(statement)
+                await transaction.fetch(statement)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Database, "_apply_all", apply_all)
+        patch.setattr(SqliteEngine, "apply_migrations", apply_migrations)
         yield
 
 

@@ -23,7 +23,6 @@ from prover_framework.chain.rules import (
     check_time,
 )
 from prover_framework.database.engine import Connection, Row
-from prover_framework.database.tables import Chain
 from prover_framework.errors import (
     HeaderConflict,
     HeaderError,
@@ -86,6 +85,13 @@ ON CONFLICT (hour) DO UPDATE SET
     verified_count = excluded.verified_count,
     first_block = excluded.first_block, last_block = excluded.last_block
 """
+
+# Its one row has the number 1, so that two writers cannot make two.
+STORED_CHAIN = "SELECT chain_id, simulated, source FROM chain WHERE id = 1"
+BEGIN_CHAIN = """
+INSERT INTO chain (id, chain_id, simulated, source, data_version) VALUES (1, ?, ?, ?, ?)
+"""
+GO_ON_WITH_CHAIN = "UPDATE chain SET source = ?, data_version = ? WHERE id = 1"
 
 BYTES = "SELECT number, rlp FROM raw_header WHERE number BETWEEN ? AND ?"
 
@@ -419,21 +425,14 @@ def require_chain(stored: ChainFacts | None, facts: ChainFacts) -> None:
 
 
 async def _claim_chain(connection: Connection, facts: ChainFacts) -> None:
-    row = await Chain.first(using_db=connection)
-    if row is None:
-        await Chain.create(
-            id=1,
-            chain_id=facts.chain_id,
-            simulated=facts.simulated,
-            source=facts.source,
-            data_version=_new_version(),
-            using_db=connection,
-        )
+    found = await connection.fetch(STORED_CHAIN)
+    if not found:
+        values = [facts.chain_id, facts.simulated, facts.source, _new_version()]
+        await connection.fetch(BEGIN_CHAIN, values)
         return
-    require_chain(ChainFacts(row.chain_id, simulated=row.simulated, source=row.source), facts)
-    row.source = facts.source
-    row.data_version = _new_version()
-    await row.save(using_db=connection)
+    ((chain_id, simulated, source),) = found
+    require_chain(ChainFacts(chain_id, simulated=bool(simulated), source=source), facts)
+    await connection.fetch(GO_ON_WITH_CHAIN, [facts.source, _new_version()])
 
 
 def _new_version() -> str:

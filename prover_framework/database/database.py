@@ -2,16 +2,13 @@
 
 import asyncio
 import pkgutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-from tortoise.backends.base.client import BaseDBAsyncClient, TransactionalDBClient
-from tortoise.context import TortoiseContext
-from tortoise.migrations.executor import MigrationExecutor
 
 from prover_framework.database.engine import (
     MIGRATIONS,
@@ -31,12 +28,12 @@ from prover_framework.urls import POSTGRES_SCHEMES
 
 APPLIED = f"SELECT name FROM {MIGRATIONS_TABLE} ORDER BY name"  # noqa: S608 - no value of anyone's
 
+# The databases that the running task has a transaction of, and so the tasks that it starts there.
+_IN_TRANSACTION: ContextVar[tuple["Database", ...]] = ContextVar("in_transaction", default=())
+
 
 class Database:
     """One database, open for one process. Use it as an async context manager.
-
-    Tasks that touch the database must be started inside the ``async with``: the ORM finds its
-    connections through a context variable.
 
     Args:
         where: A file of SQLite, or a URL: ``sqlite:///FILE``, ``postgres://...``.
@@ -49,20 +46,13 @@ class Database:
         self, where: Path | str, clock: Clock | None = None, bounds: Bounds | None = None
     ) -> None:
         self._engine = open_engine(where, clock, bounds)
-        self._context = TortoiseContext()
+        self._connections: Mapping[str, Connection] = {}
 
     async def __aenter__(self) -> Self:
-        await self._context.__aenter__()
         try:
-            await self._context.init(config=self._engine.config())
-            names = (
-                self._engine.writer_name,
-                self._engine.reader_name,
-                self._engine.heartbeat_name,
-            )
-            await self._engine.connect([self._client(name) for name in names])
+            self._connections = await self._engine.connect()
         except BaseException:
-            await self._close()
+            await self._engine.close()
             raise
         return self
 
@@ -72,14 +62,7 @@ class Database:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._close()
-
-    async def _close(self) -> None:
-        # An SQLite connection that stays open keeps the interpreter from ending.
-        try:
-            await self._context.connections.close_all()
-        finally:
-            await self._context.__aexit__(None, None, None)
+        await self._engine.close()
 
     @property
     def name(self) -> str:
@@ -91,12 +74,10 @@ class Database:
         """Whether nobody looks after the database, so that it makes its tables itself."""
         return self._engine.embedded
 
-    # HookCalls
-
     @property
     def reader(self) -> Connection:
         """A connection for reads outside of transactions, which no writer makes wait."""
-        return self._engine.reader(self._client(self._engine.reader_name))
+        return self._connections[self._engine.reader_name]
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
@@ -130,9 +111,8 @@ class Database:
         Raises:
             StoreError: The database refused, and why.
         """
-        return await self._engine.write(
-            self._client(self._engine.heartbeat_name), statement, values
-        )
+        heartbeat = self._connections[self._engine.heartbeat_name]
+        return await self._engine.write(heartbeat, statement, values)
 
     def use(self) -> tuple[LaneUse, ...]:
         """Return how its connections are used; none where they are not pooled."""
@@ -151,11 +131,11 @@ class Database:
         """
         with self._engine.refusals():
             async with self._engine.transaction(self._outside()) as transaction:
-                token = self._context.connections.set(self._engine.writer_name, transaction)
+                token = _IN_TRANSACTION.set((*_IN_TRANSACTION.get(), self))
                 try:
                     yield transaction
                 finally:
-                    self._context.connections.reset(token)
+                    _IN_TRANSACTION.reset(token)
 
     async def analyze(self, tables: Sequence[str]) -> None:
         """Have the database look at tables anew after a bulk load.
@@ -199,22 +179,8 @@ class Database:
             self._refuse_unknown(applied)
             pending = [name for name in _known_migrations() if name not in applied]
             if pending:
-                await self._apply_all(connection)
+                await self._engine.apply_migrations(connection)
         return pending
-
-    async def _apply_all(self, connection: Connection) -> None:
-        # The tool finds its connection through the context, which may be another database's here.
-        with TortoiseContext() as context:
-            token = context.connections.set(self._engine.writer_name, connection)
-            try:
-                executor = MigrationExecutor(connection, self._engine.config()["apps"])
-                # The tool asks for what was applied before it makes its table, and an error would
-                # end the transaction.
-                editor = executor._schema_editor(atomic=False)  # noqa: SLF001
-                await executor.recorder.ensure_schema(editor)
-                await executor.migrate()
-            finally:
-                context.connections.reset(token)
 
     async def pending_migrations(self) -> list[str]:
         """Return the names of the migrations that the schema lacks, in their order."""
@@ -254,18 +220,14 @@ class Database:
         return [row["name"] for row in await connection.fetch(APPLIED)]
 
     @property
-    def _writer(self) -> BaseDBAsyncClient:
-        return self._client(self._engine.writer_name)
+    def _writer(self) -> Connection:
+        return self._connections[self._engine.writer_name]
 
-    def _outside(self) -> BaseDBAsyncClient:
+    def _outside(self) -> Connection:
         """Return what begins transactions, to somebody who is in none."""
-        client = self._writer
-        if isinstance(client, TransactionalDBClient):
+        if any(one is self for one in _IN_TRANSACTION.get()):
             raise TypeError("a transaction cannot begin inside of another one")
-        return client
-
-    def _client(self, name: str) -> BaseDBAsyncClient:
-        return self._context.db(name)
+        return self._writer
 
 
 def open_engine(

@@ -1,5 +1,7 @@
 """The ORM's configuration for writing migrations; see ``make migrations``."""
 
-from prover_framework.database.database import open_engine
+from typing import Any
 
-CONFIG = open_engine("sqlite:///development.sqlite3").config()
+from prover_framework.database.orm import APPS, NAME
+
+CONFIG: dict[str, Any] = {"connections": {NAME: "sqlite://development.sqlite3"}, "apps": dict(APPS)}

@@ -15,7 +15,7 @@ do) and keeps the result, so that a statement costs this once.
 """
 
 import json
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
@@ -23,10 +23,7 @@ from typing import Any, Protocol, Self
 
 from attrs import field, frozen
 from attrs.validators import gt
-from tortoise.backends.base.client import BaseDBAsyncClient
 
-APP = "prover"
-MODELS = "prover_framework.database.tables"
 MIGRATIONS = "prover_framework.database.migrations"
 
 # Where tortoise's own tool keeps the names of the migrations that were applied.
@@ -97,8 +94,8 @@ class Clock(Protocol):
         ...
 
 
-class Connection(BaseDBAsyncClient):
-    """A connection that takes statements in the form of this module, besides what the ORM sends."""
+class Connection(ABC):
+    """A connection that takes statements in the form of this module."""
 
     @abstractmethod
     async def fetch(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
@@ -155,14 +152,13 @@ class Engine(Protocol):
     """What messages call the database; without a password."""
 
     writer_name: str
-    """The ORM's name of the connection that writes; no other engine's, since the ORM keeps
-    statements by it."""
+    """The name of the connection that writes."""
 
     reader_name: str
-    """The ORM's name of the connection for reads outside of transactions."""
+    """The name of the connection for reads outside of transactions."""
 
     heartbeat_name: str
-    """The ORM's name of the connection for signs of life, which wait for nobody."""
+    """The name of the connection for signs of life, which wait for nobody."""
 
     turn_seconds: float
     """How long nobody may write between two long transactions, so that others get their turn."""
@@ -170,25 +166,21 @@ class Engine(Protocol):
     embedded: bool
     """Whether nobody looks after it, so that it makes its tables itself."""
 
-    def config(self) -> dict[str, Any]:
-        """Return the ORM's configuration: a connection to write, to read and for heartbeats."""
+    async def connect(self) -> Mapping[str, Connection]:
+        """Connect; return a connection to write, to read and for heartbeats, each by its name."""
         ...
 
-    async def connect(self, clients: Sequence[BaseDBAsyncClient]) -> None:
-        """Connect what the ORM has made of the configuration."""
-        ...
-
-    def reader(self, client: BaseDBAsyncClient) -> Connection:
-        """Return a connection for reads, which no writer makes wait."""
+    async def close(self) -> None:
+        """Close what was connected, also where only some of it was."""
         ...
 
     async def write(
-        self, client: BaseDBAsyncClient, statement: str, values: Sequence[object]
+        self, client: Connection, statement: str, values: Sequence[object]
     ) -> Sequence[Row]:
         """Run one statement as a transaction of its own."""
         ...
 
-    def transaction(self, client: BaseDBAsyncClient) -> AbstractAsyncContextManager[Connection]:
+    def transaction(self, client: Connection) -> AbstractAsyncContextManager[Connection]:
         """Begin a transaction; commit it when the body ends, or roll it back if that fails."""
         ...
 
@@ -204,8 +196,12 @@ class Engine(Protocol):
         """Turn what the database itself is to blame for into a `StoreError` that says why."""
         ...
 
-    async def analyze(self, client: BaseDBAsyncClient, tables: Sequence[str]) -> None:
+    async def analyze(self, client: Connection, tables: Sequence[str]) -> None:
         """Look at tables anew after a bulk load, so that queries are planned well."""
+        ...
+
+    async def apply_migrations(self, transaction: Connection) -> None:
+        """Have the ORM apply all migrations that the schema lacks."""
         ...
 
     async def has_table(self, connection: Connection, table: str) -> bool:

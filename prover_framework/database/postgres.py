@@ -10,22 +10,9 @@ from typing import Any
 from zlib import crc32
 
 import asyncpg
-from tortoise.backends.asyncpg.client import AsyncpgDBClient, TransactionWrapper
-from tortoise.backends.base.client import BaseDBAsyncClient
-from tortoise.connection import get_connections
-from tortoise.exceptions import BaseORMException, IntegrityError
 
 from prover_framework.database import postgres_connections as connections
-from prover_framework.database.engine import (
-    APP,
-    MIGRATIONS,
-    MODELS,
-    Bounds,
-    Clock,
-    Connection,
-    LaneUse,
-    Row,
-)
+from prover_framework.database.engine import Bounds, Clock, Connection, LaneUse, Row
 from prover_framework.database.postgres_connections import Connections, Lane, Unusable
 from prover_framework.errors import NumberTooLarge, StoreBusy, StoreError
 from prover_framework.urls import UrlError, parse_postgres_url
@@ -56,9 +43,6 @@ NOW_MS = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)"
 KEPT_STATEMENTS = 512
 
 ROWS = re.compile(r"\bROWS\(\?\) AS ")
-
-# What the ORM and the driver raise.
-DRIVER_ERRORS = (BaseORMException, *connections.DRIVER_ERRORS)
 
 # Sets our locks apart from those that others take in the same database.
 LOCK_SPACE = crc32(b"prover_framework") & 0x7FFFFFFF
@@ -101,24 +85,15 @@ class PostgresEngine:
         )
         self._clock = clock
 
-    def config(self) -> dict[str, Any]:
-        """Return the ORM's configuration for the server."""
-        return {
-            "connections": {
-                name: {"engine": __name__, "credentials": {"engine": self}} for name in LANES
-            },
-            "apps": {
-                APP: {"models": [MODELS], "migrations": MIGRATIONS, "default_connection": WRITER}
-            },
-        }
-
-    async def connect(self, clients: Sequence[BaseDBAsyncClient]) -> None:
-        """Connect to the server."""
-        for client in clients:
-            await client.create_connection(with_db=True)
+    async def connect(self) -> dict[str, Connection]:
+        """Connect to the server; more connections are opened as they are needed."""
         with self.calls():
             async with self.connections.lend(WRITER):
-                return
+                return {name: PostgresConnection(self, name) for name in LANES}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.connections.close()
 
     def give_up(self) -> None:
         """Abort all connections."""
@@ -128,12 +103,8 @@ class PostgresEngine:
         """Return how the connections are used."""
         return self.connections.use()
 
-    def reader(self, client: BaseDBAsyncClient) -> Connection:
-        """Return the connections that only read."""
-        return _client(client)
-
     async def write(
-        self, client: BaseDBAsyncClient, statement: str, values: Sequence[object]
+        self, client: Connection, statement: str, values: Sequence[object]
     ) -> Sequence[Row]:
         """Run one statement, a second time if it was the victim of a deadlock."""
         try:
@@ -142,7 +113,7 @@ class PostgresEngine:
             return await _client(client).fetch(statement, values)
 
     @asynccontextmanager
-    async def transaction(self, client: BaseDBAsyncClient) -> AsyncIterator[Connection]:
+    async def transaction(self, client: Connection) -> AsyncIterator[Connection]:
         """Run the body in a transaction that sees what others commit while it runs."""
         parent = _client(client)
         own = self.connections
@@ -155,11 +126,11 @@ class PostgresEngine:
                 async with own.limited(raw, deadline):
                     await transaction.start()
             try:
-                yield PostgresTransaction(parent, raw)
+                yield PostgresTransaction(self, parent.connection_name, raw)
             except Exception:
                 # With the connection the server has ended the transaction, too.
                 if not raw.is_closed():
-                    with suppress(*DRIVER_ERRORS, OSError):
+                    with suppress(*connections.DRIVER_ERRORS, OSError):
                         async with own.limited(raw):
                             await transaction.rollback()
                 raise
@@ -172,11 +143,8 @@ class PostgresEngine:
         """Tell what the database itself is to blame for from what its user did wrong."""
         try:
             yield
-        except DRIVER_ERRORS as error:
-            # What the ORM raises has the driver's error in it.
-            wrapped = isinstance(error, BaseORMException) and error.args
-            cause = error.args[0] if wrapped else error
-            refusal = self._refusal(cause)
+        except connections.DRIVER_ERRORS as error:
+            refusal = self._refusal(error)
             if refusal is None:
                 raise
             raise refusal from error
@@ -202,9 +170,9 @@ class PostgresEngine:
         """Return what a driver's error means; None if its user did something wrong."""
         if isinstance(cause, asyncpg.NumericValueOutOfRangeError):
             kind: type[StoreError] = NumberTooLarge
-        elif isinstance(
-            cause, IntegrityError | asyncpg.IntegrityConstraintViolationError | asyncpg.DataError
-        ) or (isinstance(cause, asyncpg.InterfaceError) and isinstance(cause, ValueError)):
+        elif isinstance(cause, asyncpg.IntegrityConstraintViolationError | asyncpg.DataError) or (
+            isinstance(cause, asyncpg.InterfaceError) and isinstance(cause, ValueError)
+        ):
             return None
         elif isinstance(cause, asyncpg.DeadlockDetectedError | asyncpg.SerializationError):
             kind = StoreBusy
@@ -215,7 +183,7 @@ class PostgresEngine:
             reason = f"{connections.TRANSACTION_MODE} ({reason})"
         return kind(f"the database {self.name} refused: {self._url.redacted(reason)}")
 
-    async def analyze(self, client: BaseDBAsyncClient, tables: Sequence[str]) -> None:
+    async def analyze(self, client: Connection, tables: Sequence[str]) -> None:
         """Have the server vacuum and analyse the tables, outside of any transaction."""
         name = _client(client).connection_name
         with self.calls():
@@ -224,6 +192,16 @@ class PostgresEngine:
                 await connection.execute(f"VACUUM (ANALYZE) {', '.join(tables)}")
                 own = round(self.connections.bounds.statement_seconds * 1000)
                 await connection.execute(f"SET statement_timeout = '{own}ms'")
+
+    async def apply_migrations(self, transaction: Connection) -> None:
+        """Have the ORM apply all migrations that the schema lacks."""
+        # Imported where it is used: nothing else needs the ORM, which takes as long as the rest.
+        from prover_framework.database import orm
+        from prover_framework.database.postgres_orm import OrmPostgres
+
+        if not isinstance(transaction, PostgresTransaction):
+            raise TypeError("migrations are applied in a transaction")
+        await orm.migrate(OrmPostgres(transaction))
 
     async def has_table(self, connection: Connection, table: str) -> bool:
         """Look where an unqualified name would be found."""
@@ -245,60 +223,36 @@ class PostgresEngine:
         return statement.replace(NOW_MS, f"CAST({self._clock.ms} AS BIGINT)")
 
 
-class PostgresConnection(AsyncpgDBClient, Connection):
-    """Connections outside of transactions."""
+class PostgresConnection(Connection):
+    """Connections outside of transactions, of one lane."""
 
     def __init__(self, engine: PostgresEngine, connection_name: str) -> None:
-        super().__init__(connection_name=connection_name)
         self.engine = engine
-
-    async def create_connection(self, with_db: bool) -> None:  # noqa: ARG002, FBT001 - the ORM's
-        """Tell the ORM that it may begin; connections are opened as they are needed."""
-        await self._post_connect()
-
-    async def close(self) -> None:
-        """Close the connections, which all clients of the engine share."""
-        await self.engine.connections.close()
+        self.connection_name = connection_name
 
     @asynccontextmanager
-    async def _acquired(self) -> AsyncIterator[Any]:
+    async def lend(self) -> AsyncIterator[Any]:
+        """Lend a connection of the driver's for one call."""
         with self.engine.calls():
             async with self.engine.connections.lend(self.connection_name) as connection:
                 yield connection
 
-    def acquire_connection(self) -> Any:
-        """Lend a connection for one call."""
-        return self._acquired()
-
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Connection]:
-        async with self.engine.transaction(self) as transaction:
-            token = get_connections().set(self.connection_name, transaction)
-            try:
-                yield transaction
-            finally:
-                get_connections().reset(token)
-
-    def _in_transaction(self) -> Any:
-        """Begin what the ORM itself begins in the same way as ours."""
-        return self._transaction()
-
     async def fetch(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
         """Run a statement and return its rows."""
-        async with self.acquire_connection() as connection:
+        async with self.lend() as connection:
             rows: Sequence[Row] = await connection.fetch(self.engine.sql(statement), *values)
             return rows
 
     async def run_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement once for each row of values, all or none of them."""
-        async with self.acquire_connection() as connection:
+        async with self.lend() as connection:
             await connection.executemany(self.engine.sql(statement), rows)
 
     async def copy(
         self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
     ) -> None:
         """Send the rows with COPY."""
-        async with self.acquire_connection() as connection:
+        async with self.lend() as connection:
             await connection.copy_records_to_table(table, columns=columns, records=rows)
 
     async def lock(self, name: str) -> None:
@@ -308,30 +262,23 @@ class PostgresConnection(AsyncpgDBClient, Connection):
         )
 
 
-class PostgresTransaction(TransactionWrapper, PostgresConnection):
+class PostgresTransaction(PostgresConnection):
     """A connection inside of a transaction."""
 
-    def __init__(self, parent: PostgresConnection, connection: Any) -> None:
-        super().__init__(parent)
-        self.engine = parent.engine
-        self._connection = connection
-
-    def acquire_connection(self) -> Any:
-        """Lend its connection for one call."""
-        return self._acquired()
+    def __init__(self, engine: PostgresEngine, connection_name: str, raw: Any) -> None:
+        super().__init__(engine, connection_name)
+        self.raw = raw
+        self._lock = asyncio.Lock()
 
     @asynccontextmanager
-    async def _acquired(self) -> AsyncIterator[Any]:
+    async def lend(self) -> AsyncIterator[Any]:
+        """Lend its connection for one call."""
         with self.engine.calls():
-            async with self._lock, self.engine.connections.limited(self._connection):
-                yield self._connection
+            async with self._lock, self.engine.connections.limited(self.raw):
+                yield self.raw
 
 
-client_class = PostgresConnection
-"""Where the ORM looks for it."""
-
-
-def _client(client: BaseDBAsyncClient) -> PostgresConnection:
+def _client(client: Connection) -> PostgresConnection:
     if not isinstance(client, PostgresConnection):
         raise TypeError(f"{type(client).__name__} is no connection of this engine")
     return client

@@ -19,26 +19,17 @@ from types import TracebackType
 from typing import Any, cast
 
 import aiosqlite
-from tortoise.backends.base.client import BaseDBAsyncClient
-from tortoise.backends.sqlite.client import SqliteClient, SqliteTransactionWrapper
-from tortoise.exceptions import IntegrityError, OperationalError
 
-from prover_framework.database.engine import (
-    APP,
-    MIGRATIONS,
-    MODELS,
-    Bounds,
-    Clock,
-    Connection,
-    LaneUse,
-    Row,
-)
+from prover_framework.database.engine import Bounds, Clock, Connection, LaneUse, Row
 from prover_framework.errors import NumberTooLarge, StoreError
 from prover_framework.files import make_private_directory
 
 WRITER = "sqlite"
 READER = "sqlite_reader"
 HEARTBEAT = "sqlite_heartbeat"
+
+# What is left of the write-ahead log once all of it is in the file.
+LOG_BYTES = 16_384
 
 # How often a file that others have locked is tried again when it is opened; they need milliseconds.
 LOCKED_SECONDS = 0.01
@@ -78,29 +69,9 @@ class SqliteEngine:
         # The calls that are under way, and whether anybody waits for more.
         self._calls: set[asyncio.Timeout] = set()
         self._given_up = False
+        self._opened: list[SqliteConnection] = []
 
-    def config(self) -> dict[str, Any]:
-        """Return the ORM's configuration for the file."""
-        pragmas = {
-            "busy_timeout": round(self.bounds.statement_seconds * 1000),
-            # An accepted job survives a power cut, not only a crash.
-            "synchronous": "FULL",
-            "foreign_keys": "ON",
-        }
-        return {
-            "connections": {
-                name: {
-                    "engine": __name__,
-                    "credentials": {"file_path": str(self.path), "engine": self, **pragmas, **more},
-                }
-                for name, more in ((WRITER, {}), (READER, {"query_only": "ON"}), (HEARTBEAT, {}))
-            },
-            "apps": {
-                APP: {"models": [MODELS], "migrations": MIGRATIONS, "default_connection": WRITER}
-            },
-        }
-
-    async def connect(self, clients: Sequence[BaseDBAsyncClient]) -> None:
+    async def connect(self) -> dict[str, Connection]:
         """Open the file, and make it and its directory where there is none."""
         try:
             make_private_directory(self.path.parent)
@@ -109,12 +80,20 @@ class SqliteEngine:
                 f"the data directory {self.path.parent} cannot be made: {error.strerror}"
             ) from None
         with self.refusals():
-            # A file that cannot be opened would leave the ORM's thread behind.
+            # A file that cannot be opened would leave the driver's thread behind.
             await self._prepare_file()
-            # The ORM connects at the first use and never lets go of its lock when that fails.
-            for client in clients:
+            named: dict[str, Connection] = {}
+            for name in (WRITER, READER, HEARTBEAT):
+                named[name] = connection = SqliteConnection(self, query_only=name == READER)
+                self._opened.append(connection)
                 async with self.limited():
-                    await client.create_connection(with_db=True)
+                    await connection.open()
+        return named
+
+    async def close(self) -> None:
+        """Close all connections: one that stays open keeps the interpreter from ending."""
+        while self._opened:
+            await self._opened.pop().close()
 
     async def _prepare_file(self) -> None:
         """Make the file if there is none, and have it keep a write-ahead log from now on.
@@ -142,30 +121,26 @@ class SqliteEngine:
             return False
         return True
 
-    def reader(self, client: BaseDBAsyncClient) -> Connection:
-        """Return the connection that only reads."""
-        return _client(client)
-
     async def write(
-        self, client: BaseDBAsyncClient, statement: str, values: Sequence[object]
+        self, client: Connection, statement: str, values: Sequence[object]
     ) -> Sequence[Row]:
         """Run one statement, which takes the write lock when it begins."""
         return await _client(client).fetch(statement, values)
 
     @asynccontextmanager
-    async def transaction(self, client: BaseDBAsyncClient) -> AsyncIterator[Connection]:
+    async def transaction(self, client: Connection) -> AsyncIterator[Connection]:
         """Take the write lock and run the body.
 
         A plain ``BEGIN`` that reads first and then writes fails at once, whatever the busy
         timeout, if another process wrote in between.
         """
         parent = _client(client)
-        lock = parent._lock  # noqa: SLF001 - the ORM's own lock on its connection
+        lock = parent._lock  # noqa: SLF001 - the engine's own lock on its connection
         async with AsyncExitStack() as stack:
             async with self.limited():
                 await stack.enter_async_context(lock)
-            transaction = SqliteTransaction(parent)
-            connection = transaction._connection  # noqa: SLF001 - as above
+            transaction = SqliteTransaction(self, parent.raw)
+            connection = parent.raw
             try:
                 async with self.limited():
                     await connection.execute("BEGIN IMMEDIATE")
@@ -239,14 +214,24 @@ class SqliteEngine:
         """Tell what the database itself is to blame for from what its user did wrong."""
         try:
             yield
-        except (IntegrityError, sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
             raise
-        except (OperationalError, sqlite3.DatabaseError) as error:
+        except sqlite3.DatabaseError as error:
             kind = NumberTooLarge if "integer overflow" in str(error) else StoreError
             raise kind(f"the database {self.name} refused: {error}") from error
 
-    async def analyze(self, client: BaseDBAsyncClient, tables: Sequence[str]) -> None:
+    async def analyze(self, client: Connection, tables: Sequence[str]) -> None:
         """Do nothing: the plans of our statements do not depend on statistics."""
+
+    async def apply_migrations(self, transaction: Connection) -> None:
+        """Have the ORM apply all migrations that the schema lacks."""
+        # Imported where it is used: nothing else needs the ORM, which takes as long as the rest.
+        from prover_framework.database import orm
+        from prover_framework.database.sqlite_orm import OrmSqlite
+
+        if not isinstance(transaction, SqliteTransaction):
+            raise TypeError("migrations are applied in a transaction")
+        await orm.migrate(OrmSqlite(transaction))
 
     async def has_table(self, connection: Connection, table: str) -> bool:
         """Look into the schema."""
@@ -288,29 +273,52 @@ class _Call(AbstractAsyncContextManager[None]):
         await self._engine.end_call(self._limit, exc)
 
 
-class SqliteConnection(SqliteClient, Connection):
-    """A connection outside of transactions."""
+class SqliteConnection(Connection):
+    """A connection outside of transactions.
 
-    def __init__(self, file_path: str, engine: SqliteEngine, **pragmas: Any) -> None:
-        super().__init__(file_path, **pragmas)
+    Args:
+        engine: Its engine.
+        query_only: Whether it refuses to write.
+    """
+
+    def __init__(self, engine: SqliteEngine, *, query_only: bool = False) -> None:
         self.engine = engine
+        self._query_only = query_only
+        self._connection: aiosqlite.Connection | None = None
+        self._lock = asyncio.Lock()
 
-    async def create_connection(self, with_db: bool) -> None:  # noqa: ARG002, FBT001 - the ORM's
+    @property
+    def raw(self) -> aiosqlite.Connection:
+        """The driver's connection."""
+        return cast(aiosqlite.Connection, self._connection)
+
+    async def open(self) -> None:
         """Open the file."""
-        connection = aiosqlite.connect(self.filename, isolation_level=None)
+        connection = aiosqlite.connect(self.engine.path, isolation_level=None)
         # Else a thread that hangs in the file system would keep the interpreter from ending. (It
         # was the connection itself up to version 0.21 of the driver.)
         thread: Any = getattr(connection, "_thread", connection)
         thread.daemon = True
         self._connection = await connection
         self._connection.row_factory = sqlite3.Row
-        for pragma, value in self.pragmas.items():
+        for pragma, value in self._pragmas():
             await self._connection.execute_fetchall(f"PRAGMA {pragma}={value}")
-        await self._post_connect()
+
+    def _pragmas(self) -> Iterator[tuple[str, object]]:
+        yield "busy_timeout", round(self.engine.bounds.statement_seconds * 1000)
+        # An accepted job survives a power cut, not only a crash.
+        yield "synchronous", "FULL"
+        yield "foreign_keys", "ON"
+        if self._query_only:
+            yield "query_only", "ON"
+        yield "journal_mode", "WAL"
+        yield "journal_size_limit", LOG_BYTES
 
     async def close(self) -> None:
         """Close the file, unless the thread hangs."""
-        closing = asyncio.create_task(super().close())
+        if self._connection is None:
+            return
+        closing = asyncio.create_task(self._connection.close())
         await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
         while not closing.done():
             # The driver waits a second time when it is told to wait no longer.
@@ -319,31 +327,27 @@ class SqliteConnection(SqliteClient, Connection):
         if not closing.cancelled():
             closing.result()
 
-    def acquire_connection(self) -> Any:
-        """Lend the connection for one call."""
-        return self._acquired()
-
     @asynccontextmanager
-    async def _acquired(self) -> AsyncIterator[Any]:
+    async def lend(self) -> AsyncIterator[aiosqlite.Connection]:
+        """Lend the driver's connection for one call."""
         async with self.engine.limited(), self._lock:
-            yield self._connection
-
-    async def execute_many(self, query: str, values: list[list[Any]]) -> None:
-        """Run a statement once for each row of values, all or none of them."""
-        async with self.engine.transaction(self) as transaction:
-            await transaction.execute_many(query, values)
+            yield self.raw
 
     async def fetch(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
         """Run a statement and return its rows."""
         with self.engine.refusals():
             async with self.engine.limited(), self._lock:
-                connection = cast(aiosqlite.Connection, self._connection)
-                return await _fetch(connection, self.engine.sql(statement), _values(values))
+                return await _fetch(self.raw, self.engine.sql(statement), _values(values))
 
     async def run_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
-        """Run a statement once for each row of values."""
+        """Run a statement once for each row of values, all or none of them."""
         with self.engine.refusals():
-            await self.execute_many(self.engine.sql(statement), list(map(list, rows)))
+            await self.run_in_transaction(self.engine.sql(statement), rows)
+
+    async def run_in_transaction(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement in the form of this engine once for each row of values."""
+        async with self.engine.transaction(self) as transaction:
+            await _client(transaction).run_in_transaction(sql, rows)
 
     async def copy(
         self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
@@ -352,34 +356,27 @@ class SqliteConnection(SqliteClient, Connection):
         marks = ", ".join("?" * len(columns))
         statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
         with self.engine.refusals():
-            async with self.acquire_connection() as connection:
+            async with self.lend() as connection:
                 await connection.executemany(statement, rows)
 
     async def lock(self, name: str) -> None:
         """Do nothing: a transaction has the whole database to itself."""
 
 
-class SqliteTransaction(SqliteTransactionWrapper, SqliteConnection):
+class SqliteTransaction(SqliteConnection):
     """A connection inside of a transaction."""
 
-    def __init__(self, parent: SqliteConnection) -> None:
-        super().__init__(parent)
-        self.engine = parent.engine
+    def __init__(self, engine: SqliteEngine, raw: aiosqlite.Connection) -> None:
+        super().__init__(engine)
+        self._connection = raw
 
-    def acquire_connection(self) -> Any:
-        """Lend its connection for one call."""
-        return self._acquired()
-
-    async def execute_script(self, query: str) -> None:
-        """Run a script of one statement: the driver would commit before it ran a longer one."""
-        await self.execute_query(query)
+    async def run_in_transaction(self, sql: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement in the form of this engine once for each row of values."""
+        async with self.lend() as connection:
+            await connection.executemany(sql, rows)
 
 
-client_class = SqliteConnection
-"""Where the ORM looks for it."""
-
-
-def _client(client: BaseDBAsyncClient) -> SqliteConnection:
+def _client(client: Connection) -> SqliteConnection:
     if not isinstance(client, SqliteConnection):
         raise TypeError(f"{type(client).__name__} is no connection of this engine")
     return client

@@ -21,7 +21,6 @@ from prover_framework.chain.sources import simulated
 from prover_framework.chain.store import Gap, HeaderStore
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Row
-from prover_framework.database.tables import BlockHeader, HourlyBaseFee
 from prover_framework.errors import (
     DataNotYet,
     EmptyRange,
@@ -72,18 +71,14 @@ def run(use: Callable[[HeaderStore, Database], Awaitable[T]]) -> T:
 
 async def contents(database: Database) -> tuple[list[Header], list[tuple[int, ...]]]:
     """Return all headers and all hourly sums that are stored."""
-    blocks = await BlockHeader.all().using_db(database.reader).order_by("number")
-    hours = await HourlyBaseFee.all().using_db(database.reader).order_by("hour")
-    return (
-        [
-            Header(
-                b.number, b.timestamp, b.base_fee_wei, b.gas_used, b.gas_limit, b.block_hash,
-                b.parent_hash,
-            )
-            for b in blocks
-        ],
-        [(h.hour, h.sum_wei, h.count, h.first_block, h.last_block) for h in hours],
-    )  # fmt: skip
+    blocks = await database.read(
+        "SELECT number, timestamp, base_fee_wei, gas_used, gas_limit, block_hash, parent_hash "
+        "FROM block_header ORDER BY number"
+    )
+    hours = await database.read(
+        "SELECT hour, sum_wei, count, first_block, last_block FROM hourly_base_fee ORDER BY hour"
+    )
+    return [Header(*block) for block in blocks], [tuple(hour) for hour in hours]
 
 
 def summed(headers: Sequence[Header]) -> list[tuple[int, ...]]:

@@ -75,6 +75,7 @@ OF_THEIRS = "asked of somebody else's database"
 
 # What is not said all the time, and why; names are those of `written_statements`.
 RARE = {
+    "chain.ingest.BEGIN_CHAIN": "once in the life of a database",
     **dict.fromkeys([f"callers.store.{n}" for n in ("INSERT", "COUNT", "LISTED", "REVOKE")], KEYS),
     # Headers that are taken out, counted through or verified anew, since somebody asks for it.
     "chain.ingest.SPAN": BY_HAND,

@@ -12,7 +12,8 @@ from tortoise.context import TortoiseContext
 from tortoise.migrations.autodetector import MigrationAutodetector
 from tortoise.utils import generate_schema_for_client
 
-from prover_framework.database.database import Database, open_engine
+from prover_framework.database.database import Database
+from prover_framework.database.development import CONFIG
 from prover_framework.database.engine import MIGRATIONS_TABLE, Row
 
 # What an engine says of its tables, in rows that begin with the table's name. Names of indexes and
@@ -85,15 +86,13 @@ async def test_models_and_migrations_agree(empty_url: str, database_url: str) ->
     assert described == migrated
 
 
-async def test_no_migration_is_missing(tmp_path: Path) -> None:
-    config = open_engine(tmp_path / "prover.sqlite3").config()
-
+async def test_no_migration_is_missing() -> None:
     async def missing() -> list[str]:
         async with TortoiseContext() as context:
-            await context.init(config=config)
+            await context.init(config=CONFIG)
             try:
                 assert context.apps is not None
-                changes = await MigrationAutodetector(context.apps, config["apps"]).changes()
+                changes = await MigrationAutodetector(context.apps, CONFIG["apps"]).changes()
                 return [change.name for change in changes]
             finally:
                 await context.connections.close_all()

@@ -9,8 +9,9 @@ from empty_database import open_empty
 from postgres_server import PostgresServer
 from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
 
-from prover_framework.database.database import Database, open_engine
-from prover_framework.database.engine import APP, MIGRATIONS_TABLE
+from prover_framework.database.database import Database
+from prover_framework.database.engine import MIGRATIONS_TABLE
+from prover_framework.database.orm import APP, APPS
 
 COMMAND = [sys.executable, "-c", "from prover_framework.cli import main; main()"]
 
@@ -41,7 +42,7 @@ DROPPED = {("job_group", "submission")}
 
 async def make_first_version(url: str) -> None:
     async with open_empty(url) as client:
-        executor = MigrationExecutor(client, open_engine(url).config()["apps"])
+        executor = MigrationExecutor(client, dict(APPS))
         await executor.migrate([MigrationTarget(APP, "0001_initial")])
 
 

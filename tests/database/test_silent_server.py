@@ -15,7 +15,7 @@ from postgres_server import PostgresServer, postgres_server
 
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Bounds, Connection
-from prover_framework.database.postgres import PostgresEngine
+from prover_framework.database.postgres import PostgresConnection, PostgresEngine
 from prover_framework.errors import StoreError
 
 CALL_SECONDS = 2.0
@@ -201,9 +201,11 @@ async def test_the_kernel_watches_connections_too(url: str, proxy: PostgresProxy
     async def kept_alive(more: str = "") -> list[int]:
         async with (
             Database(f"{proxy.url(url)}{more}", bounds=Bounds(6)) as database,
-            database.reader.acquire_connection() as connection,
+            database.reading() as reader,
         ):
-            found = connection._transport.get_extra_info("socket")
+            assert isinstance(reader, PostgresConnection)
+            async with reader.lend() as connection:
+                found = connection._transport.get_extra_info("socket")
             return [
                 found.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
                 found.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),

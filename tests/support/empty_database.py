@@ -6,18 +6,34 @@ from contextlib import asynccontextmanager
 from tortoise.backends.base.client import BaseDBAsyncClient
 from tortoise.context import TortoiseContext
 
-from prover_framework.database.database import open_engine
+from prover_framework.database.database import Database
+from prover_framework.database.development import CONFIG
+from prover_framework.database.orm import NAME
+from prover_framework.database.postgres import PostgresTransaction
+from prover_framework.database.postgres_orm import OrmPostgres
+from prover_framework.database.sqlite import SqliteTransaction
+from prover_framework.database.sqlite_orm import OrmSqlite
 
 
 @asynccontextmanager
 async def open_empty(url: str) -> AsyncIterator[BaseDBAsyncClient]:
-    """Connect to a database whatever its schema; disconnect when the body is left."""
-    engine = open_engine(url)
-    async with TortoiseContext() as context:
-        await context.init(config=engine.config())
+    """Connect to a database whatever its schema; what was done is committed at the end."""
+    async with (
+        Database(url) as database,
+        database.transaction() as transaction,
+        TortoiseContext() as context,
+    ):
+        await context.init(config=CONFIG)
+        token = context.connections.set(NAME, orm_client(transaction))
         try:
-            client = context.db(engine.writer_name)
-            await engine.connect([client])
-            yield client
+            yield context.db(NAME)
         finally:
-            await context.connections.close_all()
+            context.connections.reset(token)
+
+
+def orm_client(transaction: object) -> BaseDBAsyncClient:
+    """Return a transaction as the ORM wants it."""
+    if isinstance(transaction, SqliteTransaction):
+        return OrmSqlite(transaction)
+    assert isinstance(transaction, PostgresTransaction)
+    return OrmPostgres(transaction)

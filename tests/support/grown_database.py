@@ -1,8 +1,7 @@
 """A database that has been in service for long: ended jobs and headers by the hundred thousand."""
 
-from prover_framework.chain.ingest import SUM_UP, ChainFacts
+from prover_framework.chain.ingest import BEGIN_CHAIN, SUM_UP, ChainFacts
 from prover_framework.database.database import Database
-from prover_framework.database.tables import Chain
 
 FACTS = ChainFacts(100, simulated=False, source="test")
 
@@ -103,14 +102,8 @@ async def grow(
         await database.write(ATTACHMENTS.format(count=jobs // JOBS_A_FILE))
         await database.write(CHUNKS.format(count=4 * (jobs // JOBS_A_FILE)), [b"data"])
     if headers:
-        async with database.transaction() as connection:
-            await Chain.create(
-                id=1,
-                chain_id=FACTS.chain_id,
-                simulated=FACTS.simulated,
-                source=FACTS.source,
-                using_db=connection,
-            )
+        facts = [FACTS.chain_id, FACTS.simulated, FACTS.source, ""]
+        await database.write(BEGIN_CHAIN, facts)
         await database.write(HEADERS.format(count=headers))
         await database.write(RAW.format(count=headers), [b"rlp"])
         await database.write(SUM_UP, [0, (headers + 1) * BLOCK_SECONDS])

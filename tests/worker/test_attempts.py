@@ -54,7 +54,7 @@ async def test_a_lost_worker_is_an_attempt_too(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         claim = await bench.claim("g", worker="lost")
         async with bench.database.transaction() as connection:
-            await connection.execute_query("UPDATE job SET lease_until = 0", [])
+            await connection.fetch("UPDATE job SET lease_until = 0", [])
         await bench.jobs.sweep(10)
         (one,) = (await verbose(bench)).history
         assert (one.number, one.worker) == (claim.job.attempts, "lost")

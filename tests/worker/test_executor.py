@@ -121,7 +121,7 @@ async def test_stored_parameters_that_do_not_fit_leave_the_job_to_other_workers(
     async with open_bench(tmp_path, timings=Timings(incapable_receives=1)) as bench:
         job_id = await bench.submit("g")
         async with bench.database.transaction() as connection:
-            await connection.execute_query(
+            await connection.fetch(
                 "UPDATE job SET parameters = ? WHERE id = ?", ['{"start_timestamp": 0}', job_id]
             )
         async with bench.worker():
