@@ -39,15 +39,8 @@ class OfferedType:
         return {name: schema for name, schema in found if isinstance(schema, dict)}
 
 
-class Operations(Protocol):
-    """What submits, looks and acts. Every method raises a `ProverError` that says what to do."""
-
-    async def submit(self, body: bytes, *, priority: int = USUAL_PRIORITY) -> Accepted:
-        """Submit a group, as the body of ``POST /api/job``; the same body again does no harm.
-
-        Of the groups that wait, those of the highest ``priority`` come first.
-        """
-        ...
+class Reading(Protocol):
+    """What needs only what is stored. Every method raises a `ProverError` that says what to do."""
 
     async def status(self, group_id: str, *, verbose: bool = False) -> GroupView:
         """Return a group with its jobs; with ``verbose`` all that is stored of them."""
@@ -60,12 +53,39 @@ class Operations(Protocol):
         """
         ...
 
-    async def charts(self, group_id: str) -> GroupCharts:
-        """Return what illustrates the results of a group, as their plugins describe it."""
-        ...
-
     async def find(self, query: GroupQuery) -> GroupPage:
         """Return a page of the groups that a query asks for."""
+        ...
+
+    async def workers(self) -> WorkersView:
+        """Return all workers, and the queues that are paused."""
+        ...
+
+    async def pause(self, queue: str, reason: str = "") -> None:
+        """Have no worker take jobs of a queue."""
+        ...
+
+    async def resume(self, queue: str) -> bool:
+        """Have workers take jobs of a queue again; return whether it was paused."""
+        ...
+
+    async def drain(self, worker: str) -> None:
+        """Have a worker finish what it has, and end."""
+        ...
+
+
+class Operations(Reading, Protocol):
+    """What submits, looks and acts."""
+
+    async def submit(self, body: bytes, *, priority: int = USUAL_PRIORITY) -> Accepted:
+        """Submit a group, as the body of ``POST /api/job``; the same body again does no harm.
+
+        Of the groups that wait, those of the highest ``priority`` come first.
+        """
+        ...
+
+    async def charts(self, group_id: str) -> GroupCharts:
+        """Return what illustrates the results of a group, as their plugins describe it."""
         ...
 
     async def act(
@@ -100,20 +120,4 @@ class Operations(Protocol):
 
     async def proof_types(self) -> tuple[OfferedType, ...]:
         """Return the proof types that can be asked for."""
-        ...
-
-    async def workers(self) -> WorkersView:
-        """Return all workers, and the queues that are paused."""
-        ...
-
-    async def pause(self, queue: str, reason: str = "") -> None:
-        """Have no worker take jobs of a queue."""
-        ...
-
-    async def resume(self, queue: str) -> bool:
-        """Have workers take jobs of a queue again; return whether it was paused."""
-        ...
-
-    async def drain(self, worker: str) -> None:
-        """Have a worker finish what it has, and end."""
         ...

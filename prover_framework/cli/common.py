@@ -15,25 +15,22 @@ import click
 from rich.console import Console
 
 from prover_framework.cli.exit_codes import INTERRUPTED
-from prover_framework.errors import SettingsError
+from prover_framework.errors import GroupNotFound, SettingsError
 from prover_framework.logs import LogForm, start_logging
 from prover_framework.model.moments import not_seconds
-from prover_framework.model.names import NAMESPACE, NAMESPACE_RULE
-from prover_framework.plugins.registry import Plugins
+from prover_framework.model.names import DEFAULT_NAMESPACE, NAMESPACE, NAMESPACE_RULE, group_key
 from prover_framework.settings import Settings, aws_variables, load_settings
 from prover_framework.variables import Unknown, misspelt
 
 if TYPE_CHECKING:
     from prover_framework.app import Runtime
+    from prover_framework.plugins.registry import Plugins
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 DOTENV = Path(".env")
-
-# What reads the database alone waits for no plugin, and works where a plugin hangs.
-NO_PLUGINS = Plugins(found=(), hooks={})
 
 
 def require_namespace(namespace: str) -> str:
@@ -175,6 +172,18 @@ def stored_queue() -> Settings:
     return chosen if chosen.queue_urls else stored()
 
 
+def stored_key(namespace: str | None, group_id: str) -> str:
+    """Return what a group of a namespace is stored under; None is the usual one.
+
+    Raises:
+        GroupNotFound: No group can have this id.
+    """
+    try:
+        return group_key(namespace or DEFAULT_NAMESPACE, group_id)
+    except ValueError:
+        raise GroupNotFound(group_id) from None
+
+
 @contextmanager
 def telling_of_new(chosen: Settings) -> Iterator[None]:
     """Say, after the body, where the embedded database is that it has made."""
@@ -186,7 +195,7 @@ def telling_of_new(chosen: Settings) -> Iterator[None]:
 
 
 def with_runtime(
-    plugins: Plugins,
+    plugins: "Plugins",
     use: Callable[["Runtime"], Coroutine[Any, Any, T]],
     *,
     stores: bool = False,

@@ -11,9 +11,9 @@ from prover_framework.cli.exit_codes import FAILED
 from prover_framework.cli.operating import (
     installed_plugins,
     namespace_option,
-    no_plugins,
     url_option,
     with_operations,
+    with_reading,
 )
 from prover_framework.cli.parameters import Given, ParametersCommand, given
 from prover_framework.cli.tables import show_charts, show_group
@@ -25,7 +25,7 @@ from prover_framework.model.jobs import JobState
 from prover_framework.model.names import GROUP_ID_KEY
 from prover_framework.model.priorities import HIGHEST_PRIORITY, LOWEST_PRIORITY, USUAL_PRIORITY
 from prover_framework.model.views import GroupView
-from prover_framework.operations import Operations
+from prover_framework.operations import Operations, Reading
 from prover_framework.serialization.json_text import Json, dump_json
 
 # A longer wait than a year is none that somebody meant.
@@ -131,13 +131,19 @@ def status(
     if chart and as_json:
         raise click.UsageError("--chart draws; GET /api/job/<group_id>/charts is the JSON")
 
-    async def read(operations: Operations) -> tuple[GroupView, GroupCharts | None]:
+    async def read(reading: Reading) -> GroupView:
         if wait:
-            await watch(operations, group_id, timeout=timeout)
-        group = await operations.status(group_id, verbose=verbose)
-        return group, await operations.charts(group_id) if chart else None
+            await watch(reading, group_id, timeout=timeout)
+        return await reading.status(group_id, verbose=verbose)
 
-    group, charts = with_operations(installed_plugins if chart else no_plugins, read)
+    async def draw(operations: Operations) -> tuple[GroupView, GroupCharts]:
+        return await read(operations), await operations.charts(group_id)
+
+    charts: GroupCharts | None = None
+    if chart:
+        group, charts = with_operations(installed_plugins, draw)
+    else:
+        group = with_reading(read)
     show_group(group, as_json=as_json)
     if charts is not None:
         show_charts(charts)

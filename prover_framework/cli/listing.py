@@ -11,16 +11,15 @@ from rich.text import Text
 from prover_framework.cli.common import console
 from prover_framework.cli.operating import (
     namespace_option,
-    no_plugins,
     url_option,
-    with_operations,
+    with_reading,
 )
 from prover_framework.cli.styles import STYLES
 from prover_framework.errors import RequestError
 from prover_framework.model.jobs import JobState
 from prover_framework.model.listing import MAX_LIMIT, GroupPage, GroupQuery, parse_query
 from prover_framework.model.names import DEFAULT_NAMESPACE
-from prover_framework.operations import Operations
+from prover_framework.operations import Reading
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json
 
@@ -74,10 +73,10 @@ def list_(limit: int, *, as_json: bool, **filters: str | None) -> None:
     """
     query = query_of(filters)
 
-    async def read(operations: Operations) -> GroupPage:
-        return await all_pages(operations.find, query, limit)
+    async def read(reading: Reading) -> GroupPage:
+        return await all_pages(reading.find, query, limit)
 
-    page = with_operations(no_plugins, read)
+    page = with_reading(read)
     if as_json:
         click.echo(dump_json(unstructure(page)))
         return

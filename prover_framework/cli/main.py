@@ -59,7 +59,7 @@ COMMANDS: Mapping[str, Place] = MappingProxyType(
             "Check the receipt TARGET: a file, or the id of a job group of this service.",
         ),
         "key": Place(
-            "receipts",
+            "keys",
             'Manage the keys that sign receipts, and those of the API ("prover key api").',
         ),
         "headers": Place("headers", "Load block headers and see what is there."),

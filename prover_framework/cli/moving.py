@@ -10,11 +10,12 @@ from typing import IO
 import click
 
 from prover_framework.app import Runtime
-from prover_framework.cli.common import NO_PLUGINS, settings, with_runtime
+from prover_framework.cli.common import settings, with_runtime
 from prover_framework.database.backup import back_up
 from prover_framework.errors import SettingsError, TransferError
 from prover_framework.files import whole_file
 from prover_framework.jobs.transfer import MAX_LINE_BYTES, Moved, export, take_in
+from prover_framework.plugins.registry import NO_PLUGINS
 from prover_framework.seals.keys import KeyDirectory, PublicKey
 from prover_framework.serialization.converter import structure, unstructure
 from prover_framework.settings import SQLITE_SCHEME, Settings

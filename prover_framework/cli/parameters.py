@@ -8,7 +8,7 @@ from attrs import frozen
 
 from prover_framework.cli.operating import (
     chosen_settings,
-    no_plugins,
+    installed_plugins,
     note_url_in,
     with_operations,
 )
@@ -16,7 +16,7 @@ from prover_framework.errors import ProverError, RequestError
 from prover_framework.model.names import MAX_INT64
 from prover_framework.model.proofs import ProofType
 from prover_framework.operations import Operations
-from prover_framework.plugins.registry import Plugins
+from prover_framework.plugins.registry import NO_PLUGINS, Plugins
 from prover_framework.serialization.forms import MAX_EXACT_INTEGER, SCALAR_TYPES
 from prover_framework.serialization.json_schema import schema_of
 from prover_framework.serialization.json_text import Json, dump_json, parse_json
@@ -214,8 +214,8 @@ def _load() -> _Loaded:
         from prover_framework.app import load_plugins
 
         return _loaded(load_plugins(chosen))
-    types = with_operations(no_plugins, _ask_for_types)
-    return _Loaded(no_plugins(), {one.name: one for one in types})
+    types = with_operations(installed_plugins, _ask_for_types)
+    return _Loaded(NO_PLUGINS, {one.name: one for one in types})
 
 
 def _loaded(plugins: Plugins) -> _Loaded:

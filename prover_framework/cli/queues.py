@@ -10,13 +10,13 @@ import click
 from rich.table import Table
 
 from prover_framework.cli.common import console, run, settings, stored_queue
-from prover_framework.cli.operating import no_plugins, url_option, with_operations
+from prover_framework.cli.operating import url_option, with_reading
 from prover_framework.database.opening import open_database
 from prover_framework.errors import SettingsError
 from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy
 from prover_framework.model.names import DEFAULT_QUEUE
-from prover_framework.operations import Operations
+from prover_framework.operations import Reading
 from prover_framework.queues.base import QueueStatus
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json
@@ -53,10 +53,10 @@ def pause(name: str, reason: str) -> None:
     Workers obey within two seconds. What they have they finish; jobs are accepted, and wait.
     """
 
-    async def act(operations: Operations) -> None:
-        await operations.pause(name, reason)
+    async def act(reading: Reading) -> None:
+        await reading.pause(name, reason)
 
-    with_operations(no_plugins, act)
+    with_reading(act)
     click.echo(f"queue {name} is paused")
 
 
@@ -66,10 +66,10 @@ def pause(name: str, reason: str) -> None:
 def resume(name: str) -> None:
     """Have workers take jobs of the queue NAME again."""
 
-    async def act(operations: Operations) -> bool:
-        return await operations.resume(name)
+    async def act(reading: Reading) -> bool:
+        return await reading.resume(name)
 
-    was_paused = with_operations(no_plugins, act)
+    was_paused = with_reading(act)
     click.echo(f"queue {name} {'goes on' if was_paused else 'was not paused'}")
 
 

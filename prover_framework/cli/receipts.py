@@ -1,4 +1,4 @@
-"""``prover receipt``, ``prover verify`` and ``prover key``: evidence, and what it is worth."""
+"""``prover receipt``, ``seal`` and ``verify``: evidence, and what it is worth."""
 
 import asyncio
 import os
@@ -13,14 +13,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from prover_framework.app import Runtime, load_plugins, open_runtime
-from prover_framework.cli.api_keys import api
 from prover_framework.cli.attachments import attached_in, export, files_of
 from prover_framework.cli.common import console, run, settings, stored, with_runtime
 from prover_framework.cli.operating import (
     chosen_settings,
     installed_plugins,
     namespace_option,
-    no_plugins,
     stored_group,
     url_option,
     with_operations,
@@ -29,9 +27,10 @@ from prover_framework.model.findings import Outcome
 from prover_framework.model.names import MAX_INT64
 from prover_framework.model.receipts import BLOCK_HASH
 from prover_framework.operations import Operations
+from prover_framework.plugins.registry import NO_PLUGINS
 from prover_framework.proofs.service import RequestedSeals
 from prover_framework.receipts.documents import MAX_RECEIPT_BYTES, dump_receipt, read_receipt
-from prover_framework.seals.keys import KeyDirectory, PublicKey, pinned_key
+from prover_framework.seals.keys import pinned_key
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json
 from prover_framework.settings import VERIFY_WITH_NODE
@@ -92,7 +91,9 @@ def receipt(
         return document
 
     # The receipt of a group may be made now, to which plugins add; that of a proof is there.
-    document = with_operations(installed_plugins if proof_type is None else no_plugins, read)
+    document = with_operations(
+        installed_plugins if proof_type is None else (lambda: NO_PLUGINS), read
+    )
     if output is None:
         click.echo(document.decode())
     else:
@@ -297,71 +298,13 @@ def _verify_there(target: str, trusted_hash: str | None) -> Report:
         found = body if body is not None else await operations.receipt(target)
         return await operations.verify(found, trusted_hash.lower() if trusted_hash else None)
 
-    return with_operations(no_plugins, check)
+    return with_operations(installed_plugins, check)
 
 
 def _finish(report: Report, *, as_json: bool) -> None:
     _show(report, as_json=as_json)
     if not report.accepted:
         raise click.exceptions.Exit(1)
-
-
-@click.group()
-def key() -> None:
-    """Manage the keys that sign receipts, and those of the API ("prover key api").
-
-    Keys that sign are files in PROVER_KEY_DIR. The private key is used by worker and API of this
-    machine; back it up nowhere, and rotate it when in doubt.
-    """
-
-
-@key.command()
-def create() -> None:
-    """Make the first key. From now on new receipts are signed."""
-    _show_key(_keys().create())
-
-
-@key.command()
-def rotate() -> None:
-    """Make a new key that signs from now on; the old public key stays, to check old receipts."""
-    _show_key(_keys().rotate())
-
-
-@key.command("list")
-def list_() -> None:
-    """List the public keys, the oldest first."""
-    table = Table(Column("key", no_wrap=True), "created", "retired")
-    for public in _keys().public_keys():
-        table.add_row(public.id, public.created_at, public.retired_at or "")
-    console().print(table)
-
-
-@key.command()
-@click.argument("key_id", required=False)
-def show(key_id: str | None) -> None:
-    """Print the public key KEY_ID, or the newest, for those who check receipts."""
-    keys = _keys().public_keys()
-    found = [public for public in keys if key_id in (None, public.id)]
-    if not found:
-        raise click.UsageError(
-            f"there is no key {key_id}"
-            if key_id
-            else 'there is no key; "prover key create" makes one'
-        )
-    _show_key(found[-1])
-
-
-key.add_command(api)
-
-
-def _keys() -> KeyDirectory:
-    keys = KeyDirectory(settings().key_path)
-    keys.remove_drafts()
-    return keys
-
-
-def _show_key(public: PublicKey) -> None:
-    click.echo(dump_json(unstructure(public)))
 
 
 def _is_hash(text: str) -> bool:
@@ -407,4 +350,4 @@ def _reason(check: Check) -> str:
     return check.reason if check.asked else f"(not asked for) {check.reason}"
 
 
-COMMANDS = (receipt, seal, verify, key)
+COMMANDS = (receipt, seal, verify)

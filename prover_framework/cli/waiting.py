@@ -16,7 +16,7 @@ from prover_framework.cli.tables import group_table
 from prover_framework.errors import ProverError
 from prover_framework.model.jobs import FINAL, JobState
 from prover_framework.model.views import GroupView, JobView, VerboseJobView
-from prover_framework.operations import Operations
+from prover_framework.operations import Reading
 
 # Changes are told of. Who has heard of none for this long looks himself.
 SILENCE_SECONDS = 15.0
@@ -61,7 +61,7 @@ def _shown(group: GroupView) -> Iterator[_Shown]:
 
 
 async def watch(
-    operations: Operations,
+    reading: Reading,
     group_id: str,
     *,
     timeout: float | None = None,  # noqa: ASYNC109 - it ends in an exit status
@@ -71,7 +71,7 @@ async def watch(
     """Wait until all jobs have ended, and show meanwhile what they do.
 
     Args:
-        operations: The service.
+        reading: The service.
         group_id: The group.
         timeout: After how many seconds to give up.
         patience_seconds: When to look for the reason why no worker has taken a job.
@@ -81,9 +81,9 @@ async def watch(
         Exit: It took longer; the exit status says so.
     """
     loop = asyncio.get_running_loop()
-    group = await operations.status(group_id)
+    group = await reading.status(group_id)
     begun, is_explained = loop.time(), False
-    async with _news(operations, group_id) as news:
+    async with _news(reading, group_id) as news:
         with _shown(group) as shown:
             while group.status not in FINAL:
                 shown.show(group)
@@ -94,7 +94,7 @@ async def watch(
                     raise click.exceptions.Exit(TIMED_OUT)
                 if not is_explained and waited >= patience_seconds and _is_untouched(group):
                     is_explained = True
-                    if why := await _explain(operations, group_id):
+                    if why := await _explain(reading, group_id):
                         shown.say(why)
                 ends = [silence_seconds]
                 if timeout is not None:
@@ -102,14 +102,14 @@ async def watch(
                 if waited < patience_seconds:
                     ends.append(patience_seconds - waited)
                 await news(min(ends))
-                group = await operations.status(group_id)
+                group = await reading.status(group_id)
             shown.show(group)
     return group
 
 
 @asynccontextmanager
 async def _news(
-    operations: Operations, group_id: str
+    reading: Reading, group_id: str
 ) -> AsyncIterator[Callable[[float], Coroutine[Any, Any, None]]]:
     """Listen to what happens to a group; what is yielded waits for the next, or for some seconds.
 
@@ -118,7 +118,7 @@ async def _news(
     changed = asyncio.Event()
 
     async def listen() -> None:
-        async with aclosing(operations.changes(group_id)) as changes:
+        async with aclosing(reading.changes(group_id)) as changes:
             async for _ in changes:
                 changed.set()
 
@@ -146,11 +146,11 @@ def _is_untouched(group: GroupView) -> bool:
     )
 
 
-async def _explain(operations: Operations, group_id: str) -> str | None:
+async def _explain(reading: Reading, group_id: str) -> str | None:
     """Say why no worker has taken a job of a group yet, from what the service knows of workers."""
     try:
-        group = await operations.status(group_id, verbose=True)
-        known = await operations.workers()
+        group = await reading.status(group_id, verbose=True)
+        known = await reading.workers()
     except ProverError:
         return None
     for job in group.jobs:

@@ -4,9 +4,9 @@ import click
 from rich.table import Column, Table
 
 from prover_framework.cli.common import console
-from prover_framework.cli.operating import no_plugins, url_option, with_operations
+from prover_framework.cli.operating import url_option, with_reading
 from prover_framework.model.workers import WorkersView
-from prover_framework.operations import Operations
+from prover_framework.operations import Reading
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json
 
@@ -17,10 +17,10 @@ from prover_framework.serialization.json_text import dump_json
 def workers(*, as_json: bool) -> None:
     """List the workers: who they are, what they compute, since when, and with which plugins."""
 
-    async def read(operations: Operations) -> WorkersView:
-        return await operations.workers()
+    async def read(reading: Reading) -> WorkersView:
+        return await reading.workers()
 
-    known = with_operations(no_plugins, read)
+    known = with_reading(read)
     if as_json:
         click.echo(dump_json(unstructure(known)))
         return
@@ -62,10 +62,10 @@ def drain(worker: str) -> None:
     It begins within two seconds. "prover workers" lists them.
     """
 
-    async def act(operations: Operations) -> None:
-        await operations.drain(worker)
+    async def act(reading: Reading) -> None:
+        await reading.drain(worker)
 
-    with_operations(no_plugins, act)
+    with_reading(act)
     click.echo(f"{worker} finishes what it has, and ends")
 
 

@@ -201,7 +201,7 @@ class PostgresEngine:
 
         if not isinstance(transaction, PostgresTransaction):
             raise TypeError("migrations are applied in a transaction")
-        await orm.migrate(OrmPostgres(transaction))
+        await orm.migrate(OrmPostgres(transaction.raw, transaction.lend))
 
     async def has_table(self, connection: Connection, table: str) -> bool:
         """Look where an unqualified name would be found."""

@@ -231,7 +231,7 @@ class SqliteEngine:
 
         if not isinstance(transaction, SqliteTransaction):
             raise TypeError("migrations are applied in a transaction")
-        await orm.migrate(OrmSqlite(transaction))
+        await orm.migrate(OrmSqlite(transaction.raw, transaction.lend))
 
     async def has_table(self, connection: Connection, table: str) -> bool:
         """Look into the schema."""

@@ -21,6 +21,7 @@ from prover_framework.errors import (
 from prover_framework.jobs.actions import Actions
 from prover_framework.jobs.messages import JobMessage, dump_message
 from prover_framework.jobs.quotas import Quotas
+from prover_framework.jobs.reading import GroupReader
 from prover_framework.jobs.records import NewGroup, NewJob, StoredJob
 from prover_framework.jobs.requests import (
     dependencies_of,
@@ -30,12 +31,9 @@ from prover_framework.jobs.requests import (
 )
 from prover_framework.jobs.room import MAX_OPEN_JOBS, Room
 from prover_framework.jobs.store import JobStore
-from prover_framework.jobs.views import StatusText, status_text, verbose_view, view
-from prover_framework.jobs.workers import WorkerStore
 from prover_framework.log_context import log_context
 from prover_framework.model.callers import OPERATOR, Caller
 from prover_framework.model.jobs import JobState
-from prover_framework.model.listing import GroupPage, GroupQuery
 from prover_framework.model.names import group_key
 from prover_framework.model.priorities import USUAL_PRIORITY
 from prover_framework.model.proofs import (
@@ -45,7 +43,7 @@ from prover_framework.model.proofs import (
     ProofType,
     split_job_id,
 )
-from prover_framework.model.views import GroupView, VerboseGroupView
+from prover_framework.model.views import GroupView
 from prover_framework.plugins.catalogue import Catalogue, catalogue
 from prover_framework.plugins.registry import Plugins
 from prover_framework.queues.base import Outgoing, Queue
@@ -71,7 +69,7 @@ class Acceptance:
     unsent: tuple[tuple[str, str], ...] = ()
 
 
-class ProvingService:
+class ProvingService(GroupReader):
     """Takes in job groups and tells what became of them.
 
     A ``group_id`` that a method takes is the group's key: `prover_framework.model.names.group_key`
@@ -96,18 +94,13 @@ class ProvingService:
         quotas: Quotas | None = None,
         tracing: Tracing = NO_TRACING,
     ) -> None:
+        super().__init__(jobs)
         self.tracing = tracing
         self._room = Room(jobs, max_open_jobs)
         self._quotas = quotas
         self._plugins = plugins
-        self._jobs = jobs
         self._queue = queue
         self._hook_calls = HookCalls(plugins)
-
-    @property
-    def workers(self) -> WorkerStore:
-        """What is known of workers, and of queues that are paused."""
-        return self._jobs.workers
 
     @cached_property
     def actions(self) -> Actions:
@@ -274,40 +267,6 @@ class ProvingService:
         if sent := [job.id for job in jobs if job.id not in failed]:
             await self._jobs.mark_sent(sent)
         return failed
-
-    async def status(self, group_id: str) -> GroupView:
-        """Return a group with its jobs.
-
-        Raises:
-            GroupNotFound: There is no such group.
-        """
-        return await self._view(await self._jobs.group(group_id))
-
-    async def status_text(self, group_id: str) -> StatusText:
-        """Return the same as JSON text, as it is answered to whoever asks again and again.
-
-        Raises:
-            GroupNotFound: There is no such group.
-        """
-        jobs = await self._jobs.group(group_id)
-        return status_text(jobs, await self._jobs.seals.of_group(group_id))
-
-    async def verbose_status(self, group_id: str) -> VerboseGroupView:
-        """Return a group with its jobs, and the attempts at these.
-
-        Raises:
-            GroupNotFound: There is no such group.
-        """
-        jobs = await self._jobs.group(group_id)
-        attempts = await self._jobs.attempts.of_group(group_id)
-        return verbose_view(jobs, attempts, await self._jobs.seals.of_group(group_id))
-
-    async def find(self, query: GroupQuery) -> GroupPage:
-        """Return a page of the groups that a query asks for, the newest first."""
-        return await self._jobs.listing.page(query)
-
-    async def _view(self, jobs: Sequence[StoredJob]) -> GroupView:
-        return view(jobs, await self._jobs.seals.of_group(jobs[0].group_id))
 
     def catalogue(self) -> Catalogue:
         """List the proof types that can be asked for, and all plugins that were found."""

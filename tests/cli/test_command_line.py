@@ -29,12 +29,13 @@ from waiting import until
 from prover_framework.app import open_runtime
 from prover_framework.cli import common
 from prover_framework.cli import headers as header_commands
+from prover_framework.cli.local import LocalOperations
 from prover_framework.cli.main import prover as root_command
-from prover_framework.cli.operating import LocalOperations
 from prover_framework.cli.tables import MAX_CHART_WIDTH, group_table, show_group
 from prover_framework.cli.waiting import watch
 from prover_framework.model.jobs import JobState
 from prover_framework.model.views import GroupView, JobView
+from prover_framework.plugins.registry import NO_PLUGINS
 from prover_framework.settings import Settings
 
 HOUR = 3600
@@ -731,7 +732,7 @@ def test_who_waits_without_a_worker_is_told(
         return "".join(said).count('is "prover up" running?')
 
     async def wait_until_it_is_cancelled() -> GroupView:
-        async with open_runtime(Settings(data_dir=data_dir), common.NO_PLUGINS) as runtime:
+        async with open_runtime(Settings(data_dir=data_dir), NO_PLUGINS) as runtime:
             waiting = asyncio.create_task(
                 watch(LocalOperations(runtime), "p-1", patience_seconds=0.1)
             )

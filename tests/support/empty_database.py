@@ -34,6 +34,6 @@ async def open_empty(url: str) -> AsyncIterator[BaseDBAsyncClient]:
 def orm_client(transaction: object) -> BaseDBAsyncClient:
     """Return a transaction as the ORM wants it."""
     if isinstance(transaction, SqliteTransaction):
-        return OrmSqlite(transaction)
+        return OrmSqlite(transaction.raw, transaction.lend)
     assert isinstance(transaction, PostgresTransaction)
-    return OrmPostgres(transaction)
+    return OrmPostgres(transaction.raw, transaction.lend)
