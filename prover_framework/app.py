@@ -11,12 +11,10 @@ from attrs import frozen
 from prover_framework.callers.service import Callers
 from prover_framework.callers.store import ApiKeyStore
 from prover_framework.chain.rule_book import read_rule_book
-from prover_framework.chain.sources.base import HeaderSource
 from prover_framework.chain.store import HeaderStore
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Bounds, Clock
 from prover_framework.database.opening import open_database
-from prover_framework.errors import SettingsError
 from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.events import Observers
 from prover_framework.jobs.feed import EventFeed
@@ -32,7 +30,6 @@ from prover_framework.model.names import DEFAULT_QUEUE
 from prover_framework.monitoring.readiness import ReadinessChecks
 from prover_framework.monitoring.sampling import Sampler
 from prover_framework.monitoring.service import Monitoring
-from prover_framework.plugins import loading as plugin_loading
 from prover_framework.plugins.registry import Plugins
 from prover_framework.proofs.binding import GroupBinding
 from prover_framework.proofs.charts import ChartService
@@ -40,13 +37,12 @@ from prover_framework.proofs.proving import Proving
 from prover_framework.proofs.sealing import Sealing
 from prover_framework.proofs.service import ReceiptService
 from prover_framework.proofs.store import ReceiptStore
-from prover_framework.queues.base import DeadLetters, Queue
+from prover_framework.queues.base import Queue
 from prover_framework.queues.counted import CountedQueue
-from prover_framework.sandbox.import_check import find_deadly
+from prover_framework.queues.opening import open_dead_letters
 from prover_framework.seals.making import signature_maker
 from prover_framework.settings import Settings
 from prover_framework.tracing import NO_TRACING, Tracing, open_tracing
-from prover_framework.variables import unowned
 from prover_framework.verification.service import VerificationService
 from prover_framework.web.pages.parts import PageMode, PageParts
 from prover_framework.worker.timings import USUAL_TIMINGS, Timings
@@ -80,33 +76,6 @@ class Runtime:
     pages: PageParts
     feed: EventFeed
     tracing: Tracing = NO_TRACING
-
-
-def load_plugins(settings: Settings) -> Plugins:
-    """Load the installed plugins as the settings say.
-
-    Raises:
-        PluginError: The settings are strict and a plugin cannot be used, or name one that is not
-            installed.
-    """
-    plugins = plugin_loading.load(
-        plugin_loading.installed(),
-        allow=settings.plugins,
-        deny=settings.plugins_disabled,
-        strict=settings.plugins_strict,
-        trace=settings.plugin_trace,
-        import_check=find_deadly,
-        attachment_bytes=settings.attachments_mb * 2**20,
-    ).requiring(settings.required)
-    if missing := sorted({*(settings.required or ())} - {*plugins.hooks}):
-        # A worker need not have what others compute.
-        log.warning(
-            "PROVER_REQUIRED names %s: not installed here, so no group can be asked for it here",
-            ", ".join(missing),
-        )
-    for each in unowned(settings.given_names, plugins.owners):
-        log.warning("%s", each)
-    return plugins
 
 
 @asynccontextmanager
@@ -236,63 +205,6 @@ def make_worker(
         database=runtime.database,
         tracing=runtime.tracing,
     )
-
-
-def header_store(database: Database, settings: Settings | None = None) -> HeaderStore:
-    """Return the headers of a database; new ones wake the jobs that wait for them.
-
-    Args:
-        database: Where they are.
-        settings: They name a file with rules of further chains, if there is one.
-
-    Raises:
-        SettingsError: The file cannot be used.
-    """
-    rules = read_rule_book(None if settings is None else settings.chain_rules)
-    return HeaderStore(database, JobStore(database, RetryPolicy()).wake_waiting, rules)
-
-
-@asynccontextmanager
-async def open_indexer(
-    settings: Settings, *, confirmations: int, light: bool
-) -> AsyncIterator[HeaderSource]:
-    """Open the indexer of the settings, to read headers from.
-
-    Args:
-        settings: They name it.
-        confirmations: How many blocks have to follow one before it is taken.
-        light: Take only what the base fee needs, which cannot be verified.
-
-    Raises:
-        SettingsError: They do not.
-        SourceError: It cannot be used, and why.
-    """
-    if settings.indexer_url is None:
-        raise SettingsError("no indexer: name it by --indexer-url or PROVER_INDEXER_URL")
-    from prover_framework.chain.sources import indexer
-
-    async with indexer.open_indexer(
-        settings.indexer_url, confirmations=confirmations, light=light
-    ) as source:
-        yield source
-
-
-@asynccontextmanager
-async def open_dead_letters(settings: Settings) -> AsyncIterator[DeadLetters]:
-    """Open the dead letters of the queues.
-
-    Raises:
-        SettingsError: There are no messages, since the table of jobs is the queue.
-    """
-    if not settings.queue_urls:
-        raise SettingsError(
-            "no dead letters: the queue is the table of jobs, which has no messages; "
-            '"prover list --state failed" lists jobs that failed, "prover redrive" runs them again'
-        )
-    from prover_framework.queues.sqs import dead_letters as sqs_dead
-
-    async with sqs_dead.open_dead_letters(settings.queue_urls) as letters:
-        yield letters
 
 
 def _pages(

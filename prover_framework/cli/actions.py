@@ -8,7 +8,6 @@ import click
 from rich.table import Column, Table
 
 from prover_framework.cli.common import console
-from prover_framework.cli.jobs import followed, require_success, timeout_option
 from prover_framework.cli.listing import filter_options, query_of
 from prover_framework.cli.operating import (
     installed_plugins,
@@ -17,6 +16,7 @@ from prover_framework.cli.operating import (
     with_operations,
 )
 from prover_framework.cli.tables import show_group
+from prover_framework.cli.waiting import followed, require_success, timeout_option
 from prover_framework.model.actions import Accepted, Action, ActionReport
 from prover_framework.model.jobs import JobState
 from prover_framework.model.listing import GroupQuery

@@ -9,7 +9,7 @@ import click
 from rich.table import Column, Table
 from rich.text import Text
 
-from prover_framework.app import load_plugins, open_runtime
+from prover_framework.app import open_runtime
 from prover_framework.cli.common import console, run, settings
 from prover_framework.database.opening import open_database
 from prover_framework.errors import PluginError, ProverError, SettingsError
@@ -27,6 +27,7 @@ from prover_framework.monitoring.diagnosis import (
 )
 from prover_framework.monitoring.sampling import Sample
 from prover_framework.plugins.registry import Plugins
+from prover_framework.sandbox.loading import load_plugins
 from prover_framework.seals.making import signature_maker
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json

@@ -7,11 +7,11 @@ import click
 from attrs import frozen
 from rich.table import Column, Table
 
-from prover_framework.app import open_dead_letters
 from prover_framework.cli.common import console, run, stored_queue
 from prover_framework.errors import DeadLetterNotFound
 from prover_framework.model.names import DEFAULT_QUEUE
 from prover_framework.queues.base import HeldLetters, Letter, LetterFailure
+from prover_framework.queues.opening import open_dead_letters
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import Json, dump_json
 from prover_framework.text import iso_utc, shorten

@@ -22,7 +22,6 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from prover_framework.app import header_store, open_indexer
 from prover_framework.chain.headers import EncodedHeader, Header
 from prover_framework.chain.ingest import ChainFacts, ImportReport, Unverified
 from prover_framework.chain.rule_book import read_rule_book
@@ -30,7 +29,7 @@ from prover_framework.chain.rules import ChainRules
 from prover_framework.chain.sources import simulated
 from prover_framework.chain.sources.base import CONFIRMATIONS, TAGS
 from prover_framework.chain.sources.csv_file import FileNotes, in_wei, read_headers
-from prover_framework.chain.sources.opening import open_node
+from prover_framework.chain.sources.opening import open_indexer, open_node
 from prover_framework.chain.store import SHOWN_GAPS, Gap, HeaderStatus
 from prover_framework.chain.sync import (
     CaughtUp,
@@ -53,6 +52,7 @@ from prover_framework.cli.common import (
 )
 from prover_framework.database.opening import open_database
 from prover_framework.errors import HeaderConflict, SettingsError, SourceUnreachable
+from prover_framework.jobs.headers import header_store
 from prover_framework.logs import LogForm, start_logging
 from prover_framework.logs import Trouble as LastingTrouble
 from prover_framework.model.names import MAX_INT64

@@ -1,4 +1,4 @@
-"""``prover submit`` and ``status``: one job group."""
+"""``prover submit``: a new job group."""
 
 import secrets
 from collections.abc import Sequence
@@ -7,37 +7,22 @@ from pathlib import Path
 
 import click
 
-from prover_framework.cli.exit_codes import FAILED
 from prover_framework.cli.operating import (
-    installed_plugins,
     namespace_option,
     url_option,
     with_operations,
-    with_reading,
 )
 from prover_framework.cli.parameters import Given, ParametersCommand, given
-from prover_framework.cli.tables import show_charts, show_group
-from prover_framework.cli.waiting import watch
+from prover_framework.cli.tables import show_group
+from prover_framework.cli.waiting import followed, require_success, timeout_option
 from prover_framework.errors import RequestError
-from prover_framework.model.actions import Accepted
-from prover_framework.model.charts import GroupCharts
-from prover_framework.model.jobs import JobState
 from prover_framework.model.names import GROUP_ID_KEY
 from prover_framework.model.priorities import HIGHEST_PRIORITY, LOWEST_PRIORITY, USUAL_PRIORITY
 from prover_framework.model.views import GroupView
-from prover_framework.operations import Operations, Reading
+from prover_framework.operations import Operations
 from prover_framework.serialization.json_text import Json, dump_json
 
-# A longer wait than a year is none that somebody meant.
-MAX_TIMEOUT_SECONDS = 31_536_000
-
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-timeout_option = click.option(
-    "--timeout",
-    type=click.FloatRange(0, MAX_TIMEOUT_SECONDS),
-    metavar="SECONDS",
-    help="With --wait: give up after this time, with the exit status 3.",
-)
 
 
 @click.command(cls=ParametersCommand)
@@ -104,74 +89,6 @@ def submit(
         require_success(group)
 
 
-@click.command()
-@click.argument("group_id")
-@click.option("--wait", is_flag=True, help="Show the jobs until all have ended.")
-@timeout_option
-@click.option(
-    "--verbose",
-    is_flag=True,
-    help="Show all that is stored: parameters, queue, worker, deadlines, each attempt.",
-)
-@click.option(
-    "--chart",
-    is_flag=True,
-    help="Draw the charts of the results as well. On this machine that loads the plugins.",
-)
-@_as_json
-@namespace_option
-@url_option
-def status(
-    group_id: str, timeout: float | None, *, wait: bool, verbose: bool, chart: bool, as_json: bool
-) -> None:
-    """Show the jobs of the group GROUP_ID: states, results, errors.
-
-    With --wait the exit status is 1 unless all jobs succeeded.
-    """
-    if chart and as_json:
-        raise click.UsageError("--chart draws; GET /api/job/<group_id>/charts is the JSON")
-
-    async def read(reading: Reading) -> GroupView:
-        if wait:
-            await watch(reading, group_id, timeout=timeout)
-        return await reading.status(group_id, verbose=verbose)
-
-    async def draw(operations: Operations) -> tuple[GroupView, GroupCharts]:
-        return await read(operations), await operations.charts(group_id)
-
-    charts: GroupCharts | None = None
-    if chart:
-        group, charts = with_operations(installed_plugins, draw)
-    else:
-        group = with_reading(read)
-    show_group(group, as_json=as_json)
-    if charts is not None:
-        show_charts(charts)
-    if wait:
-        require_success(group)
-
-
-def require_success(group: GroupView) -> None:
-    """End with the exit status of a failure unless all jobs of a group succeeded."""
-    if group.status is not JobState.SUCCEEDED:
-        raise click.exceptions.Exit(FAILED)
-
-
-async def followed(
-    operations: Operations,
-    accepted: Accepted,
-    *,
-    wait: bool,
-    timeout: float | None,  # noqa: ASYNC109 - it ends in an exit status
-) -> GroupView:
-    """Tell what was not sent; return the group, if so asked when all of its jobs have ended."""
-    for reason in accepted.unsent:
-        click.echo(f"stored, and not sent yet: {reason}", err=True)
-    if wait:
-        return await watch(operations, accepted.group_id, timeout=timeout)
-    return await operations.status(accepted.group_id)
-
-
 def _document(wanted: Given, group_id: str | None, ranges: Sequence[str]) -> dict[str, Json]:
     """Build the body of a request from flags; what is wrong with its content the service says."""
     spans: dict[str, dict[str, Json]] = {}
@@ -214,4 +131,4 @@ def _timestamp(text: str) -> int:
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
 
 
-COMMANDS = (submit, status)
+COMMANDS = (submit,)

@@ -31,7 +31,7 @@ COMMANDS: Mapping[str, Place] = MappingProxyType(
         "submit": Place(
             "jobs", "Submit a job group, from flags or from a FILE with the JSON of POST /api/job."
         ),
-        "status": Place("jobs", "Show the jobs of the group GROUP_ID: states, results, errors."),
+        "status": Place("status", "Show the jobs of the group GROUP_ID: states, results, errors."),
         "list": Place("listing", "List the newest job groups, or those that are searched for."),
         "cancel": Place(
             "actions",

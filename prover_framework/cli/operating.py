@@ -222,6 +222,6 @@ def _of_command(*, stores: bool) -> tuple[Settings, str | None]:
 
 def installed_plugins() -> "Plugins":
     """Load those that are installed."""
-    from prover_framework.app import load_plugins
+    from prover_framework.sandbox.loading import load_plugins
 
     return load_plugins(settings())

@@ -211,7 +211,7 @@ def _load() -> _Loaded:
     """Load the plugins, or ask the service which proof types it has."""
     chosen = chosen_settings()
     if chosen.url is None:
-        from prover_framework.app import load_plugins
+        from prover_framework.sandbox.loading import load_plugins
 
         return _loaded(load_plugins(chosen))
     types = with_operations(installed_plugins, _ask_for_types)

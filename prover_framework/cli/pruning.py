@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from prover_framework.app import Runtime, load_plugins
+from prover_framework.app import Runtime
 from prover_framework.cli.common import settings, with_runtime
 from prover_framework.database.sizes import DatabaseSize, size_of
 from prover_framework.errors import GroupNotFound
@@ -13,6 +13,7 @@ from prover_framework.jobs.retention import Pruned, prune
 from prover_framework.model.moments import parse_duration
 from prover_framework.plugins.registry import NO_PLUGINS
 from prover_framework.receipts.documents import dump_receipt
+from prover_framework.sandbox.loading import load_plugins
 from prover_framework.serialization.json_text import dump_json
 
 MIB = 2**20

@@ -6,13 +6,13 @@ import re
 from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import attrs
 import click
 from rich.table import Column, Table
 from rich.text import Text
 
-from prover_framework.app import Runtime, load_plugins, open_runtime
 from prover_framework.cli.attachments import attached_in, export, files_of
 from prover_framework.cli.common import console, run, settings, stored, with_runtime
 from prover_framework.cli.operating import (
@@ -30,6 +30,7 @@ from prover_framework.operations import Operations
 from prover_framework.plugins.registry import NO_PLUGINS
 from prover_framework.proofs.service import RequestedSeals
 from prover_framework.receipts.documents import MAX_RECEIPT_BYTES, dump_receipt, read_receipt
+from prover_framework.sandbox.loading import load_plugins
 from prover_framework.seals.keys import pinned_key
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json
@@ -44,6 +45,9 @@ from prover_framework.verification.sources import (
     verify_with,
 )
 from prover_framework.verification.verifier import Verifier
+
+if TYPE_CHECKING:
+    from prover_framework.app import Runtime
 
 # Seals take seconds or hours: more often than this nobody wants to know.
 LOOK_AGAIN_SECONDS = 0.2
@@ -119,7 +123,7 @@ def seal(group_id: str, kind: str, job_id: str | None, *, wait: bool, as_json: b
     """
     group = stored_group(group_id)
 
-    async def ask(runtime: Runtime) -> RequestedSeals:
+    async def ask(runtime: "Runtime") -> RequestedSeals:
         asked = await runtime.receipts.ask_for_seals(group, kind, job_id)
         while wait and asked.group.has_open_seals:
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
@@ -263,6 +267,9 @@ def verify(
         async with AsyncExitStack() as parts:
             found = body
             if found is None:
+                # Imported where it is used: who checks a file needs no service.
+                from prover_framework.app import open_runtime
+
                 runtime = await parts.enter_async_context(open_runtime(chosen, plugins))
                 found = dump_receipt(await runtime.receipts.of_group(group))
             compared = chosen

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import attrs
 import click
 
-from prover_framework.app import load_plugins, make_worker, open_runtime
+from prover_framework.app import make_worker, open_runtime
 from prover_framework.cli.check import check_worker
 from prover_framework.cli.common import run, settings, stop_signals
 from prover_framework.cli.early import SIGNALLED
@@ -20,6 +20,7 @@ from prover_framework.log_context import logging_about
 from prover_framework.logs import LogForm, start_logging
 from prover_framework.model.names import DEFAULT_QUEUE
 from prover_framework.plugins.registry import Plugins
+from prover_framework.sandbox.loading import load_plugins
 from prover_framework.sandbox.protection import protect_service, scrub_environment
 from prover_framework.seals.keys import KeyDirectory
 from prover_framework.seals.making import SignatureMaker

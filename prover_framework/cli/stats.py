@@ -3,13 +3,14 @@
 import click
 from rich.table import Table
 
-from prover_framework.app import Runtime, load_plugins
+from prover_framework.app import Runtime
 from prover_framework.chain.store import RecentHeaders
 from prover_framework.cli.common import console, settings, with_runtime
 from prover_framework.jobs.outbox import Undelivered
 from prover_framework.monitoring.readiness import Check, Readiness
 from prover_framework.monitoring.sampling import OpenJobs, Sample
 from prover_framework.queues.base import QueueStatus
+from prover_framework.sandbox.loading import load_plugins
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json
 

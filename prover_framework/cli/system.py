@@ -3,11 +3,11 @@
 import click
 from rich.table import Column, Table
 
-from prover_framework.app import load_plugins
 from prover_framework.cli.common import console, run, settings
 from prover_framework.database.opening import make_database
 from prover_framework.plugins.catalogue import PluginState, catalogue, state_of
 from prover_framework.plugins.registry import Plugin, Plugins
+from prover_framework.sandbox.loading import load_plugins
 from prover_framework.serialization.converter import unstructure
 from prover_framework.serialization.json_text import dump_json
 

@@ -11,9 +11,10 @@ import click
 from rich.live import Live
 
 from prover_framework.cli.common import progress_console
-from prover_framework.cli.exit_codes import TIMED_OUT
+from prover_framework.cli.exit_codes import FAILED, TIMED_OUT
 from prover_framework.cli.tables import group_table
 from prover_framework.errors import ProverError
+from prover_framework.model.actions import Accepted
 from prover_framework.model.jobs import FINAL, JobState
 from prover_framework.model.views import GroupView, JobView, VerboseJobView
 from prover_framework.operations import Reading
@@ -23,6 +24,16 @@ SILENCE_SECONDS = 15.0
 
 # A worker that runs takes a job at once. Who waits for longer than this is told why.
 PATIENCE_SECONDS = 10.0
+
+# A longer wait than a year is none that somebody meant.
+MAX_TIMEOUT_SECONDS = 31_536_000
+
+timeout_option = click.option(
+    "--timeout",
+    type=click.FloatRange(0, MAX_TIMEOUT_SECONDS),
+    metavar="SECONDS",
+    help="With --wait: give up after this time, with the exit status 3.",
+)
 
 
 class _Shown:
@@ -105,6 +116,27 @@ async def watch(
                 group = await reading.status(group_id)
             shown.show(group)
     return group
+
+
+def require_success(group: GroupView) -> None:
+    """End with the exit status of a failure unless all jobs of a group succeeded."""
+    if group.status is not JobState.SUCCEEDED:
+        raise click.exceptions.Exit(FAILED)
+
+
+async def followed(
+    reading: Reading,
+    accepted: Accepted,
+    *,
+    wait: bool,
+    timeout: float | None,  # noqa: ASYNC109 - it ends in an exit status
+) -> GroupView:
+    """Tell what was not sent; return the group, if so asked when all of its jobs have ended."""
+    for reason in accepted.unsent:
+        click.echo(f"stored, and not sent yet: {reason}", err=True)
+    if wait:
+        return await watch(reading, accepted.group_id, timeout=timeout)
+    return await reading.status(accepted.group_id)
 
 
 @asynccontextmanager

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from node_server import NodeServer, block_of, node_server
 from real_headers import altered
 
-from prover_framework.app import header_store
 from prover_framework.chain import sync as header_sync
 from prover_framework.chain.headers import EncodedHeader, Header, next_base_fee_wei
 from prover_framework.chain.ingest import ChainFacts
@@ -40,6 +39,7 @@ from prover_framework.errors import (
     SourceError,
     StoreError,
 )
+from prover_framework.jobs.headers import header_store
 from prover_framework.jobs.records import Failure, NewGroup, NewJob, Taken
 from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import RetryPolicy

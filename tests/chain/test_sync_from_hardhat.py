@@ -9,7 +9,6 @@ from typing import TypeVar
 import pytest
 from hardhat_node import HardhatMissing, HardhatNode, hardhat_node
 
-from prover_framework.app import header_store
 from prover_framework.chain.parallel import verify_pages
 from prover_framework.chain.rule_book import BUILT_IN
 from prover_framework.chain.sources.base import TAGS
@@ -17,6 +16,7 @@ from prover_framework.chain.sources.node import RequestRate, open_node
 from prover_framework.chain.store import HeaderStore
 from prover_framework.chain.sync import HeaderSync, Replaced, SyncEvent, SyncRange
 from prover_framework.database.database import Database
+from prover_framework.jobs.headers import header_store
 from prover_framework.model.series import TimeRange
 
 T = TypeVar("T")

@@ -17,7 +17,6 @@ from attrs import evolve
 from postgres_server import PostgresServer
 from real_headers import LONDON, PRAGUE, PRAGUE_NEXT, stored
 
-from prover_framework.app import header_store
 from prover_framework.chain.headers import EncodedHeader, Header
 from prover_framework.chain.rlp_header import FIELDS, decode_fields
 from prover_framework.chain.sources import indexer as module
@@ -27,6 +26,7 @@ from prover_framework.chain.store import HeaderStore
 from prover_framework.chain.sync import HeaderSync, SyncEvent, SyncRange, Trouble
 from prover_framework.database.database import Database
 from prover_framework.errors import HeaderInvalid, HeaderRule, SourceError, SourceUnreachable
+from prover_framework.jobs.headers import header_store
 
 T = TypeVar("T")
 Row = dict[str, Any]

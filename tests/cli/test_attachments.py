@@ -12,10 +12,11 @@ from click.testing import CliRunner, Result
 from plugin_files import install_plugin
 from waiting import answer_that
 
-from prover_framework.app import load_plugins, make_worker, open_runtime
+from prover_framework.app import make_worker, open_runtime
 from prover_framework.cli.main import prover
 from prover_framework.jobs.service import ProvingService
 from prover_framework.model.jobs import FINAL
+from prover_framework.sandbox.loading import load_plugins
 from prover_framework.settings import Settings
 
 SIZES = {"one.csv": 300_000, "two.csv": 5}

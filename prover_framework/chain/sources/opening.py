@@ -1,10 +1,10 @@
-"""Open the node that the settings name."""
+"""Open the node or the indexer that the settings name."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from prover_framework.chain.sources.base import TAGS
+from prover_framework.chain.sources.base import TAGS, HeaderSource
 from prover_framework.errors import SettingsError
 from prover_framework.settings import Settings
 
@@ -35,4 +35,30 @@ async def open_node(settings: Settings, tag: str = TAGS[0]) -> AsyncIterator["Et
         retry_seconds=settings.rpc_retry_seconds,
     )
     async with node.open_node(settings.rpc_url, tag=tag, rate=rate) as source:
+        yield source
+
+
+@asynccontextmanager
+async def open_indexer(
+    settings: Settings, *, confirmations: int, light: bool
+) -> AsyncIterator[HeaderSource]:
+    """Open the indexer of the settings, to read headers from.
+
+    Args:
+        settings: They name it.
+        confirmations: How many blocks have to follow one before it is taken.
+        light: Take only what the base fee needs, which cannot be verified.
+
+    Raises:
+        SettingsError: They do not.
+        SourceError: It cannot be used, and why.
+    """
+    if settings.indexer_url is None:
+        raise SettingsError("no indexer: name it by --indexer-url or PROVER_INDEXER_URL")
+    # Imported where it is used, as above.
+    from prover_framework.chain.sources import indexer
+
+    async with indexer.open_indexer(
+        settings.indexer_url, confirmations=confirmations, light=light
+    ) as source:
         yield source
