@@ -1,6 +1,5 @@
 """The database: open it, read, write, transact, bring its schema up to date."""
 
-import asyncio
 import pkgutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -145,9 +144,16 @@ class Database:
         """
         await self._engine.analyze(self._writer, tables)
 
-    async def let_others_write(self) -> None:
-        """Rest between two transactions of many, for those who wait for their turn to write."""
-        await asyncio.sleep(self._engine.turn_seconds)
+    async def let_others_write(self) -> bool:
+        """Rest between two transactions of many, for those who wait for their turn to write.
+
+        Returns:
+            Whether it rested: where nobody waits, it does not.
+
+        Raises:
+            StoreError: The database does not answer.
+        """
+        return await self._engine.let_others_write(self._outside())
 
     async def now_ms(self, connection: Connection | None = None) -> int:
         """Return the time in milliseconds since the Unix epoch, by the clock that counts."""

@@ -160,9 +160,6 @@ class Engine(Protocol):
     heartbeat_name: str
     """The name of the connection for signs of life, which wait for nobody."""
 
-    turn_seconds: float
-    """How long nobody may write between two long transactions, so that others get their turn."""
-
     embedded: bool
     """Whether nobody looks after it, so that it makes its tables itself."""
 
@@ -182,6 +179,14 @@ class Engine(Protocol):
 
     def transaction(self, client: Connection) -> AbstractAsyncContextManager[Connection]:
         """Begin a transaction; commit it when the body ends, or roll it back if that fails."""
+        ...
+
+    async def let_others_write(self, client: Connection) -> bool:
+        """Rest between two long transactions where others would not get their turn else.
+
+        Returns:
+            Whether it rested.
+        """
         ...
 
     def give_up(self) -> None:

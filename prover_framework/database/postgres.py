@@ -54,8 +54,6 @@ class PostgresEngine:
     writer_name = WRITER
     reader_name = READER
     heartbeat_name = HEARTBEAT
-    # Who waits for a lock gets it when it is let go.
-    turn_seconds = 0.0
     embedded = False
 
     def __init__(
@@ -202,6 +200,11 @@ class PostgresEngine:
         if not isinstance(transaction, PostgresTransaction):
             raise TypeError("migrations are applied in a transaction")
         await orm.migrate(OrmPostgres(transaction.raw, transaction.lend))
+
+    async def let_others_write(self, client: Connection) -> bool:  # noqa: ARG002
+        """Do nothing: who waits for a lock gets it when it is let go."""
+        await asyncio.sleep(0)
+        return False
 
     async def has_table(self, connection: Connection, table: str) -> bool:
         """Look where an unqualified name would be found."""

@@ -16,13 +16,16 @@ from contextlib import (
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import aiosqlite
 
 from prover_framework.database.engine import Bounds, Clock, Connection, LaneUse, Row
+from prover_framework.database.turns import WriteTurns
 from prover_framework.errors import NumberTooLarge, StoreError
 from prover_framework.files import make_private_directory
+
+T = TypeVar("T")
 
 WRITER = "sqlite"
 READER = "sqlite_reader"
@@ -37,6 +40,10 @@ LOCKED_SECONDS = 0.01
 # Who waits for the write lock of SQLite does not stand in a line but looks again and again, for the
 # first tenth of a second after at most this time.
 TURN_SECONDS = 0.025
+
+# Who has waited for the write lock will want it again soon, and then it should be free: after so
+# many long transactions others get their turn whether they wait or not, for a second or two.
+POLITE_TURNS = 40
 
 # A thread that hangs in the file system is left behind when the process ends.
 CLOSE_SECONDS = 1.0
@@ -58,7 +65,6 @@ class SqliteEngine:
     writer_name = WRITER
     reader_name = READER
     heartbeat_name = HEARTBEAT
-    turn_seconds = TURN_SECONDS
     embedded = True
 
     def __init__(self, path: Path, clock: Clock | None, bounds: Bounds) -> None:
@@ -70,6 +76,8 @@ class SqliteEngine:
         self._calls: set[asyncio.Timeout] = set()
         self._given_up = False
         self._opened: list[SqliteConnection] = []
+        # After how many of the next long transactions others get their turn in any case.
+        self._polite_turns = 0
 
     async def connect(self) -> dict[str, Connection]:
         """Open the file, and make it and its directory where there is none."""
@@ -125,7 +133,7 @@ class SqliteEngine:
         self, client: Connection, statement: str, values: Sequence[object]
     ) -> Sequence[Row]:
         """Run one statement, which takes the write lock when it begins."""
-        return await _client(client).fetch(statement, values)
+        return await _client(client).write(statement, values)
 
     @asynccontextmanager
     async def transaction(self, client: Connection) -> AsyncIterator[Connection]:
@@ -143,7 +151,7 @@ class SqliteEngine:
             connection = parent.raw
             try:
                 async with self.limited():
-                    await connection.execute("BEGIN IMMEDIATE")
+                    await _in_thread(connection, parent.wait_and_begin)
                 yield transaction
                 async with self.limited():
                     await connection.commit()
@@ -156,6 +164,21 @@ class SqliteEngine:
                     async with asyncio.timeout(0 if self._given_up else self.bounds.call_seconds):
                         await connection.rollback()
                 raise
+
+    async def let_others_write(self, client: Connection) -> bool:
+        """Rest if others wait for the write lock, or have done so lately, or if none can tell."""
+        own = _client(client)
+        async with self.limited():
+            # In its thread, since the file system may hang.
+            waiting = await _in_thread(own.raw, own.turns.is_anybody_waiting)
+        if waiting:
+            self._polite_turns = POLITE_TURNS
+        elif waiting is not None and not self._polite_turns:
+            return False
+        else:
+            self._polite_turns = max(self._polite_turns - 1, 0)
+        await asyncio.sleep(TURN_SECONDS)
+        return True
 
     def limited(self) -> AbstractAsyncContextManager[None]:
         """Give the body, a call, up when it takes too long.
@@ -286,6 +309,7 @@ class SqliteConnection(Connection):
         self._query_only = query_only
         self._connection: aiosqlite.Connection | None = None
         self._lock = asyncio.Lock()
+        self.turns = WriteTurns(engine.log_file)
 
     @property
     def raw(self) -> aiosqlite.Connection:
@@ -303,6 +327,9 @@ class SqliteConnection(Connection):
         self._connection.row_factory = sqlite3.Row
         for pragma, value in self._pragmas():
             await self._connection.execute_fetchall(f"PRAGMA {pragma}={value}")
+        # Whoever has read something keeps the log open.
+        await self._connection.execute_fetchall("SELECT 1 FROM sqlite_master LIMIT 1")
+        self.turns.open()
 
     def _pragmas(self) -> Iterator[tuple[str, object]]:
         yield "busy_timeout", round(self.engine.bounds.statement_seconds * 1000)
@@ -324,6 +351,7 @@ class SqliteConnection(Connection):
             # The driver waits a second time when it is told to wait no longer.
             closing.cancel()
             await asyncio.wait({closing}, timeout=0)
+        self.turns.close()
         if not closing.cancelled():
             closing.result()
 
@@ -338,6 +366,18 @@ class SqliteConnection(Connection):
         with self.engine.refusals():
             async with self.engine.limited(), self._lock:
                 return await _fetch(self.raw, self.engine.sql(statement), _values(values))
+
+    async def write(self, statement: str, values: Sequence[object]) -> Sequence[Row]:
+        """Run a statement that waits for the write lock, and return its rows."""
+        with self.engine.refusals():
+            async with self.engine.limited(), self._lock:
+                sql = self.engine.sql(statement)
+                return await _fetch(self.raw, sql, _values(values), self.turns)
+
+    def wait_and_begin(self) -> None:
+        """Wait for the write lock and begin a transaction, in the connection's thread."""
+        with self.turns.waiting():
+            self.raw._conn.execute("BEGIN IMMEDIATE")  # noqa: SLF001 - it runs in its thread
 
     async def run_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement once for each row of values, all or none of them."""
@@ -383,11 +423,20 @@ def _client(client: Connection) -> SqliteConnection:
 
 
 async def _fetch(
-    connection: aiosqlite.Connection, statement: str, values: Sequence[object]
+    connection: aiosqlite.Connection,
+    statement: str,
+    values: Sequence[object],
+    turns: WriteTurns | None = None,
 ) -> Sequence[Row]:
     """Run a statement in the connection's thread; not any more if nobody waits for it by then.
 
     One that hangs there holds up those behind it, which are given up in the meantime.
+
+    Args:
+        connection: The connection.
+        statement: In the form of this engine.
+        values: Its values.
+        turns: Told while it waits for the write lock; None for one that does not.
     """
     wanted = True
 
@@ -395,15 +444,23 @@ async def _fetch(
         if not wanted:
             return []
         raw: sqlite3.Connection = connection._conn  # noqa: SLF001 - it runs in the driver's thread
-        return raw.execute(statement, values).fetchall()
+        if turns is None:
+            return raw.execute(statement, values).fetchall()
+        with turns.waiting():
+            return raw.execute(statement, values).fetchall()
 
-    # The driver's way into the thread.
-    in_thread: Callable[..., Awaitable[Sequence[Row]]] = connection._execute  # noqa: SLF001
     try:
-        return await in_thread(run)
+        return await _in_thread(connection, run)
     except asyncio.CancelledError:
         wanted = False
         raise
+
+
+async def _in_thread(connection: aiosqlite.Connection, call: Callable[[], T]) -> T:
+    """Call something in the connection's thread."""
+    # The driver's own way there.
+    way: Callable[[Callable[[], T]], Awaitable[T]] = connection._execute  # noqa: SLF001
+    return await way(call)
 
 
 def _values(values: Sequence[object]) -> Sequence[object]:
