@@ -12,6 +12,7 @@ from prover_framework.chain.headers import (
     BASE_FEE_MAX_CHANGE_DENOMINATOR,
     ELASTICITY_MULTIPLIER,
     Header,
+    HeaderColumns,
     next_base_fee_wei,
 )
 from prover_framework.errors import HeaderInvalid, HeaderRule
@@ -56,6 +57,33 @@ class Eip1559:
             denominator=self.denominator,
         )
         return max(fee, self.minimum_wei)
+
+    def surely_follow(self, blocks: HeaderColumns) -> bool:
+        """Return whether the fees of blocks surely follow from the blocks before them.
+
+        Args:
+            blocks: Consecutive ones, none of which uses more gas than its limit.
+        """
+        if blocks.gas_used is None or blocks.gas_limits is None:
+            return True
+        elasticity, denominator, minimum = self.elasticity, self.denominator, self.minimum_wei
+        fees = blocks.base_fees_wei
+        # The arithmetic of `next_base_fee_wei`, without a call for each block.
+        for fee, used, limit, following in zip(
+            fees, blocks.gas_used, blocks.gas_limits, fees[1:], strict=False
+        ):
+            if used is None or limit is None or (target := limit // elasticity) < 1:
+                return False
+            if used > target:
+                expected = fee + (fee * (used - target) // target // denominator or 1)
+            else:
+                expected = fee - fee * (target - used) // target // denominator
+            # Without a call.
+            if expected < minimum:
+                expected = minimum
+            if following != expected:
+                return False
+        return True
 
 
 @frozen
@@ -105,6 +133,10 @@ class OpStack:
         )
         return max(fee, int.from_bytes(extra[_HOLOCENE_BYTES:])) if jovian else fee
 
+    def surely_follow(self, blocks: HeaderColumns) -> bool:  # noqa: ARG002
+        """Return False: the bytes of the blocks say how their fees go on."""
+        return False
+
 
 def _no_parameters(what: str, parent: Header) -> HeaderInvalid:
     return HeaderInvalid(
@@ -131,6 +163,10 @@ class FixedFee:
     def next_base_fee_wei(self, parent: Header, rlp: bytes | None = None) -> int | None:  # noqa: ARG002
         """Return the base fee after any block."""
         return self.wei
+
+    def surely_follow(self, blocks: HeaderColumns) -> bool:
+        """Return whether the fees of blocks are the one that never changes."""
+        return blocks.base_fees_wei[1:].count(self.wei) == len(blocks) - 1
 
 
 FeeRule: TypeAlias = Eip1559 | OpStack | FixedFee

@@ -1,9 +1,11 @@
 """A block header as far as the base fee is concerned, and the rule the base fee follows."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from operator import attrgetter
+from typing import Any, TypeAlias, cast
 
-from attrs import frozen
+from attrs import fields, frozen
 
 from prover_framework.model.names import MAX_INT64
 
@@ -59,6 +61,85 @@ class EncodedHeader:
 
     header: Header
     rlp: bytes
+
+
+@frozen(eq=False)
+class HeaderColumns:
+    """Headers that are not whole, column by column: millions of them without an object for each.
+
+    Args:
+        numbers: See `Header`, as for the others.
+        timestamps: As many, as in each column that is there.
+        base_fees_wei: As many.
+        gas_used: None where no header has it; so are the others.
+        gas_limits: As many, or None.
+        block_hashes: As many, or None.
+        parent_hashes: As many, or None.
+    """
+
+    numbers: Sequence[int]
+    timestamps: Sequence[int]
+    base_fees_wei: Sequence[int]
+    gas_used: Sequence[int | None] | None = None
+    gas_limits: Sequence[int | None] | None = None
+    block_hashes: Sequence[str | None] | None = None
+    parent_hashes: Sequence[str | None] | None = None
+
+    @classmethod
+    def of(cls, headers: Sequence[Header]) -> "HeaderColumns":
+        """Return some headers, at least one, in columns."""
+        columns = list(zip(*map(_VALUES, headers), strict=True))
+        optional = (None if column.count(None) == len(column) else column for column in columns[3:])
+        return cls(*columns[:3], *optional)
+
+    @property
+    def columns(self) -> tuple[Sequence[int | str | None] | None, ...]:
+        """The columns, in the order of the fields of `Header`."""
+        return (
+            self.numbers,
+            self.timestamps,
+            self.base_fees_wei,
+            self.gas_used,
+            self.gas_limits,
+            self.block_hashes,
+            self.parent_hashes,
+        )
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[Header]:
+        columns = (repeat(None) if column is None else column for column in self.columns)
+        return map(Header, *cast(Any, columns))
+
+    def header(self, place: int) -> Header:
+        """Return one of the headers."""
+        return next(iter(self.part(place, place + 1)))
+
+    def part(self, begin: int, end: int) -> "HeaderColumns":
+        """Return the headers from one place to before another."""
+        parts = (None if column is None else column[begin:end] for column in self.columns)
+        return HeaderColumns(*cast(Any, parts))
+
+    def joined(self, after: "HeaderColumns") -> "HeaderColumns":
+        """Return these headers and others after them."""
+
+        def both(ours: Sequence[Any] | None, theirs: Sequence[Any] | None) -> list[Any] | None:
+            if ours is None and theirs is None:
+                return None
+            lacking = (repeat(None, len(self)), repeat(None, len(after)))
+            return [
+                *(lacking[0] if ours is None else ours),
+                *(lacking[1] if theirs is None else theirs),
+            ]
+
+        return HeaderColumns(*cast(Any, map(both, self.columns, after.columns)))
+
+
+_VALUES = attrgetter(*(field.name for field in fields(Header)))
+
+Batch: TypeAlias = HeaderColumns | Sequence[Header | EncodedHeader]
+"""Some headers as their source gives them."""
 
 
 # The fields, by the names that tables and files have for them.

@@ -7,20 +7,21 @@ in, and again for a stored block that gets the block before it.
 
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from itertools import islice, pairwise
 from typing import TypeAlias
 
 from attrs import define, evolve, field, frozen
 
-from prover_framework.chain.headers import EncodedHeader, Header, differences
+from prover_framework.chain.headers import Batch, EncodedHeader, Header, HeaderColumns, differences
 from prover_framework.chain.rules import (
     ChainRules,
     begins_chain,
     check_gas,
     check_link,
     check_time,
+    surely_linked,
 )
 from prover_framework.database.engine import Connection, Row
 from prover_framework.errors import (
@@ -36,7 +37,7 @@ from prover_framework.model.series import HOUR_SECONDS
 # Headers of one transaction: enough to make the cost of a commit small, few enough for somebody who
 # wants to write to the same file of SQLite to get in between within some tens of milliseconds, and
 # for memory to stay flat.
-CHUNK = 2000
+CHUNK = 4000
 
 COLUMNS = (
     "number",
@@ -188,8 +189,9 @@ class _Block:
     unverified: Unverified | None = None
 
 
-Chunk: TypeAlias = Sequence[_Block]
-"""Some headers of an import, as `read_chunk` has read them."""
+Chunk: TypeAlias = HeaderColumns | Sequence[_Block]
+"""Some headers of an import, as `read_chunk` has read them. Columns obey all rules of the chain, as
+far as the headers beside them do not matter."""
 
 
 class HeaderImport:
@@ -236,22 +238,55 @@ class HeaderImport:
             HeaderConflict: They contradict those that are stored.
             HeaderInvalid: One breaks a rule of the chain.
         """
-        try:
-            await self._take(blocks)
-        except HeaderConflict as error:
-            raise HeaderConflict(
-                f"{error}; nothing from block {blocks[0].header.number} on was imported"
-            ) from None
-
-    async def _take(self, blocks: Chunk) -> None:
-        first, last = blocks[0].header.number, blocks[-1].header.number
+        if isinstance(blocks, HeaderColumns):
+            first, last = blocks.numbers[0], blocks.numbers[-1]
+        else:
+            first, last = blocks[0].header.number, blocks[-1].header.number
         stored = await self._connection.fetch(BETWEEN, [first, last])
+        before = [_known(row) for row in await self._connection.fetch(BEFORE, [first])]
+        after = [_known(row) for row in await self._connection.fetch(AFTER, [last])]
+        try:
+            if not isinstance(blocks, HeaderColumns):
+                await self._take(blocks, stored, before, after)
+            elif stored or self._rules.needs_bytes:
+                await self._take(list(map(_Block, blocks)), stored, before, after)
+            else:
+                await self._take_columns(blocks, before, after)
+        except HeaderConflict as error:
+            raise HeaderConflict(f"{error}; nothing from block {first} on was imported") from None
+
+    async def _take_columns(
+        self, blocks: HeaderColumns, before: Sequence[_Block], after: Sequence[_Block]
+    ) -> None:
+        """Take in headers between which nothing is stored; only those at the ends can be wrong."""
+        self._verify([*before, _Block(blocks.header(0))], begin=len(before))
+        self._verify([_Block(blocks.header(len(blocks) - 1)), *after], begin=1)
+        there = [
+            (name, column)
+            for name, column in zip(COLUMNS, blocks.columns, strict=False)
+            if column is not None
+        ]
+        names, columns = zip(*there, strict=True)
+        # What is not there has a default.
+        await self._connection.copy("block_header", names, zip(*columns, strict=True))
+        for timestamp in (blocks.timestamps[0], blocks.timestamps[-1]):
+            self._touch(timestamp)
+        await self._write(after)
+        self._new += len(blocks)
+        self._read += len(blocks)
+        self._unverified[Unverified.FIELDS] += len(blocks)
+
+    async def _take(
+        self,
+        blocks: Sequence[_Block],
+        stored: Sequence[Row],
+        before: Sequence[_Block],
+        after: Sequence[_Block],
+    ) -> None:
         known = {row["number"]: _known(row) for row in stored}
         for block in blocks:
             if block.header.number in known:
                 _merge(block, known.pop(block.header.number))
-        before = [_known(row) for row in await self._connection.fetch(BEFORE, [first])]
-        after = [_known(row) for row in await self._connection.fetch(AFTER, [last])]
         if known:
             line: Sequence[_Block] = sorted(
                 [*blocks, *known.values()], key=lambda block: block.header.number
@@ -392,14 +427,53 @@ async def remove_headers(connection: Connection, first: int, last: int) -> tuple
     return int(span["count"]), int(last)
 
 
-def read_chunk(headers: Iterator[Header | EncodedHeader]) -> Chunk:
+def batches_of(headers: Iterable[Header | EncodedHeader]) -> Iterator[Batch]:
+    """Yield headers in batches."""
+    iterator = iter(headers)
+    while batch := list(islice(iterator, CHUNK)):
+        yield batch
+
+
+def cut(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """Yield the headers of batches in others, each of as many as go in at once."""
+    kept: Batch = []
+    for batch in batches:
+        if not kept:
+            kept = batch
+        elif isinstance(kept, HeaderColumns) and isinstance(batch, HeaderColumns):
+            kept = kept.joined(batch)
+        else:
+            kept = [*kept, *batch]
+        begin = 0
+        while len(kept) - begin >= CHUNK:
+            yield _part(kept, begin, begin + CHUNK)
+            begin += CHUNK
+        if begin:
+            kept = _part(kept, begin, len(kept))
+    if kept:
+        yield kept
+
+
+def _part(batch: Batch, begin: int, end: int) -> Batch:
+    return batch.part(begin, end) if isinstance(batch, HeaderColumns) else batch[begin:end]
+
+
+def read_chunk(batches: Iterator[Batch], rules: ChainRules) -> Chunk:
     """Read the next headers and check each by itself; none are left when the list is empty.
+
+    Args:
+        batches: Of as many headers as go in at once; see `cut`.
+        rules: Those of the chain.
 
     Raises:
         HeaderInvalid: One that is whole does not have its hash.
         HeaderError: They are not in order, or their source is malformed.
     """
-    blocks = [_incoming(item) for item in islice(headers, CHUNK)]
+    batch = next(batches, [])
+    columns = _columns(batch)
+    if columns is not None and surely_linked(columns, rules):
+        return columns
+    blocks = list(map(_incoming, batch))
     for before, block in pairwise(blocks):
         if block.header.number <= before.header.number:
             raise HeaderError(
@@ -407,6 +481,14 @@ def read_chunk(headers: Iterator[Header | EncodedHeader]) -> Chunk:
                 "come once each, in the order of their numbers"
             )
     return blocks
+
+
+def _columns(batch: Batch) -> HeaderColumns | None:
+    """Return headers in columns; None if there are none or one of them is whole."""
+    if isinstance(batch, HeaderColumns):
+        return batch
+    headers = [header for header in batch if isinstance(header, Header)]
+    return HeaderColumns.of(headers) if headers and len(headers) == len(batch) else None
 
 
 def require_chain(stored: ChainFacts | None, facts: ChainFacts) -> None:

@@ -1,9 +1,13 @@
 """The rules of a chain between one block and the next, as far as the base fee is concerned."""
 
+from collections.abc import Callable, Sequence
+from operator import eq, le, lt
+from typing import Any
+
 from attrs import frozen
 
 from prover_framework.chain.fee_rules import FeeRule
-from prover_framework.chain.headers import Header
+from prover_framework.chain.headers import Header, HeaderColumns
 from prover_framework.chain.known_blocks import probable_chain
 from prover_framework.errors import HeaderInvalid, HeaderRule
 
@@ -130,6 +134,47 @@ def check_gas(header: Header) -> None:
         raise HeaderInvalid(
             f"is {used}, more than the limit of {limit}", HeaderRule.GAS, "gas_used", header.number
         )
+
+
+def surely_linked(blocks: HeaderColumns, rules: ChainRules) -> bool:
+    """Return whether blocks that are not whole surely obey the rules, each after the one before.
+
+    Where it returns True, neither `check_gas` of each nor `check_link` of any two finds anything.
+    It looks at whole columns; where it is not sure, these look at each block and name what is
+    wrong, if anything is.
+
+    Args:
+        blocks: In the order of their numbers; whether the first of them follows from a block before
+            it is not looked at.
+        rules: Those of the chain.
+    """
+    numbers, times = blocks.numbers, blocks.timestamps
+    first, last = numbers[0], numbers[-1]
+    if last - first + 1 != len(blocks) or not all(map(lt, numbers, numbers[1:])):
+        return False
+    if not all(map(le if rules.equal_timestamps else lt, times, times[1:])):
+        return False
+    if not _all_hold(le, blocks.gas_used, blocks.gas_limits):
+        return False
+    parents = blocks.parent_hashes and blocks.parent_hashes[1:]
+    if not _all_hold(eq, parents, blocks.block_hashes and blocks.block_hashes[:-1]):
+        return False
+    changing = any(first < period.from_block < last for period in rules.fees)
+    if first < rules.london_block or changing:
+        return False
+    rule = rules.fee_rule_after(first)
+    return rule is None or rule.surely_follow(blocks)
+
+
+def _all_hold(
+    rule: Callable[[Any, Any], bool],
+    left: Sequence[int | str | None] | None,
+    right: Sequence[int | str | None] | None,
+) -> bool:
+    """Return whether all values of two columns surely are as they have to be to each other."""
+    if left is None or right is None:
+        return True
+    return None not in left and None not in right and all(map(rule, left, right))
 
 
 def begins_chain(header: Header, rules: ChainRules, *, whole: bool = True) -> bool:

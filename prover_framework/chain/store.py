@@ -10,8 +10,16 @@ from attrs import frozen
 
 from prover_framework.chain import ingest
 from prover_framework.chain.columns import read_columns
-from prover_framework.chain.headers import EncodedHeader, Header
-from prover_framework.chain.ingest import SUMS, Chunk, HeaderImport, read_chunk, remove_headers
+from prover_framework.chain.headers import Batch, EncodedHeader, Header
+from prover_framework.chain.ingest import (
+    SUMS,
+    Chunk,
+    HeaderImport,
+    batches_of,
+    cut,
+    read_chunk,
+    remove_headers,
+)
 from prover_framework.chain.ingest import ChainFacts as ChainFacts  # for those who import
 from prover_framework.chain.ingest import ImportReport as ImportReport
 from prover_framework.chain.ingest import require_chain as require_chain
@@ -318,9 +326,22 @@ class HeaderStore:
             HeaderError: Their source is malformed.
             StoreError: The database refused.
         """
+        return await self.import_batches(
+            batches_of(headers), facts, on_progress, replace_after=replace_after
+        )
+
+    async def import_batches(
+        self,
+        batches: Iterable[Batch],
+        facts: ChainFacts,
+        on_progress: Callable[[int], None] | None = None,
+        *,
+        replace_after: int | None = None,
+    ) -> ImportReport:
+        """Take in headers as `import_headers` does, which come many at a time, some in columns."""
         report = ImportReport(0, 0)
         try:
-            async with aclosing(_chunks(headers)) as chunks:
+            async with aclosing(_chunks(cut(batches), self.rules_of(facts))) as chunks:
                 parts = self._import_parts(chunks, facts, replace_after)
                 async with aclosing(parts):
                     async for part in parts:
@@ -666,15 +687,12 @@ class HeaderStore:
         return gaps[:limit]
 
 
-async def _chunks(
-    headers: Iterable[Header | EncodedHeader],
-) -> AsyncGenerator[Chunk, None]:
+async def _chunks(batches: Iterator[Batch], rules: ChainRules) -> AsyncGenerator[Chunk, None]:
     """Read headers in a thread, so that the next are read while the database takes in these."""
-    iterator = iter(headers)
-    reading = asyncio.create_task(asyncio.to_thread(read_chunk, iterator))
+    reading = asyncio.create_task(asyncio.to_thread(read_chunk, batches, rules))
     try:
         while chunk := await reading:
-            reading = asyncio.create_task(asyncio.to_thread(read_chunk, iterator))
+            reading = asyncio.create_task(asyncio.to_thread(read_chunk, batches, rules))
             yield chunk
     finally:
         # A thread cannot be stopped, and nobody can close what it reads meanwhile.

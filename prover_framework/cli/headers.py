@@ -22,13 +22,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from prover_framework.chain.headers import EncodedHeader, Header
-from prover_framework.chain.ingest import ChainFacts, ImportReport, Unverified
+from prover_framework.chain.headers import Batch
+from prover_framework.chain.ingest import ChainFacts, ImportReport, Unverified, batches_of
 from prover_framework.chain.rule_book import read_rule_book
 from prover_framework.chain.rules import ChainRules
 from prover_framework.chain.sources import simulated
 from prover_framework.chain.sources.base import CONFIRMATIONS, TAGS
-from prover_framework.chain.sources.csv_file import FileNotes, in_wei, read_headers
+from prover_framework.chain.sources.csv_file import FileNotes, in_wei, read_batches
 from prover_framework.chain.sources.opening import open_indexer, open_node
 from prover_framework.chain.store import SHOWN_GAPS, Gap, HeaderStatus
 from prover_framework.chain.sync import (
@@ -109,7 +109,7 @@ def import_(file: Path, chain_id: int) -> None:
         size = file.stat().st_size if file.is_file() else None
         importing = progress.add_task("importing", total=size)
         notes = FileNotes()
-        new = read_headers(file, lambda done: progress.update(importing, completed=done), notes)
+        new = read_batches(file, lambda done: progress.update(importing, completed=done), notes)
         report = _store(in_wei(new, chain_id), facts)
     click.echo(_summary(report))
     for line in _unverified(report, notes, settings(), facts):
@@ -153,7 +153,7 @@ def simulate(days: int, end: int | None, seed: int) -> None:
         try:
             storing = progress.add_task("storing", total=hours * simulated.BLOCKS_PER_HOUR + 1)
             report = _store(
-                simulated.simulate(first_hour, hours, seed=seed),
+                batches_of(simulated.simulate(first_hour, hours, seed=seed)),
                 facts,
                 lambda done: progress.update(storing, completed=done),
             )
@@ -638,7 +638,7 @@ def _rarely_collecting() -> Iterator[None]:
 
 
 def _store(
-    new: Iterable[Header | EncodedHeader],
+    new: Iterable[Batch],
     facts: ChainFacts,
     on_progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
@@ -646,7 +646,7 @@ def _store(
 
     async def store() -> ImportReport:
         async with open_database(chosen) as database:
-            return await header_store(database, chosen).import_headers(new, facts, on_progress)
+            return await header_store(database, chosen).import_batches(new, facts, on_progress)
 
     with telling_of_new(chosen), _rarely_collecting():
         return run(store())

@@ -16,7 +16,7 @@ do) and keeps the result, so that a statement costs this once.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -115,7 +115,7 @@ class Connection(ABC):
 
     @abstractmethod
     async def copy(
-        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+        self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
     ) -> None:
         """Put many new rows into a table, in the quickest way that the engine has.
 

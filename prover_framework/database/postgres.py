@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any
@@ -252,7 +252,7 @@ class PostgresConnection(Connection):
             await connection.executemany(self.engine.sql(statement), rows)
 
     async def copy(
-        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
+        self, table: str, columns: Sequence[str], rows: Iterable[Sequence[object]]
     ) -> None:
         """Send the rows with COPY."""
         async with self.lend() as connection:

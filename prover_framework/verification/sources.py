@@ -176,12 +176,12 @@ async def open_file(
     Raises:
         HeaderError: They cannot be taken in.
     """
-    from prover_framework.chain.sources.csv_file import read_headers
+    from prover_framework.chain.sources.csv_file import read_batches
 
     async with _database_aside(settings) as database:
         headers = HeaderStore(database, rules=_rules(settings))
         facts = ChainFacts(chain_id, simulated=False, source=f"file {file.name}")
-        await headers.import_headers(read_headers(file), facts)
+        await headers.import_batches(read_batches(file), facts)
         yield StoredHeaders(headers, file.name)
 
 

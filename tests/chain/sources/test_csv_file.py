@@ -17,9 +17,9 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from prover_framework.chain.headers import EncodedHeader, Header
+from prover_framework.chain.headers import EncodedHeader, Header, HeaderColumns
 from prover_framework.chain.sources import csv_file
-from prover_framework.chain.sources.csv_file import MAX_LINE_CHARACTERS, read_headers
+from prover_framework.chain.sources.csv_file import MAX_LINE_CHARACTERS, read_batches, read_headers
 from prover_framework.errors import HeaderError
 
 MAX = 2**63 - 1
@@ -469,3 +469,47 @@ def test_a_reader_that_is_dropped_closes_its_file(save: Save) -> None:
     # A file left open would be reported as a ResourceWarning, which is an error here.
     found.close()  # type: ignore[attr-defined]
     assert list(found) == []
+
+
+cells = st.one_of(
+    st.integers(0, 30).map(str),
+    st.sampled_from(
+        ["", "007", "9" * 18, "9" * 19, "2000000000000", "0x1f", " 5", "-1", "x", '"5"']
+    ),
+)
+lines = st.one_of(
+    st.tuples(st.integers(0, 99), st.integers(0, 99), cells, cells).map(
+        lambda row: ",".join(map(str, row))
+    ),
+    st.sampled_from(["", "\r", "1,2", "1,2,3,4,5", "5,5,5,5\r"]),
+)
+
+
+@given(st.lists(lines, max_size=6), st.integers(1, 40))
+def test_lines_of_integers_alone_are_read_as_all_others_are(
+    save: Save, rows: list[str], size: int
+) -> None:
+    file = save("\n".join(["number,timestamp,base_fee_per_gas,gas_used", *rows]))
+
+    def read() -> tuple[list[Header | EncodedHeader], str]:
+        found = []
+        try:
+            for header in read_headers(file):
+                found.append(header)  # noqa: PERF402 - it may end with an error
+        except HeaderError as error:
+            return found, str(error)
+        return found, ""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(csv_file, "CHUNK_BYTES", size)
+        quick = read()
+        patch.setattr(csv_file._Table, "_integer_columns", lambda *_: None)
+        assert quick == read()
+
+
+def test_lines_of_integers_alone_become_columns(save: Save) -> None:
+    file = save(f"{NAMES},other\n5,6,7,8\n6,7,8,99\n")
+    (batch,) = read_batches(file)
+    assert isinstance(batch, HeaderColumns)
+    assert list(batch) == [Header(5, 6, 7), Header(6, 7, 8)]
+    assert batch.gas_used is None
