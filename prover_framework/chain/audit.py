@@ -1,13 +1,12 @@
 """Verifies the stored headers again, from their bytes, up to a block hash that somebody trusts."""
 
 from collections.abc import Callable
-from contextlib import aclosing
 
 from attrs import frozen
 
-from prover_framework.chain.parallel import verify_pages
+from prover_framework.chain.parallel import PAGE, verify_blocks
 from prover_framework.chain.rules import begins_chain, check_link
-from prover_framework.chain.store import WHOLE_PAGE, HeaderStore
+from prover_framework.chain.store import HeaderStore
 from prover_framework.chain.verification import ChainSpan
 from prover_framework.errors import HeaderError
 
@@ -42,7 +41,7 @@ async def verify_stored(
     last: int | None = None,
     trusted: str | None = None,
     processes: int = 1,
-    page: int = WHOLE_PAGE,
+    page: int = PAGE,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ChainReport:
     """Verify headers that are stored: hashes, links, base fees, columns and hourly sums.
@@ -72,15 +71,17 @@ async def verify_stored(
     if end < begin:
         raise HeaderError(f"there are no headers from block {begin} to block {end}")
     total = end - begin + 1
-    async with aclosing(store.whole_headers(begin, end, page)) as pages:
-        span = await verify_pages(
-            pages,
-            rules,
-            trusted=trusted.lower() if trusted else None,
-            needed=begin if last is None else last,
-            processes=min(processes, -(-total // page)),
-            on_progress=lambda done: on_progress(done, total) if on_progress else None,
-        )
+    span = await verify_blocks(
+        store,
+        begin,
+        end,
+        rules,
+        trusted=trusted.lower() if trusted else None,
+        needed=begin if last is None else last,
+        processes=min(processes, -(-total // page)),
+        page=page,
+        on_progress=lambda done: on_progress(done, total) if on_progress else None,
+    )
     if span is None:
         raise HeaderError(f"there are no headers from block {begin} to block {end}")
     whole_start = begins_chain(span.first, rules)

@@ -1,55 +1,92 @@
-"""Verifies long chains on several cores, page by page, in flat memory."""
+"""Verifies long stored chains on several cores, page by page, in flat memory.
+
+Each process reads the pages that it verifies by itself: to hand headers from one process to another
+costs as much as to verify them. So this one hands out ranges of block numbers, takes its share of
+them, and joins what the pages span, in their order.
+"""
 
 import asyncio
-import contextlib
-import multiprocessing
 import os
-import signal
-import threading
+import pickle
+import sys
+from asyncio.subprocess import PIPE, Process
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeAlias
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Protocol, TypeAlias
 
-from prover_framework.chain.headers import EncodedHeader, Header
 from prover_framework.chain.rules import ChainRules
-from prover_framework.chain.verification import ChainSpan, verify_chain
+from prover_framework.chain.verification import ChainSpan
+from prover_framework.chain.whole import LENGTH, Task, WholeRow, verify_rows
 from prover_framework.errors import HeaderError
 
-# Pages per process that are on their way, so that none waits for the reader. They bound the memory.
-PAGES_PER_PROCESS = 2
+# Headers that are read and verified at once: some ten milliseconds' work, and a megabyte.
+PAGE = 2000
 
-# A header taken apart: tuples cross between processes four times as fast as objects.
-_Row: TypeAlias = tuple[int, int, int, int | None, int | None, str | None, str | None, bytes]
+# Pages that a process knows of: while this one is busy with its own, it answers late.
+PAGES_AHEAD = 2
+
+VERIFYING = "prover_framework.chain.verifying"
+
+Verify: TypeAlias = Callable[[range], Awaitable[ChainSpan]]
 
 
-async def verify_pages(
-    pages: AsyncIterator[Sequence[EncodedHeader]],
+class WholeHeaders(Protocol):
+    """Stored headers; see `prover_framework.chain.store.HeaderStore`."""
+
+    @property
+    def where(self) -> Path | str:
+        """Where another process finds them."""
+        ...
+
+    async def whole_rows(self, first: int, last: int) -> Sequence[WholeRow]:
+        """Read some blocks, both ends included, as far as they are there."""
+        ...
+
+
+async def verify_blocks(
+    headers: WholeHeaders,
+    first: int,
+    last: int,
     rules: ChainRules,
     *,
     trusted: str | None = None,
     needed: int = 0,
     processes: int = 1,
+    page: int = PAGE,
     on_progress: Callable[[int], None] | None = None,
 ) -> ChainSpan | None:
-    """Verify headers that come in pages, as `verify_chain` does, on several cores.
+    """Verify stored headers, as `verify_chain` does, on several cores.
 
-    Reading stops when the trusted block and the last one that is needed have been verified.
+    It stops when the trusted block and the last one that is needed have been verified.
 
     Args:
-        pages: In the order of the numbers, each of some thousand headers.
+        headers: Where they are.
+        first: The first block.
+        last: The last one.
         rules: Those of the chain.
         trusted: A block hash to look for.
         needed: Number of a block that is to be verified in any case.
-        processes: How many processes share the work; one does it in this process.
+        processes: How many processes share the work, this one among them.
+        page: How many headers are read and verified at once.
         on_progress: Told how many headers were verified so far.
+
+    Returns:
+        What they span; None where there are no blocks from the first to the last.
 
     Raises:
         HeaderInvalid: Block, field and rule of the first header that is wrong.
+        HeaderError: Not all of them are stored whole.
+        StoreError: The database cannot be read.
     """
     span: ChainSpan | None = None
-    async with contextlib.aclosing(_verified(pages, rules, trusted, processes)) as parts:
+    pages = (range(begin, min(begin + page, last + 1)) for begin in range(first, last + 1, page))
+    task = Task(headers.where, rules, trusted)
+    async with (
+        _lanes(headers, task, processes) as lanes,
+        aclosing(_in_order(pages, lanes)) as parts,
+    ):
         async for part in parts:
             span = part if span is None else span.joined(part, rules)
             if on_progress is not None:
@@ -59,74 +96,132 @@ async def verify_pages(
     return span
 
 
-async def _verified(
-    pages: AsyncIterator[Sequence[EncodedHeader]],
-    rules: ChainRules,
-    trusted: str | None,
-    processes: int,
+async def _in_order(
+    pages: Iterator[range], lanes: Sequence[Verify]
 ) -> AsyncGenerator[ChainSpan, None]:
-    """Yield what each page spans, in their order."""
-    if processes == 1:
-        async for page in pages:
-            part = await asyncio.to_thread(verify_chain, page, rules, trusted)
-            if part is not None:
-                yield part
-        return
-    loop = asyncio.get_running_loop()
-    pool = ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_begin_process
-    )
-    running: deque[asyncio.Future[ChainSpan | None]] = deque()
+    """Hand pages out to whoever is free, and yield what they span in the order of the pages."""
+    handed_out: asyncio.Queue[asyncio.Future[ChainSpan] | None] = asyncio.Queue()
+
+    async def work(verify: Verify) -> None:
+        for page in pages:
+            found: asyncio.Future[ChainSpan] = asyncio.get_running_loop().create_future()
+            handed_out.put_nowait(found)
+            try:
+                found.set_result(await verify(page))
+            except Exception as error:
+                # Pages before it may have an error, too, and theirs is the first.
+                found.set_exception(error)
+                return
+
+    async def work_all() -> None:
+        await asyncio.gather(*map(work, lanes))
+        handed_out.put_nowait(None)
+
+    working = asyncio.create_task(work_all())
     try:
-        async for page in pages:
-            if len(running) == processes * PAGES_PER_PROCESS:
-                part = await running.popleft()
-                if part is not None:
-                    yield part
-            rows = [_row(stored) for stored in page]
-            running.append(loop.run_in_executor(pool, _verify_rows, rows, rules, trusted))
-        while running:
-            part = await running.popleft()
-            if part is not None:
-                yield part
-    except BrokenProcessPool:
-        raise HeaderError(
-            "a process that verified headers was ended from outside, perhaps for lack of memory; "
-            "verify with fewer processes"
-        ) from None
+        while (found := await handed_out.get()) is not None:
+            yield await found
     finally:
-        # What is under way is short. To cancel it while the pool breaks can break its thread.
-        await asyncio.gather(*running, return_exceptions=True)
-        await asyncio.to_thread(pool.shutdown)
+        working.cancel()
+        await asyncio.wait({working})
+        while not handed_out.empty():
+            found = handed_out.get_nowait()
+            # Nobody asks for what comes after the end.
+            if found is not None and not found.cancel():
+                found.exception()
 
 
-def _row(stored: EncodedHeader) -> _Row:
-    header = stored.header
-    return (
-        header.number,
-        header.timestamp,
-        header.base_fee_wei,
-        header.gas_used,
-        header.gas_limit,
-        header.block_hash,
-        header.parent_hash,
-        stored.rlp,
+@asynccontextmanager
+async def _lanes(headers: WholeHeaders, task: Task, processes: int) -> AsyncGenerator[list[Verify]]:
+    """Lend what verifies pages: this process, and others that are started for it."""
+
+    async def verify(page: range) -> ChainSpan:
+        first, last = page[0], page[-1]
+        rows = await headers.whole_rows(first, last)
+        return await asyncio.to_thread(verify_rows, rows, first, last, task.rules, task.trusted)
+
+    lanes: list[Verify] = [verify]
+    async with AsyncExitStack() as stack:
+        for _ in range(processes - 1):
+            other = await stack.enter_async_context(_started(task))
+            lanes.extend([other.verify] * PAGES_AHEAD)
+        yield lanes
+
+
+class _OtherProcess:
+    """A process that verifies pages, one after the other."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._asked: deque[asyncio.Future[ChainSpan]] = deque()
+        self._ended = False
+
+    async def verify(self, page: range) -> ChainSpan:
+        """Have it verify a page."""
+        if self._ended:
+            raise _ended_from_outside()
+        answer: asyncio.Future[ChainSpan] = asyncio.get_running_loop().create_future()
+        self._asked.append(answer)
+        self.send((page[0], page[-1]))
+        return await answer
+
+    def send(self, message: object) -> None:
+        """Send it a message."""
+        if self._process.stdin is not None:
+            data = pickle.dumps(message)
+            self._process.stdin.write(LENGTH.pack(len(data)) + data)
+
+    async def listen(self) -> None:
+        """Take in its answers until it ends."""
+        answers = self._process.stdout
+        with suppress(asyncio.IncompleteReadError, OSError):
+            while answers is not None:
+                (length,) = LENGTH.unpack(await answers.readexactly(LENGTH.size))
+                # It is our own process that answers.
+                answer = pickle.loads(await answers.readexactly(length))  # noqa: S301
+                asked = self._asked.popleft()
+                if asked.done():
+                    continue
+                if isinstance(answer, ChainSpan):
+                    asked.set_result(answer)
+                else:
+                    asked.set_exception(answer)
+        self._ended = True
+        for asked in self._asked:
+            if not asked.done():
+                asked.set_exception(_ended_from_outside())
+
+
+@asynccontextmanager
+async def _started(task: Task) -> AsyncGenerator[_OtherProcess]:
+    """Have a process that verifies while the body runs."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        # The directory that this was started in is no place to import from.
+        "-P",
+        "-m",
+        VERIFYING,
+        stdin=PIPE,
+        stdout=PIPE,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        # Ctrl-C is for this process; the other one ends when this one does.
+        start_new_session=True,
     )
+    other = _OtherProcess(process)
+    other.send(task)
+    listening = asyncio.create_task(other.listen())
+    try:
+        yield other
+    finally:
+        # It only reads.
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+        await listening
 
 
-def _verify_rows(rows: Sequence[_Row], rules: ChainRules, trusted: str | None) -> ChainSpan | None:
-    headers = (EncodedHeader(Header(*row[:-1]), row[-1]) for row in rows)
-    return verify_chain(headers, rules, trusted)
-
-
-def _begin_process() -> None:
-    """Leave Ctrl-C to the parent, and end when it does, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-
-
-def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
-    parent.join()
-    os._exit(1)
+def _ended_from_outside() -> HeaderError:
+    return HeaderError(
+        "a process that verified headers was ended from outside, perhaps for lack of memory; "
+        "verify with fewer processes"
+    )

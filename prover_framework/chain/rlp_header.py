@@ -68,6 +68,9 @@ def _declared(key: str, later: bool, **limits: int | None) -> Any:  # noqa: FBT0
 Value: TypeAlias = bytes | int
 """What a field holds: hashes, addresses, bloom and nonce are bytes, the rest integers."""
 
+HeaderValues: TypeAlias = tuple[int, int, int, int, int, str, str]
+"""The fields of `Header`, in their order."""
+
 
 @frozen
 class _Fields:
@@ -243,12 +246,21 @@ def read_header(encoded: bytes) -> Header:
     Raises:
         HeaderInvalid: It is the RLP of no header of the forks that are known.
     """
+    return Header(*read_values(encoded))
+
+
+def read_values(encoded: bytes) -> HeaderValues:
+    """Return the values that `read_header` makes a header of.
+
+    Raises:
+        HeaderInvalid: It is the RLP of no header of the forks that are known.
+    """
     if match := _match(encoded):
         length, parent_hash, *items = match.groups()
         integers = [int.from_bytes(item) & _INTEGER[len(item)] for item in items]
         if int.from_bytes(length) == len(encoded) - 3 and max(integers) <= MAX_INT64:
             number, gas_limit, gas_used, timestamp, base_fee_wei = integers
-            return Header(
+            return (
                 number,
                 timestamp,
                 base_fee_wei,
@@ -258,7 +270,7 @@ def read_header(encoded: bytes) -> Header:
                 f"0x{parent_hash.hex()}",
             )
     # An unusual one, or none at all, which this says.
-    return _header(_read(_items(encoded)), encoded)
+    return _values(_read(_items(encoded)), encoded)
 
 
 def decode_fields(encoded: bytes) -> Mapping[str, Value]:
@@ -304,19 +316,19 @@ def encode_header(values: Mapping[str, object]) -> EncodedHeader:
             for value in parsed.values()
         ]
     )
-    return EncodedHeader(_header(parsed, encoded), encoded)
+    return EncodedHeader(Header(*_values(parsed, encoded)), encoded)
 
 
 def _read(items: Sequence[bytes]) -> dict[str, Value]:
     return {field.name: field.read(item) for field, item in zip(FIELDS, items, strict=False)}
 
 
-def _header(fields: Mapping[str, Value], encoded: bytes) -> Header:
+def _values(fields: Mapping[str, Value], encoded: bytes) -> HeaderValues:
     number, timestamp, base_fee_wei, gas_used, gas_limit = (
         cast(int, fields[name]) for name in _KEPT_NAMES
     )
     parent_hash = cast(bytes, fields["parent_hash"])
-    return Header(
+    return (
         number,
         timestamp,
         base_fee_wei,

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any, Self
 
 import attrs
 from attrs import frozen
@@ -47,9 +49,6 @@ from prover_framework.model.series import (
 # From this many new headers on, the database is told to look at its tables anew.
 BULK = 100_000
 TABLES = ("block_header", "raw_header", "hourly_base_fee")
-
-# Whole headers that are read at once: a tenth of a second's work for who verifies them, some 3 MB.
-WHOLE_PAGE = 5000
 
 # An error names this many missing hours and counts the others.
 SHOWN_HOURS = 5
@@ -108,9 +107,8 @@ SELECT hour, sum_wei, count, verified_count, first_block, last_block FROM hourly
 WHERE hour BETWEEN ? AND ?
 """
 WRONG_HOURS = f"""
-SELECT hour FROM (SELECT * FROM ({SUMS}) AS sums EXCEPT {SUMS_KEPT}) AS unlike
-UNION
-SELECT hour FROM ({SUMS_KEPT} EXCEPT SELECT * FROM ({SUMS}) AS sums) AS unlike
+SELECT DISTINCT hour FROM (SELECT * FROM ({SUMS}) AS sums UNION ALL {SUMS_KEPT}) AS both_sides
+GROUP BY hour, sum_wei, count, verified_count, first_block, last_block HAVING COUNT(*) <> 2
 ORDER BY hour
 """  # noqa: S608 - no value of anyone's
 
@@ -133,13 +131,6 @@ NEXT = {
 RLP = "SELECT rlp FROM raw_header WHERE number = ?"
 
 NUMBER_OF = "SELECT number FROM block_header WHERE block_hash = ?"
-
-# A page of headers with their bytes, which are NULL where they are not stored.
-WHOLE = """
-SELECT header.number, timestamp, base_fee_wei, gas_used, gas_limit, block_hash, parent_hash, rlp
-FROM block_header header LEFT JOIN raw_header raw ON raw.number = header.number
-WHERE header.number BETWEEN ? AND ? ORDER BY header.number
-"""
 
 # Hours that are not whole, or do not follow on the ones before.
 UNEVEN = """
@@ -600,10 +591,7 @@ class HeaderStore:
         begin = first_timestamp - first_timestamp % HOUR_SECONDS
         end = last_timestamp - last_timestamp % HOUR_SECONDS
         within = (begin, min(end + HOUR_SECONDS - 1, MAX_INT64))
-        return [
-            row["hour"]
-            for row in await self._read(WRONG_HOURS, *within, begin, end, begin, end, *within)
-        ]
+        return [row["hour"] for row in await self._read(WRONG_HOURS, *within, begin, end)]
 
     async def first_missing(self, first: int, *, whole: bool) -> int:
         """Return the first number from one on that has no block.
@@ -642,32 +630,25 @@ class HeaderStore:
         number: int | None = found["next"]
         return number
 
-    async def whole_headers(
-        self, first: int, last: int, page: int = WHOLE_PAGE
-    ) -> AsyncGenerator[Sequence[EncodedHeader], None]:
-        """Yield the whole headers of some blocks, both ends included, in pages and in order.
+    @property
+    def where(self) -> Path | str:
+        """Where another process finds the headers."""
+        return self._database.where
+
+    async def keep_whole(self, first: int, last: int) -> Self:  # noqa: ARG002
+        """Return itself: all that is there is stored."""
+        return self
+
+    async def whole_rows(self, first: int, last: int) -> Sequence[Any]:
+        """Return rows of `WHOLE` for some blocks, both ends included, as far as they are there.
 
         Raises:
-            HeaderError: Only a part of a header is stored, or nothing at all, and of which.
             StoreError: The database cannot be read.
         """
-        expected = first
-        while expected <= last:
-            end = min(expected + page - 1, last)
-            headers = [
-                EncodedHeader(Header(*values), rlp)
-                for *values, rlp in await self._read(WHOLE, expected, end)
-            ]
-            for header in headers:
-                if header.header.number != expected or header.rlp is None:
-                    break
-                expected += 1
-            if expected <= end:
-                raise HeaderError(
-                    f'block {expected} is not stored whole: "prover headers sync" or an import '
-                    "with all columns brings what is missing"
-                )
-            yield headers
+        # Imported where it is used: RLP and keccak take time to import, and few processes need it.
+        from prover_framework.chain.whole import WHOLE
+
+        return await self._read(WHOLE, first, last)
 
     async def _read(self, query: str, *values: int) -> Sequence[Row]:
         return await self._database.read(query, values)

@@ -69,6 +69,11 @@ class Database:
         return self._engine.name
 
     @property
+    def where(self) -> Path | str:
+        """The file of SQLite or the URL, with its password: for another process that opens it."""
+        return self._engine.where
+
+    @property
     def embedded(self) -> bool:
         """Whether nobody looks after the database, so that it makes its tables itself."""
         return self._engine.embedded

@@ -163,6 +163,11 @@ class Engine(Protocol):
     embedded: bool
     """Whether nobody looks after it, so that it makes its tables itself."""
 
+    @property
+    def where(self) -> Path | str:
+        """What it was opened by: a file of SQLite, or a URL with its password."""
+        ...
+
     async def connect(self) -> Mapping[str, Connection]:
         """Connect; return a connection to write, to read and for heartbeats, each by its name."""
         ...

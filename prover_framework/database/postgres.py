@@ -68,6 +68,7 @@ class PostgresEngine:
             self._url = parse_postgres_url(url)
         except UrlError as error:
             raise StoreError(f"the URL of the database {error}") from None
+        self.where = url
         self.name = self._url.public
         self.connections = Connections(
             self._url,

@@ -72,7 +72,7 @@ class SqliteEngine:
     embedded = True
 
     def __init__(self, path: Path, clock: Clock | None, bounds: Bounds) -> None:
-        self.path = path
+        self.path = self.where = path
         self.name = str(path)
         self.bounds = bounds
         self._clock = clock

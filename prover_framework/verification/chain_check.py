@@ -1,15 +1,16 @@
 """The check that follows the verifier's headers from some data to a block that he trusts."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from prover_framework.chain.headers import EncodedHeader, Header
+from prover_framework.chain.headers import Header
 from prover_framework.chain.rules import ChainRules
 from prover_framework.errors import HeaderError, HeaderInvalid, SourceError, StoreError
 from prover_framework.inputs.trusted import BlockSpan, HeaderReader, TrustedKind
 from prover_framework.model.findings import Finding
 from prover_framework.proofs.inputs import LoadedInput
+
+if TYPE_CHECKING:
+    from prover_framework.chain.parallel import WholeHeaders
 
 
 class FollowedHeaders(HeaderReader, Protocol):
@@ -27,8 +28,8 @@ class FollowedHeaders(HeaderReader, Protocol):
         """Return some blocks, both ends included."""
         ...
 
-    def whole_headers(self, first: int, last: int) -> AsyncGenerator[Sequence[EncodedHeader], None]:
-        """Yield the headers of some blocks with their bytes, both ends included."""
+    async def keep_whole(self, first: int, last: int) -> "WholeHeaders":
+        """Return where some blocks are stored with their bytes, both ends included."""
         ...
 
 
@@ -111,14 +112,19 @@ class ChainCheck:
             StoreError: The database cannot be read.
         """
         # Imported where it is used: few verifiers follow a chain, with RLP and keccak.
-        from prover_framework.chain.parallel import verify_pages
+        from prover_framework.chain.parallel import verify_blocks
 
         if self._followed_from is not None and self._followed_from <= first:
             return
-        async with aclosing(headers.whole_headers(first, last)) as pages:
-            span = await verify_pages(
-                pages, rules, trusted=trusted, needed=last, processes=self._processes
-            )
+        span = await verify_blocks(
+            await headers.keep_whole(first, last),
+            first,
+            last,
+            rules,
+            trusted=trusted,
+            needed=last,
+            processes=self._processes,
+        )
         if span is None or span.trusted_block != last:
             raise HeaderError(f"blocks {first} to {last} do not lead to the trusted one")
         self._followed_from = first

@@ -4,8 +4,8 @@ Whoever runs the verifier names it, by options of a command or by settings of a 
 sends a receipt never does.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import attrs
 from attrs import frozen
 
-from prover_framework.chain.headers import EncodedHeader, Header
+from prover_framework.chain.headers import Header
 from prover_framework.chain.ingest import ChainFacts
 from prover_framework.chain.rule_book import RuleBook, read_rule_book
 from prover_framework.chain.rules import ChainRules
@@ -141,19 +141,15 @@ class FetchedHeaders:
         """Return some blocks that were fetched."""
         return await self._store.headers(first, last)
 
-    async def whole_headers(
-        self, first: int, last: int
-    ) -> AsyncGenerator[Sequence[EncodedHeader], None]:
-        """Fetch some blocks; yield them with their bytes."""
+    async def keep_whole(self, first: int, last: int) -> HeaderStore:
+        """Fetch some blocks; return where they are stored with their bytes."""
         if last - first >= MAX_BLOCKS:
             raise HeaderError(
                 f"blocks {first} to {last} are more than are fetched ({MAX_BLOCKS:,}): name a "
                 "trusted block that is nearer"
             )
         await self._sync(SyncRange(from_block=first, to_block=last))
-        async with aclosing(self._store.whole_headers(first, last)) as pages:
-            async for page in pages:
-                yield page
+        return self._store
 
     async def _fetch(self, wanted: TimeRange) -> None:
         hours = (wanted.end_timestamp - wanted.start_timestamp) // HOUR_SECONDS

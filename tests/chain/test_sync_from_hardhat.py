@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 from hardhat_node import HardhatMissing, HardhatNode, hardhat_node
 
-from prover_framework.chain.parallel import verify_pages
+from prover_framework.chain.parallel import verify_blocks
 from prover_framework.chain.rule_book import BUILT_IN
 from prover_framework.chain.sources.base import TAGS
 from prover_framework.chain.sources.node import RequestRate, open_node
@@ -101,9 +101,7 @@ def test_a_chain_is_fetched_verified_and_followed_to_another_branch(
         assert await hashes(store) == node.hashes()
         assert len(await hashes(store)) == 320
 
-        span = await verify_pages(
-            store.whole_headers(0, 319), BUILT_IN[31337], trusted=node.hashes()[319]
-        )
+        span = await verify_blocks(store, 0, 319, BUILT_IN[31337], trusted=node.hashes()[319])
         assert span is not None
         assert span.trusted_block == 319
 
@@ -124,9 +122,7 @@ def test_headers_of_older_forks_verify(older_node: HardhatNode, tmp_path: Path) 
     async def use(sync: Callable[..., Awaitable[list[SyncEvent]]], store: HeaderStore) -> None:
         older_node.mine(20)
         await sync()
-        span = await verify_pages(
-            store.whole_headers(0, 20), BUILT_IN[31337], trusted=older_node.hashes()[20]
-        )
+        span = await verify_blocks(store, 0, 20, BUILT_IN[31337], trusted=older_node.hashes()[20])
         assert span is not None
         assert span.trusted_block == 20
 

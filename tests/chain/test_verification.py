@@ -1,8 +1,6 @@
 """One altered field in one header out of many is found, and block, field and rule are named."""
 
-import asyncio
-import multiprocessing
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from itertools import islice, pairwise
 from typing import Any
 
@@ -13,13 +11,12 @@ from hypothesis import strategies as st
 from real_headers import LONDON, PRAGUE, PRAGUE_NEXT, SHANGHAI, altered, stored
 
 from prover_framework.chain.headers import EncodedHeader, Header, next_base_fee_wei
-from prover_framework.chain.parallel import verify_pages
 from prover_framework.chain.rlp_header import FIELDS, FORKS, decode_fields
 from prover_framework.chain.rule_book import BUILT_IN, SIMULATED
 from prover_framework.chain.rules import begins_chain, check_link
 from prover_framework.chain.sources.simulated import made_whole, simulate
 from prover_framework.chain.verification import ChainSpan, verify_chain
-from prover_framework.errors import HeaderError, HeaderInvalid, HeaderRule
+from prover_framework.errors import HeaderInvalid, HeaderRule
 
 MAINNET, SEPOLIA = BUILT_IN[1], BUILT_IN[11155111]
 CHAIN = list(islice(made_whole(simulate(1_700_002_800, 1, first_number=500)), 40))
@@ -213,71 +210,3 @@ def test_a_chain_younger_than_london_begins_at_block_0_with_a_fee_of_its_own() -
     genesis = Header(0, 5, 7)
     assert begins_chain(genesis, SEPOLIA)
     assert not begins_chain(evolve(genesis, number=1), SEPOLIA)
-
-
-# On several cores.
-
-
-async def pages(
-    headers: Sequence[EncodedHeader], size: int, read: list[int] | None = None
-) -> AsyncIterator[Sequence[EncodedHeader]]:
-    for begin in range(0, len(headers), size):
-        if read is not None:
-            read.append(begin)
-        yield headers[begin : begin + size]
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_pages_are_verified_as_one_chain(processes: int) -> None:
-    seen: list[int] = []
-    span = asyncio.run(
-        verify_pages(pages(CHAIN, 7), SIMULATED, processes=processes, on_progress=seen.append)
-    )
-    assert span == verify_chain(CHAIN, SIMULATED)
-    assert seen == [7, 14, 21, 28, 35, 40]
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_the_first_fault_is_named_wherever_the_pages_are_cut(processes: int) -> None:
-    for place in (13, 14):
-        faulty = [*CHAIN[:place], *CHAIN[place + 1 :]]
-        with pytest.raises(HeaderInvalid) as caught:
-            asyncio.run(verify_pages(pages(faulty, 7), SIMULATED, processes=processes))
-        assert caught.value.block == CHAIN[place + 1].header.number
-        assert caught.value.rule is HeaderRule.NUMBER
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_the_trusted_block_is_found_and_ends_the_reading(processes: int) -> None:
-    read: list[int] = []
-    span = asyncio.run(
-        verify_pages(
-            pages(CHAIN, 2, read),
-            SIMULATED,
-            trusted=CHAIN[10].header.block_hash,
-            processes=processes,
-        )
-    )
-    assert span is not None
-    assert span.trusted_block == CHAIN[10].header.number
-    assert span.last.number == CHAIN[11].header.number
-    assert len(read) < 20 // 2 + 2
-
-
-def test_a_hash_that_is_not_there_is_not_found() -> None:
-    span = asyncio.run(verify_pages(pages(CHAIN, 7), SIMULATED, trusted="0x" + "00" * 32))
-    assert span is not None
-    assert span.trusted_block is None
-
-
-def test_a_process_that_is_killed_is_told_in_a_sentence() -> None:
-    async def killing() -> AsyncIterator[Sequence[EncodedHeader]]:
-        # Four pages, which is when the first result is awaited: all processes have started.
-        for begin in (0, 10, 20, 30):
-            yield CHAIN[begin : begin + 10]
-        for process in multiprocessing.active_children():
-            process.kill()
-        yield CHAIN
-
-    with pytest.raises(HeaderError, match="ended from outside"):
-        asyncio.run(verify_pages(killing(), SIMULATED, processes=2))

@@ -359,31 +359,12 @@ def test_light_headers_have_no_hashes_to_tell() -> None:
     run(use)
 
 
-def test_whole_headers_come_in_pages() -> None:
+def test_whole_headers_come_with_their_bytes() -> None:
     async def use(store: HeaderStore, _: Database) -> None:
-        await store.import_headers(CHAIN, FACTS)
+        await store.import_headers([*CHAIN[:9], CHAIN[9].header, *CHAIN[10:]], FACTS)
         first, last = CHAIN[3].header.number, CHAIN[20].header.number
-        for size in (1, 7, 100):
-            pages = [page async for page in store.whole_headers(first, last, size)]
-            assert [item for page in pages for item in page] == CHAIN[3:21]
-            assert max(map(len, pages)) <= size
-
-    run(use)
-
-
-@pytest.mark.parametrize("lack", ["bytes", "block"])
-def test_a_block_that_is_not_stored_whole_is_named(lack: str) -> None:
-    items: list[Item] = [*CHAIN[:9], *CHAIN[10:]]
-    if lack == "bytes":
-        items.insert(9, CHAIN[9].header)
-
-    async def use(store: HeaderStore, _: Database) -> None:
-        await store.import_headers(items, FACTS)
-        with pytest.raises(
-            HeaderError, match=f"block {CHAIN[9].header.number} is not stored whole"
-        ):
-            async for _page in store.whole_headers(CHAIN[0].header.number, CHAIN[20].header.number):
-                pass
+        found = [(Header(*row[:-1]), row[-1]) for row in await store.whole_rows(first, last)]
+        assert found == [(c.header, None if c is CHAIN[9] else c.rlp) for c in CHAIN[3:21]]
 
     run(use)
 

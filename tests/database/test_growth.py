@@ -20,7 +20,8 @@ from statements_in_source import one_line, written_statements
 from prover_framework.callers.store import ApiKeyStore
 from prover_framework.chain.headers import Header
 from prover_framework.chain.ingest import BYTES
-from prover_framework.chain.store import WHOLE, HeaderStore
+from prover_framework.chain.store import HeaderStore
+from prover_framework.chain.whole import WHOLE
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Connection
 from prover_framework.database.postgres import PostgresConnection
