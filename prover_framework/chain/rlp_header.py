@@ -221,14 +221,47 @@ def _item(field: HeaderField) -> bytes:
 
 
 def _prefix(size: int) -> bytes:
-    """Return how the RLP of a string with so many bytes begins, for two of them or more."""
+    """Return how a regular expression finds the RLP of a string with so many bytes begin."""
+    return re.escape(_begin(size))
+
+
+def _begin(size: int) -> bytes:
+    """Return how the RLP of a string with so many bytes begins, for none or two of them or more."""
     if size < LONG_STRING_BYTES:
-        return re.escape(bytes([0x80 + size]))
+        return bytes([0x80 + size])
     length = size.to_bytes((size.bit_length() + 7) // 8)
-    return re.escape(bytes([0xB7 + len(length)]) + length)
+    return bytes([0xB7 + len(length)]) + length
 
 
 _match = _pattern().fullmatch
+
+# How a header's RLP begins, before the two bytes of its length.
+_LIST = b"\xf9"
+
+# Bytes behind that, which two bytes can tell and one cannot.
+_LENGTHS = range(1 << 8, 1 << 16)
+
+# What may be read without a look at what it says: no number of 64 bits is longer.
+USUAL_DIGITS = 20
+
+# By the number of bytes, how what is no integer begins, in hexadecimal digits.
+_BEGIN = {
+    size: _begin(size).hex()
+    for size in {0, *range(2, USUAL_EXTRA_DATA_BYTES + 1), *(f.size for f in FIELDS if f.size)}
+}
+
+# By name, how many characters a text with 0x has and how its RLP begins, where that is certain, and
+# whether it is an integer.
+_USUAL_FIELDS = tuple(
+    (
+        field.name,
+        2 + 2 * field.size if field.size else 0,
+        _BEGIN.get(field.size or 0, ""),
+        field.maximum is not None,
+        field,
+    )
+    for field in FIELDS
+)
 
 # What of an item of so many bytes is the integer: behind the prefix, or all of it if it has none.
 # The empty string alone is 0x80, which is zero.
@@ -255,6 +288,13 @@ def read_values(encoded: bytes) -> HeaderValues:
     Raises:
         HeaderInvalid: It is the RLP of no header of the forks that are known.
     """
+    if values := _usual_values(encoded):
+        return values
+    # An unusual one, or none at all, which this says.
+    return _values(_read(_items(encoded)), encoded)
+
+
+def _usual_values(encoded: bytes) -> HeaderValues | None:
     if match := _match(encoded):
         length, parent_hash, *items = match.groups()
         integers = [int.from_bytes(item) & _INTEGER[len(item)] for item in items]
@@ -269,8 +309,7 @@ def read_values(encoded: bytes) -> HeaderValues:
                 block_hash(encoded),
                 f"0x{parent_hash.hex()}",
             )
-    # An unusual one, or none at all, which this says.
-    return _values(_read(_items(encoded)), encoded)
+    return None
 
 
 def decode_fields(encoded: bytes) -> Mapping[str, Value]:
@@ -294,6 +333,10 @@ def encode_header(values: Mapping[str, object]) -> EncodedHeader:
     Raises:
         HeaderInvalid: A field is missing, too many or wrong, and which.
     """
+    encoded = _usual_rlp(values)
+    usual = encoded and _usual_values(encoded)
+    if encoded and usual:
+        return EncodedHeader(Header(*usual), encoded)
     given = {"difficulty": 0} | {
         name: value for name, value in values.items() if value is not None and value != ""
     }
@@ -310,13 +353,88 @@ def encode_header(values: Mapping[str, object]) -> EncodedHeader:
             )
     import rlp.codec
 
-    encoded: bytes = rlp.codec.encode_raw(
-        [
-            value.to_bytes((value.bit_length() + 7) // 8) if isinstance(value, int) else value
-            for value in parsed.values()
-        ]
+    encoded = bytes(
+        rlp.codec.encode_raw(
+            [
+                value.to_bytes((value.bit_length() + 7) // 8) if isinstance(value, int) else value
+                for value in parsed.values()
+            ]
+        )
     )
     return EncodedHeader(Header(*_values(parsed, encoded)), encoded)
+
+
+def _usual_rlp(values: Mapping[str, object]) -> bytes | None:
+    """Return the RLP of a header whose fields are written as they usually are, else None.
+
+    It is put together as a text and turned into bytes at once, in a quarter of the time that it
+    takes to check and encode each field. The lengths of hashes and the digits of all fields are
+    right then; whether it is a header is for `_usual_values` to say.
+    """
+    parts: list[str] = []
+    ended = False
+    for name, characters, begin, is_integer, field in _USUAL_FIELDS:
+        value = values.get(name)
+        if value is None or value == "":
+            if name == "difficulty":
+                parts.append("80")
+            else:
+                ended = True
+        elif ended:
+            return None
+        elif type(value) is str and len(value) == characters and value[:2] == "0x":
+            parts += begin, value[2:]
+        elif type(value) is str and is_integer and value[:2] == "0x":
+            if not 2 < len(value) <= USUAL_DIGITS:
+                return None
+            text = value[2:] if len(value) % 2 == 0 else "0" + value[2:]
+            if len(text) > 2:
+                parts += _BEGIN[len(text) // 2], text
+            else:
+                parts.append("80" if text == "00" else text if text < "80" else "81" + text)
+        elif (item := _hex_item(field, value)) is not None:
+            parts.append(item)
+        else:
+            return None
+    digits = "".join(parts)
+    try:
+        items = bytes.fromhex(digits)
+    except ValueError:
+        return None
+    # Python passes over spaces between digits.
+    if 2 * len(items) != len(digits) or len(items) not in _LENGTHS:
+        return None
+    return _LIST + len(items).to_bytes(2) + items
+
+
+def _hex_item(field: HeaderField, value: object) -> str | None:
+    """Return a field's RLP in hexadecimal digits; None where the value is written unusually."""
+    if field.maximum is None:
+        text = f"0x{value.hex()}" if type(value) is bytes else value
+        if type(text) is not str or text[:2] != "0x":
+            return None
+        size, odd = divmod(len(text), 2)
+        size -= 1
+        if odd or (field.size is not None and size != field.size):
+            return None
+        begin = _BEGIN.get(size)
+        if size == 1:
+            begin = "" if text < "0x80" else "81"
+        return None if begin is None else begin + text[2:]
+    number = value
+    if type(value) is str:
+        if len(value) > USUAL_DIGITS or not (value.isascii() and value.isalnum()):
+            return None
+        try:
+            number = int(value, 16 if value[:2] == "0x" else 10)
+        except ValueError:
+            return None
+    if type(number) is not int or not 0 <= number <= MAX_UINT64:
+        return None
+    if number < 0x80:
+        return f"{number:02x}" if number else "80"
+    size = (number.bit_length() + 7) // 8
+    return f"{0x80 + size:02x}{number:0{2 * size}x}"
 
 
 def _read(items: Sequence[bytes]) -> dict[str, Value]:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from real_headers import CANCUN, LONDON, OP_STACK, PRAGUE, SHANGHAI, altered, stored
 from real_headers import FORKS as REAL_FORKS
 
+from prover_framework.chain import rlp_header
 from prover_framework.chain.headers import EncodedHeader, Header
 from prover_framework.chain.rlp_header import (
     FIELDS,
@@ -112,6 +113,58 @@ def test_texts_say_what_the_header_said(
         for name, value in decode_fields(header.rlp).items()
     }
     assert encode_header({**values, "block_hash": "whatever", "fork": "none"}) == header
+
+
+odd_values = st.one_of(
+    st.sampled_from(
+        [
+            "", None, "0x", "0x0", "0x00", "0x001", "0X1", "1_0", "0x1_0", "0x 1", " 0x1", "+1",
+            "-1", "0xg", "\u0661", "0x\u0661", "00", 0, -1, 2**63, 2**64, 2**70, True, 1.0, b"",
+            b"\x01", b"\x80", b"\0" * 32, "0x7f", "0x80", "0xF", "0x" + "ab" * 33, "0x" + "ab" * 40,
+        ]
+    ),
+    st.integers(0, 2**65),
+    st.integers(0, 2**65).map(hex),
+    st.binary(max_size=40),
+    st.binary(max_size=40).map(lambda data: f"0x{data.hex()}"),
+    st.sampled_from([8, 20, 31, 32, 33, 256]).map(lambda size: "0x" + "1 " * size),
+    st.sampled_from([8, 20, 31, 32, 33, 256]).map(lambda size: "0x" + "a7" * size),
+)  # fmt: skip
+
+
+@given(
+    encoded_headers(),
+    st.dictionaries(st.sampled_from([field.name for field in FIELDS]), odd_values, max_size=2),
+    st.sampled_from([str, hex, int]),
+)
+def test_a_header_is_put_together_in_one_step_as_field_by_field(
+    header: EncodedHeader, odd: dict[str, Any], form: Callable[[int], object]
+) -> None:
+    row = {
+        name: form(value) if isinstance(value, int) else f"0x{value.hex()}"
+        for name, value in decode_fields(header.rlp).items()
+    } | odd
+
+    def told() -> EncodedHeader | str:
+        try:
+            return encode_header(row)
+        except HeaderInvalid as error:
+            return str(error)
+
+    at_once = told()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rlp_header, "_usual_rlp", lambda _: None)
+        assert at_once == told()
+
+
+@pytest.mark.parametrize("form", [hex, str, int])
+def test_usual_fields_are_put_together_in_one_step(
+    form: Callable[[int], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HeaderField, "parse", None)
+    fields = decode_fields(stored(PRAGUE).rlp)
+    row = {n: form(v) if isinstance(v, int) else f"0x{v.hex()}" for n, v in fields.items()}
+    assert encode_header(row) == stored(PRAGUE)
 
 
 @given(encoded_headers(), st.data())
