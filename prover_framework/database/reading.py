@@ -1,6 +1,7 @@
 """A database for a process that does nothing but read rows.
 
-It goes without the ORM, where it can: to import that takes as long as some such processes live.
+It has no thread, no lock and no transaction, and imports little: some such processes live for a
+tenth of a second.
 """
 
 import sqlite3
@@ -62,7 +63,7 @@ class _SqliteReader:
 
 class _PostgresReader:
     def __init__(self, url: str) -> None:
-        # Imported where they are used: they take the ORM along.
+        # Imported where they are used: who reads a file needs neither.
         import asyncio
 
         from prover_framework.database.engine import Bounds
