@@ -5,7 +5,7 @@ of them as one page may. So each statement ends soon, however few groups fit and
 are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
@@ -34,15 +34,19 @@ MOST_SHOWN = 1_000
 # Of the jobs of a group, how many are expected to fit: a group stands in an index once for each.
 JOBS_A_GROUP = 4
 
+# How many times as far each look at positions goes as the one before it.
+FARTHER = 5
+
 FIELDS = (
     *("group_id", "name", "state", "attempts", "queue", "worker", "method_version"),
     *("created_at", "queued_at", "started_at", "finished_at", "error_code", "error_message"),
 )
 JOBS_OF_GROUPS = f"SELECT {', '.join(FIELDS)} FROM job WHERE group_id = ANY(?) ORDER BY id"
 
-SIZES = "SELECT group_id, COUNT(*) AS jobs FROM job WHERE group_id = ANY(?) GROUP BY group_id"
-
-CREATED = "SELECT id, created_at FROM job_group WHERE id = ANY(?)"
+SIZES = """
+SELECT id, created_at, (SELECT COUNT(*) FROM job WHERE group_id = job_group.id) AS jobs
+FROM job_group WHERE id = ANY(?)
+"""
 
 # One of the same type, with whatever label.
 OF_TYPE = "(name = ? OR SUBSTR(name, 1, ?) = ?)"
@@ -55,12 +59,16 @@ class _Look:
     """Statements that give positions, from the newest below one on, and their values.
 
     Args:
-        positions: What an index has in the order of the list, with what filters need.
+        place: The columns of a position.
+        columns: These, and those that the filters need.
+        positions: Where an index has them, in the order of the list.
         values: Its values.
-        filters: Conditions on these.
+        filters: Conditions on these; empty where all fit.
         filter_values: Their values.
     """
 
+    place: str
+    columns: str
     positions: str
     values: list[object]
     filters: str
@@ -70,17 +78,40 @@ class _Look:
     def matching(self) -> str:
         """The positions that fit, of as many as are looked at."""
         return (
-            f"SELECT created_at, group_id FROM ({self.positions} LIMIT ?) AS looked "
-            f"WHERE {self.filters} ORDER BY created_at DESC, group_id DESC LIMIT ?"
+            "SELECT created_at, group_id "
+            f"FROM (SELECT {self.columns} {self.positions} LIMIT ?) AS looked "
+            f"WHERE {self.filters or 'TRUE'} ORDER BY created_at DESC, group_id DESC LIMIT ?"
         )
 
     @property
     def last(self) -> str:
-        """The last of as many positions as are looked at, and how many that are."""
-        return (
-            "SELECT created_at, group_id, COUNT(*) OVER () AS count "
-            f"FROM ({self.positions} LIMIT ?) AS looked ORDER BY created_at, group_id LIMIT 1"
-        )
+        """The position behind so many others."""
+        return f"SELECT {self.place} {self.positions} LIMIT 1 OFFSET ?"
+
+
+@frozen
+class _Stretch:
+    """A part of the list.
+
+    Args:
+        positions: Those in it whose groups may fit, the newest first.
+        end: Where it ends.
+        left: How many positions may still be looked at.
+        is_last: Whether there is nothing below it.
+    """
+
+    positions: Sequence[Position]
+    end: Position
+    left: int
+    is_last: bool = False
+
+
+@frozen
+class _Size:
+    """When a group was created, in milliseconds since the Unix epoch, and how many jobs it has."""
+
+    created_at: int
+    jobs: int
 
 
 class GroupListing:
@@ -117,73 +148,85 @@ class GroupListing:
             below = Position(query.until_ms, "")
         while left > 0:
             wanted = query.limit - len(groups) + 1
-            if _by_jobs(query):
-                wanted *= JOBS_A_GROUP
-            look = _look(query, below)
-            found, end = await self._positions(look, left, wanted)
-            positions = list(dict.fromkeys(found if end is None else [*found, end]))
-            some = await self._shown_of(positions, self._most_shown - shown, is_first=not groups)
-            for position, group in await self._groups(query, some):
+            stretch = await self._stretch(query, below, wanted, left)
+            sizes = await self._sizes(stretch.positions)
+            some = _shown_of(
+                stretch.positions, sizes, self._most_shown - shown, is_first=not groups
+            )
+            for position, group in await self._groups(query, some, sizes):
                 if len(groups) == query.limit:
                     return GroupPage(groups=tuple(groups), next_cursor=query.cursor(below))
                 groups.append(group)
                 shown += len(group.jobs)
                 below = position
-            if len(some) < len(positions):
+            if len(some) < len(stretch.positions):
                 below = some[-1] if some else below
                 break
-            if end is None and len(found) < wanted:
+            if stretch.is_last:
                 return GroupPage(groups=tuple(groups), next_cursor=None)
-            below = found[-1] if end is None else end
-            left = left - wanted if end is None else 0
+            below, left = stretch.end, stretch.left
         return GroupPage(
             groups=tuple(groups),
             next_cursor=query.cursor(below),
             searched_back_to=iso_utc(below.created_at),
         )
 
-    async def _positions(
-        self, look: "_Look", most: int, wanted: int
-    ) -> tuple[list[Position], Position | None]:
-        """Return those that fit, and the last that was looked at where there may be more below it.
+    async def _stretch(
+        self, query: GroupQuery, below: Position, wanted: int, left: int
+    ) -> "_Stretch":
+        """Return positions of as many groups as are wanted, or as there are.
 
-        Of the group at that last position more jobs may lie below it.
-        """
-        rows = await self._database.read(
-            look.matching, [*look.values, most, *look.filter_values, wanted]
-        )
-        found = [Position(row["created_at"], row["group_id"]) for row in rows]
-        if len(found) == wanted:
-            return found, None
-        for row in await self._database.read(look.last, [*look.values, most]):
-            if row["count"] == most:
-                return found, Position(row["created_at"], row["group_id"])
-        return found, None
-
-    async def _shown_of(
-        self, positions: Sequence[Position], most: int, *, is_first: bool
-    ) -> Sequence[Position]:
-        """Return the first positions whose groups have no more jobs than may be shown.
+        Most filters let many positions through, and some hardly any: each look goes farther than
+        the one before it.
 
         Args:
-            positions: In the order of the list.
-            most: How many jobs may be shown.
-            is_first: Whether the first of them is there whatever it has: else nothing below it
-                could ever be.
+            query: What is asked for.
+            below: Where to begin.
+            wanted: How many groups.
+            left: How many positions may be looked at.
         """
+        found: list[Position] = []
+        looked = wanted * (JOBS_A_GROUP if _by_jobs(query) else 1)
+        while True:
+            look = _look(query, below)
+            looked = min(looked, left)
+            most = min(looked, wanted * JOBS_A_GROUP)
+            rows = await self._database.read(
+                look.matching, [*look.values, looked, *look.filter_values, most]
+            )
+            found += [Position(row["created_at"], row["group_id"]) for row in rows]
+            left -= looked
+            if len(rows) < most:
+                end = await self._end(look, looked) if look.filters else None
+                if end is None:
+                    return _Stretch(list(dict.fromkeys(found)), below, left, is_last=True)
+                # Of its group more jobs may lie below it.
+                wanted += end not in found[-1:]
+                found.append(end)
+            below = found[-1]
+            positions = list(dict.fromkeys(found))
+            if len(positions) >= wanted or left == 0:
+                if len(positions) > wanted:
+                    # What is not read now is looked at again.
+                    positions, left = positions[:wanted], left + len(positions) - wanted
+                return _Stretch(positions, positions[-1], left)
+            looked *= FARTHER
+
+    async def _end(self, look: "_Look", looked: int) -> Position | None:
+        """Return the last of as many positions as are looked at; None where there are fewer."""
+        for row in await self._database.read(look.last, [*look.values, looked - 1]):
+            return Position(row["created_at"], row["group_id"])
+        return None
+
+    async def _sizes(self, positions: Sequence[Position]) -> "dict[str, _Size]":
+        """Return what is known of the groups at some positions before they are read."""
         if not positions:
-            return positions
+            return {}
         rows = await self._database.read(SIZES, [[position.group_id for position in positions]])
-        sizes = {row["group_id"]: int(row["jobs"]) for row in rows}
-        for place, position in enumerate(positions):
-            # A group may be at several positions, and is read once.
-            most -= sizes.pop(position.group_id, 0)
-            if most < 0 and not (is_first and place == 0):
-                return positions[:place]
-        return positions
+        return {row["id"]: _Size(row["created_at"], int(row["jobs"])) for row in rows}
 
     async def _groups(
-        self, query: GroupQuery, positions: Sequence[Position]
+        self, query: GroupQuery, positions: Sequence[Position], sizes: Mapping[str, _Size]
     ) -> list[tuple[Position, ListedGroup]]:
         """Return the groups at some positions, each at that of its newest job that fits."""
         ids = list(dict.fromkeys(position.group_id for position in positions))
@@ -192,15 +235,36 @@ class GroupListing:
         jobs: dict[str, list[Row]] = {id_: [] for id_ in ids}
         for row in await self._database.read(JOBS_OF_GROUPS, [ids]):
             jobs[row["group_id"]].append(row)
-        created = {
-            row["id"]: row["created_at"] for row in await self._database.read(CREATED, [ids])
-        }
         found: list[tuple[Position, ListedGroup]] = []
         for position in positions:
             members = jobs[position.group_id]
-            if members and _newest(query, members, created[position.group_id]) == position:
-                found.append((position, _listed(members, created[position.group_id])))
+            if not members or position.group_id not in sizes:
+                continue
+            created_at = sizes[position.group_id].created_at
+            if _newest(query, members, created_at) == position:
+                found.append((position, _listed(members, created_at)))
         return found
+
+
+def _shown_of(
+    positions: Sequence[Position], sizes: Mapping[str, _Size], most: int, *, is_first: bool
+) -> Sequence[Position]:
+    """Return the first positions whose groups have no more jobs than may be shown.
+
+    Args:
+        positions: In the order of the list.
+        sizes: Of their groups.
+        most: How many jobs may be shown.
+        is_first: Whether the first of them is there whatever it has: else nothing below it could
+            ever be.
+    """
+    # A group may be at several positions, and is read once.
+    unread = {id_: size.jobs for id_, size in sizes.items()}
+    for place, position in enumerate(positions):
+        most -= unread.pop(position.group_id, 0)
+        if most < 0 and not (is_first and place == 0):
+            return positions[:place]
+    return positions
 
 
 def _by_jobs(query: GroupQuery) -> bool:
@@ -247,24 +311,23 @@ def _look(query: GroupQuery, below: Position) -> _Look:
     if query.since_ms is not None:
         where.append("created_at >= ?")
         values.append(query.since_ms)
+    needed = {
+        "name": query.proof_type if _by_jobs(query) else None,
+        "state": query.code and query.state,
+        "namespace": query.code and query.namespace,
+    }
     # What the index has is read without a look at the rows.
-    columns = "created_at, id AS group_id"
-    if _by_jobs(query):
-        needed = {
-            "name": query.proof_type,
-            "state": query.code and query.state,
-            "namespace": query.code and query.namespace,
-        }
-        more = [name for name, wanted in needed.items() if wanted is not None]
-        columns = ", ".join(["created_at", "group_id", *more])
+    more = [name for name, wanted in needed.items() if wanted is not None]
     table = "job" if _by_jobs(query) else "job_group"
+    place = f"created_at, {group} AS group_id"
     return _Look(
+        place=place,
+        columns=", ".join([place, *more]),
         positions=(
-            f"SELECT {columns} FROM {table} WHERE {' AND '.join(where)} "
-            f"ORDER BY created_at DESC, {group} DESC"
+            f"FROM {table} WHERE {' AND '.join(where)} ORDER BY created_at DESC, {group} DESC"
         ),
         values=values,
-        filters=" AND ".join(filters) or "TRUE",
+        filters=" AND ".join(filters),
         filter_values=filter_values,
     )
 
