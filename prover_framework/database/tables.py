@@ -108,13 +108,18 @@ class Job(Model):
             TakeableIndex(
                 fields=("queue", "proof_type", "lane", "not_before", "id"), name="job_ready_lane"
             ),
-            # The newest jobs in a state, in the order in which groups are listed.
-            Index(fields=("state", "created_at", "group_id"), name="job_state_created"),
-            Index(fields=("namespace", "state", "created_at", "group_id"), name="job_namespace"),
+            # The newest jobs in a state, in the order in which groups are listed; then what lists
+            # are filtered by, so that thousands are looked through without a look at the rows.
+            Index(fields=("state", "created_at", "group_id", "name"), name="job_listed"),
+            Index(
+                fields=("namespace", "state", "created_at", "group_id", "name"),
+                name="job_namespace_listed",
+            ),
             OpenJobsIndex(fields=("api_key", "group_id"), name="job_open_of_key"),
             # The same for those with an error.
             FirstPresentIndex(
-                fields=("error_code", "created_at", "group_id"), name="job_error_created"
+                fields=("error_code", "created_at", "group_id", "name", "state", "namespace"),
+                name="job_error_listed",
             ),
         )
 

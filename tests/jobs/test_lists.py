@@ -1,13 +1,15 @@
 """Lists of groups, by what they are searched for, a page at a time."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from itertools import product
+from typing import Any
 
 import attrs
 import pytest
 
 from prover_framework.database.database import Database
 from prover_framework.errors import RequestError
-from prover_framework.jobs.listing import JOBS_A_GROUP, GroupListing
+from prover_framework.jobs.listing import JOBS_A_GROUP, JOBS_OF_GROUPS, GroupListing
 from prover_framework.jobs.records import Failure, NewGroup, NewJob, Taken
 from prover_framework.jobs.store import JobStore
 from prover_framework.model.jobs import JobState, RetryPolicy
@@ -102,6 +104,80 @@ async def test_a_page_that_has_looked_at_enough_says_how_far_it_came(jobs: JobSt
         (GroupQuery(state=JobState.PENDING, proof_type="type0"), "dcba"),
     ):
         assert await listed(jobs, query) == expected
+
+
+@pytest.fixture
+async def many(jobs: JobStore) -> JobStore:
+    """Sixty groups more: of every fifth one all jobs have failed, of every twentieth with a gap."""
+    for number in range(60):
+        name = f"many-{number:02}"
+        await jobs.submit(group(name, 1 + number % 5))
+        for job in range(1 + number % 5 if number % 5 == 4 else 0):
+            taken = await jobs.take(f"{name}-{job:02}", worker="w", lease_seconds=60)
+            assert isinstance(taken, Taken)
+            await jobs.fail(taken.lease, Failure("gap" if number % 20 == 4 else "other", "why"))
+    return jobs
+
+
+async def test_pages_have_what_a_look_at_everything_finds(many: JobStore) -> None:
+    everything = (await many.listing.page(GroupQuery(limit=200))).groups
+    assert len(everything) == 60 + len(SIZES)
+    queries = (
+        GroupQuery(),
+        GroupQuery(text="2"),
+        GroupQuery(text="a"),
+        GroupQuery(proof_type="type4"),
+        GroupQuery(proof_type="type9"),
+        GroupQuery(state=JobState.FAILED),
+        GroupQuery(state=JobState.PENDING, proof_type="type3"),
+        GroupQuery(state=JobState.FAILED, proof_type="type4", text="1"),
+        GroupQuery(code="gap"),
+        GroupQuery(code="gap", state=JobState.FAILED, namespace="default"),
+        GroupQuery(code="other", state=JobState.PENDING),
+    )
+    for query, most, limit in product(queries, (7, 60, 5000), (1, 4, 50)):
+        many.listing = GroupListing(many._database, most_looked_at=most)
+        expected = [
+            one.job_group_id
+            for one in everything
+            if (query.text or "") in one.job_group_id
+            and any(
+                query.is_about(
+                    state=job.status,
+                    code=job.error["code"] if job.error else None,
+                    proof_type=job.job_id,
+                )
+                for job in one.jobs
+            )
+        ]
+        assert await listed(many, query, limit) == "".join(expected), (query, most)
+
+
+async def test_one_page_has_what_lies_far_below_what_does_not_fit(many: JobStore) -> None:
+    page = await many.listing.page(GroupQuery(state=JobState.PENDING, text="y-0", limit=1))
+    assert names(page) == "many-08"
+    page = await many.listing.page(GroupQuery(state=JobState.PENDING, proof_type="type9", limit=1))
+    assert (names(page), page.next_cursor is None) == ("b", True)
+
+
+async def test_only_the_groups_of_the_page_are_read(
+    many: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    fetch = Database.read
+
+    async def noting(self: Database, statement: str, values: Sequence[object] = ()) -> Any:
+        rows = await fetch(self, statement, values)
+        if statement == JOBS_OF_GROUPS:
+            read.extend({row["group_id"] for row in rows})
+        return rows
+
+    monkeypatch.setattr(Database, "read", noting)
+    for query in (GroupQuery(limit=3), GroupQuery(limit=3, state=JobState.PENDING)):
+        read.clear()
+        assert len((await many.listing.page(query)).groups) == 3
+        # One more tells that there is a next page.
+        assert len(read) == 4
 
 
 @pytest.mark.parametrize("most", [1, 9, 13, 21])

@@ -15,33 +15,44 @@ JOBS_A_GROUP = 3
 JOBS_A_FILE = 10
 
 TABLES = (
-    *("job_group", "job", "event", "delivery", "seal_job", "attachment", "attachment_chunk"),
-    *("block_header", "raw_header", "hourly_base_fee"),
+    *("job_group", "job", "event", "delivery", "seal_job", "seal", "attachment"),
+    *("attachment_chunk", "block_header", "raw_header", "hourly_base_fee"),
 )
 
 UP_TO = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})"
 
-GROUP_ID = "'old-' || CAST({group} AS VARCHAR(20))"
+# One group in ten is another namespace's.
+SPACE = "CASE ({group}) % 10 WHEN 9 THEN 'team' ELSE 'default' END"
+
+GROUP_ID = (
+    "CASE ({group}) % 10 WHEN 9 THEN 'team/' ELSE '' END || 'old-' || CAST({group} AS VARCHAR(20))"
+)
+
+GROUP = f"((i - 1) / {JOBS_A_GROUP} + 1)"
 
 GROUPS = f"""
-INSERT INTO job_group (id, created_at) {UP_TO}
-SELECT {GROUP_ID.format(group="i")}, {BEGAN_MS} + i FROM n
+INSERT INTO job_group (id, namespace, created_at) {UP_TO}
+SELECT {GROUP_ID.format(group="i")}, {SPACE.format(group="i")}, {BEGAN_MS} + i FROM n
 """
 
-# Of each group one job has failed.
+# One job in thirty has failed.
+HAS_FAILED = "i % 30 = 0"
+
+# They were asked for with one of seven keys.
 JOBS = f"""
 INSERT INTO job (id, group_id, name, proof_type, parameters, queue, state, sends, attempts,
     failures, losses, not_before, created_at, queued_at, started_at, finished_at, worker, result,
-    receipt, error_code)
+    receipt, error_code, namespace, api_key)
 {UP_TO}
 SELECT 'old-job-' || CAST(i AS VARCHAR(20)),
-    {GROUP_ID.format(group=f"((i - 1) / {JOBS_A_GROUP} + 1)")},
+    {GROUP_ID.format(group=GROUP)},
     'type' || CAST(i % {JOBS_A_GROUP} AS VARCHAR(20)),
     'type' || CAST(i % {JOBS_A_GROUP} AS VARCHAR(20)), '{{{{}}}}', 'default',
-    CASE i % {JOBS_A_GROUP} WHEN 0 THEN 'failed' ELSE 'succeeded' END, 1, 1, 0, 0,
+    CASE WHEN {HAS_FAILED} THEN 'failed' ELSE 'succeeded' END, 1, 1, 0, 0,
     {BEGAN_MS}, {BEGAN_MS} + (i - 1) / {JOBS_A_GROUP} + 1, {BEGAN_MS}, {BEGAN_MS}, {BEGAN_MS},
     'worker', '1', '{{{{"receipt": "of a proof"}}}}',
-    CASE i % {JOBS_A_GROUP} WHEN 0 THEN 'gone' END
+    CASE WHEN {HAS_FAILED} THEN 'gone' END, {SPACE.format(group=GROUP)},
+    'key' || CAST({GROUP} % 7 AS VARCHAR(20))
 FROM n
 """
 
@@ -63,6 +74,12 @@ INSERT INTO seal_job (group_id, job_name, kind, receipt_digest, state, attempts,
 SELECT group_id, name, 'wax', 'digest', 'made', 1, 0, 'worker', '{{}}', {BEGAN_MS}, {BEGAN_MS},
     {BEGAN_MS}
 FROM job WHERE state = 'succeeded'
+"""
+
+# And one with each receipt of ten.
+STORED_SEALS = f"""
+INSERT INTO seal (job_id, kind, document) {UP_TO}
+SELECT 'old-job-' || CAST(i * 10 AS VARCHAR(20)), 'ink', '{{{{}}}}' FROM n
 """
 
 # One result in ten has a file attached, in four pieces.
@@ -99,6 +116,7 @@ async def grow(
             await database.write(statement.format(count=-(-jobs // JOBS_A_GROUP)))
         await database.write(SEALS)
     if jobs >= JOBS_A_FILE:
+        await database.write(STORED_SEALS.format(count=jobs // JOBS_A_FILE))
         await database.write(ATTACHMENTS.format(count=jobs // JOBS_A_FILE))
         await database.write(CHUNKS.format(count=4 * (jobs // JOBS_A_FILE)), [b"data"])
     if headers:
