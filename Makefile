@@ -26,7 +26,7 @@ LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
   tests/chain/test_store.py tests/seals/test_keys.py tests/verification/test_verifier.py \
   tests/kit/test_parts_for_tests.py
 
-.PHONY: help demo test coverage test-pages test-contract test-slow test-localstack test-versions test-lowest faults abuse load walk lint audit format bench bench-growth bench-incapable migrations schemas clean
+.PHONY: help demo test coverage test-pages test-contract test-slow test-growth test-localstack test-versions test-lowest faults abuse load walk lint audit format bench bench-growth bench-incapable migrations schemas clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -52,6 +52,9 @@ test-contract: $(VENV)/.dev $(CONTRACT)/.ready ## Call a running service as its 
 
 test-slow: $(VENV)/.dev ## Run what takes minutes and rarely breaks.
 	$(BIN)/python -m pytest -m slow $(PARALLEL) $(ARGS)
+
+test-growth: $(VENV)/.dev ## Look at the plans of all statements with a million ended jobs and eight million headers.
+	$(BIN)/python -m pytest -m slow tests/database/test_growth.py $(ARGS)
 
 test-localstack: $(VENV)/.dev ## Install LocalStack beside it and run the tests that need it.
 	-@$(MAKE) --no-print-directory $(LOCALSTACK)/.ready
