@@ -18,7 +18,7 @@ from prover_framework.database.opening import open_database
 from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.events import Observers
 from prover_framework.jobs.feed import EventFeed
-from prover_framework.jobs.outbox import Outbox
+from prover_framework.jobs.outbox import Outbox, publish_in
 from prover_framework.jobs.quotas import Quotas
 from prover_framework.jobs.ready import ReadyJobs
 from prover_framework.jobs.service import ProvingService
@@ -115,6 +115,7 @@ async def open_runtime(
             by_messages=queue is not None or bool(settings.queue_urls),
             on_losses=metrics.leases_expired.inc,
             bind=GroupBinding(settings, plugins),
+            publish=publish_in if database.one_writer else None,
         )
         async with _open_queue(settings, queue) as opened:
             queue = CountedQueue(opened, metrics, _queue_names(settings)) if opened else None

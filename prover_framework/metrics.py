@@ -5,6 +5,8 @@ What all processes share, such as how many jobs wait, is read from the database 
 this module: bounded, whatever clients send.
 """
 
+import time
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -18,6 +20,25 @@ from prometheus_client import (
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WORK_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0)
 BATCH_BUCKETS = (0.0, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 20.0)
+
+
+class Timed:
+    """Observes in a histogram how long its body takes, at less cost than the library's own.
+
+    Args:
+        histogram: Where.
+    """
+
+    __slots__ = ("_began", "_histogram")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._histogram.observe(time.perf_counter() - self._began)
 
 
 class Metrics:

@@ -1,6 +1,7 @@
 """Headers and their hourly sums in the database: taken in whole, read by the hour."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from itertools import islice, pairwise
@@ -45,6 +46,9 @@ from prover_framework.model.series import (
     SeriesKind,
     TimeRange,
 )
+
+# Jobs that begin within so long of one another may look at the chain together.
+LOOK_SECONDS = 0.05
 
 # From this many new headers on, the database is told to look at its tables anew.
 BULK = 100_000
@@ -251,6 +255,37 @@ class RecentHeaders:
     newest_timestamp: int
 
 
+class HeadersSince:
+    """The headers as they were at any time since a moment, for jobs that begin together.
+
+    A worker takes jobs by tens, and each would look at the chain: that costs more than the rest of
+    a small job's data. So a job makes do with a look of a job before it, if it had this one already
+    when that look began. What was stored before a job was taken is seen by it in any case.
+
+    Args:
+        store: All headers.
+        moment: By the event loop's clock.
+    """
+
+    def __init__(self, store: "HeaderStore", moment: float) -> None:
+        self._store = store
+        self._moment = moment
+
+    async def series_and_blocks(self, wanted: TimeRange) -> tuple[HourlySeries, BlockRange]:
+        """Return the hourly base fees of a range; see `HeaderStore.series_and_blocks`."""
+        return await self._store.series_and_blocks(wanted, since=self._moment)
+
+    async def block_columns(
+        self, wanted: TimeRange, fields: Sequence[str]
+    ) -> tuple[BlockColumns, BlockRange]:
+        """Return some fields of all blocks of a range; see `HeaderStore.block_columns`."""
+        return await self._store.block_columns(wanted, fields)
+
+    async def wrong_hours(self, first_timestamp: int, last_timestamp: int) -> list[int]:
+        """Return hours whose sums are wrong; see `HeaderStore.wrong_hours`."""
+        return await self._store.wrong_hours(first_timestamp, last_timestamp)
+
+
 class HeaderStore:
     """The headers of one chain.
 
@@ -273,6 +308,8 @@ class HeaderStore:
         self._shared = SharedSeries()
         # Jobs that begin at the same time look at the chain together.
         self._look: Batcher[None, Row | None] = Batcher(self._look_for_all)
+        # The last look, and when it began by the event loop's clock.
+        self._looked: tuple[float, Row | None] = -math.inf, None
 
     def rules_of(self, facts: ChainFacts) -> ChainRules:
         """Return the rules that headers of a chain are checked by."""
@@ -457,8 +494,19 @@ class HeaderStore:
             newest_timestamp=newest.timestamp,
         )
 
-    async def series_and_blocks(self, wanted: TimeRange) -> tuple[HourlySeries, BlockRange]:
+    def since(self, moment: float) -> "HeadersSince":
+        """Return the headers for a job that was taken at a moment; see `HeadersSince`."""
+        return HeadersSince(self, moment)
+
+    async def series_and_blocks(
+        self, wanted: TimeRange, since: float = math.inf
+    ) -> tuple[HourlySeries, BlockRange]:
         """Return the hourly base fees of a range, and what is known of its blocks.
+
+        Args:
+            wanted: The range.
+            since: A moment by the event loop's clock; a look at the chain that has begun after it
+                will do, if that is not longer ago than `LOOK_SECONDS`.
 
         Raises:
             EmptyRange: The range holds no whole hour.
@@ -467,7 +515,10 @@ class HeaderStore:
             StoreError: The database cannot be read.
         """
         hours = wanted.require_hours()
-        chain = await self._look(None)
+        began, chain = self._looked
+        now = asyncio.get_running_loop().time()
+        if began < max(since, now - LOOK_SECONDS) or not _reaches(chain, hours):
+            chain = await self._look(None)
         if chain is None:
             raise DataNotYet("there are no headers yet: import or simulate some")
         newest = chain["timestamp"]
@@ -482,8 +533,10 @@ class HeaderStore:
         return read.series, read.blocks
 
     async def _look_for_all(self, asking: Sequence[None]) -> list[Row | None]:
+        began = asyncio.get_running_loop().time()
         rows = await self._read(CHAIN_AND_NEWEST)
-        return [rows[0] if rows else None] * len(asking)
+        self._looked = began, rows[0] if rows else None
+        return [self._looked[1]] * len(asking)
 
     async def _read_series(self, hours: range, chain: Row) -> ReadSeries:
         facts = _facts(chain)
@@ -680,6 +733,11 @@ async def _chunks(batches: Iterator[Batch], rules: ChainRules) -> AsyncGenerator
         await asyncio.wait({reading})
         if not reading.cancelled():
             reading.exception()
+
+
+def _reaches(chain: Row | None, hours: range) -> bool:
+    """Tell whether the headers reach the end of some hours."""
+    return chain is not None and (chain["timestamp"] or 0) >= hours.stop
 
 
 def _facts(row: Row) -> ChainFacts:

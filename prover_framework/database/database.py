@@ -7,11 +7,12 @@ from contextvars import ContextVar
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from prover_framework.database.engine import (
     MIGRATIONS,
     MIGRATIONS_TABLE,
+    Body,
     Bounds,
     Clock,
     Connection,
@@ -24,6 +25,8 @@ from prover_framework.database.watching import CommitWatch
 from prover_framework.errors import SchemaMismatch
 from prover_framework.settings import SQLITE_SCHEME
 from prover_framework.urls import POSTGRES_SCHEMES
+
+T = TypeVar("T")
 
 APPLIED = f"SELECT name FROM {MIGRATIONS_TABLE} ORDER BY name"  # noqa: S608 - no value of anyone's
 
@@ -77,6 +80,11 @@ class Database:
     def embedded(self) -> bool:
         """Whether nobody looks after the database, so that it makes its tables itself."""
         return self._engine.embedded
+
+    @property
+    def one_writer(self) -> bool:
+        """Whether transactions that write commit in the order in which they have begun."""
+        return self._engine.one_writer
 
     @property
     def reader(self) -> Connection:
@@ -140,6 +148,21 @@ class Database:
                     yield transaction
                 finally:
                     _IN_TRANSACTION.reset(token)
+
+    async def transact(self, body: Body[T]) -> T:
+        """Run a body in one transaction and return what it does; an error rolls all of it back.
+
+        Where the database is a file that costs one call into its thread, and not one for each
+        statement.
+
+        Args:
+            body: Takes what its statements go to. It awaits nothing else, and uses no ORM.
+
+        Raises:
+            StoreError: The database refused, and why (no space left, for one).
+        """
+        with self._engine.refusals():
+            return await self._engine.transact(self._outside(), body)
 
     async def analyze(self, tables: Sequence[str]) -> None:
         """Have the database look at tables anew after a bulk load.

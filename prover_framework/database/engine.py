@@ -16,13 +16,15 @@ do) and keeps the result, so that a statement costs this once.
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from attrs import field, frozen
 from attrs.validators import gt
+
+T = TypeVar("T")
 
 MIGRATIONS = "prover_framework.database.migrations"
 
@@ -56,7 +58,7 @@ class Bounds:
 
     Args:
         call_seconds: One call, the wait for a connection included. A connection that takes longer
-            is thrown away. In a transaction each statement is a call.
+            is thrown away. In a transaction each statement is a call, or all of it.
     """
 
     call_seconds: float = field(default=COMMAND_SECONDS, validator=gt(0))
@@ -92,6 +94,22 @@ class Clock(Protocol):
     def ms(self) -> int:
         """The time, in milliseconds since the Unix epoch."""
         ...
+
+
+class Statements(Protocol):
+    """Takes statements in the form of this module: a connection, or a part of one."""
+
+    async def fetch(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        """Run a statement and return its rows; see `Connection.fetch`."""
+        ...
+
+    async def run_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each row of values; see `Connection.run_many`."""
+        ...
+
+
+# What is done in one transaction. It awaits its statements, and nothing else.
+Body = Callable[[Statements], Coroutine[Any, Any, T]]
 
 
 class Connection(ABC):
@@ -163,6 +181,10 @@ class Engine(Protocol):
     embedded: bool
     """Whether nobody looks after it, so that it makes its tables itself."""
 
+    one_writer: bool
+    """Whether transactions that write come one after the other, so that they commit in the order in
+    which they have begun."""
+
     @property
     def where(self) -> Path | str:
         """What it was opened by: a file of SQLite, or a URL with its password."""
@@ -192,6 +214,10 @@ class Engine(Protocol):
         Returns:
             Whether it rested.
         """
+        ...
+
+    async def transact(self, client: Connection, body: Body[T]) -> T:
+        """Run a body in one transaction, as quick as can be; see `Body`."""
         ...
 
     def give_up(self) -> None:

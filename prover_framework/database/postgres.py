@@ -6,16 +6,18 @@ import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import asyncpg
 
 from prover_framework.database import postgres_connections as connections
-from prover_framework.database.engine import Bounds, Clock, Connection, LaneUse, Row
+from prover_framework.database.engine import Body, Bounds, Clock, Connection, LaneUse, Row
 from prover_framework.database.postgres_connections import Connections, Lane, Unusable
 from prover_framework.errors import NumberTooLarge, StoreBusy, StoreError
 from prover_framework.urls import UrlError, parse_postgres_url
+
+T = TypeVar("T")
 
 WRITER = "postgres"
 READER = "postgres_reader"
@@ -55,6 +57,7 @@ class PostgresEngine:
     reader_name = READER
     heartbeat_name = HEARTBEAT
     embedded = False
+    one_writer = False
 
     def __init__(
         self,
@@ -136,6 +139,11 @@ class PostgresEngine:
             with self.calls():
                 async with own.limited(raw):
                     await transaction.commit()
+
+    async def transact(self, client: Connection, body: Body[T]) -> T:
+        """Run a body in a transaction, statement by statement: a server needs no thread."""
+        async with self.transaction(client) as connection:
+            return await body(connection)
 
     @contextmanager
     def refusals(self) -> Iterator[None]:

@@ -4,15 +4,25 @@ import asyncio
 import json
 import re
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
     closing,
     contextmanager,
+    nullcontext,
     suppress,
 )
+from contextvars import copy_context
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -21,7 +31,7 @@ from typing import Any, TypeVar, cast
 
 import aiosqlite
 
-from prover_framework.database.engine import Bounds, Clock, Connection, LaneUse, Row
+from prover_framework.database.engine import Body, Bounds, Clock, Connection, LaneUse, Row
 from prover_framework.database.turns import WriteTurns
 from prover_framework.errors import NumberTooLarge, StoreError
 from prover_framework.files import make_private_directory
@@ -70,6 +80,7 @@ class SqliteEngine:
     reader_name = READER
     heartbeat_name = HEARTBEAT
     embedded = True
+    one_writer = True
 
     def __init__(self, path: Path, clock: Clock | None, bounds: Bounds) -> None:
         self.path = self.where = path
@@ -155,7 +166,7 @@ class SqliteEngine:
             connection = parent.raw
             try:
                 async with self.limited():
-                    await _in_thread(connection, parent.wait_and_begin)
+                    await _in_thread(connection, lambda raw, _: parent.wait_and_begin(raw))
                 yield transaction
                 async with self.limited():
                     await connection.commit()
@@ -174,7 +185,7 @@ class SqliteEngine:
         own = _client(client)
         async with self.limited():
             # In its thread, since the file system may hang.
-            waiting = await _in_thread(own.raw, own.turns.is_anybody_waiting)
+            waiting = await _in_thread(own.raw, lambda *_: own.turns.is_anybody_waiting())
         if waiting:
             self._polite_turns = POLITE_TURNS
         elif waiting is not None and not self._polite_turns:
@@ -183,6 +194,31 @@ class SqliteEngine:
             self._polite_turns = max(self._polite_turns - 1, 0)
         await asyncio.sleep(TURN_SECONDS)
         return True
+
+    async def transact(self, client: Connection, body: Body[T]) -> T:
+        """Run a body as one call of the connection's thread, from BEGIN to COMMIT.
+
+        Each statement by itself would go there and come back, which costs as much as the statement.
+        One whose caller waits no longer is rolled back, unless it is being committed.
+        """
+        parent = _client(client)
+        context = copy_context()
+
+        def run(raw: sqlite3.Connection, is_wanted: Callable[[], bool]) -> T:
+            parent.wait_and_begin(raw)
+            try:
+                done = context.run(_completed, body(_Statements(raw, self)))
+                _require_wanted(is_wanted)
+                raw.commit()
+            except BaseException:
+                # A commit that the disk refuses has left the transaction open.
+                with suppress(sqlite3.Error):
+                    raw.rollback()
+                raise
+            return done
+
+        async with self.limited(), parent._lock:  # noqa: SLF001 - the engine's own lock
+            return await _in_thread(parent.raw, run)
 
     def limited(self) -> AbstractAsyncContextManager[None]:
         """Give the body, a call, up when it takes too long.
@@ -378,10 +414,10 @@ class SqliteConnection(Connection):
                 sql = self.engine.sql(statement)
                 return await _fetch(self.raw, sql, _values(values), self.turns)
 
-    def wait_and_begin(self) -> None:
+    def wait_and_begin(self, raw: sqlite3.Connection) -> None:
         """Wait for the write lock and begin a transaction, in the connection's thread."""
         with self.turns.waiting():
-            self.raw._conn.execute("BEGIN IMMEDIATE")  # noqa: SLF001 - it runs in its thread
+            raw.execute("BEGIN IMMEDIATE")
 
     async def run_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
         """Run a statement once for each row of values, all or none of them."""
@@ -404,8 +440,7 @@ class SqliteConnection(Connection):
         insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608
         row = f"({', '.join('?' * width)})"
 
-        def run() -> None:
-            raw: sqlite3.Connection = self.raw._conn  # noqa: SLF001 - it runs in its thread
+        def run(raw: sqlite3.Connection, _: Callable[[], bool]) -> None:
             if whole:
                 step = at_once * width
                 parts = [values[begin : begin + step] for begin in range(0, whole, step)]
@@ -440,15 +475,46 @@ def _client(client: Connection) -> SqliteConnection:
     return client
 
 
+class _Unwanted(Exception):
+    """Nobody waits any longer for what a thread is about to do."""
+
+
+class _Statements:
+    """Runs statements at once, in the connection's thread."""
+
+    __slots__ = ("_engine", "_raw")
+
+    def __init__(self, raw: sqlite3.Connection, engine: SqliteEngine) -> None:
+        self._raw = raw
+        self._engine = engine
+
+    async def fetch(self, statement: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        """Run a statement and return its rows."""
+        return self._raw.execute(self._engine.sql(statement), _values(values)).fetchall()
+
+    async def run_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Run a statement once for each row of values."""
+        self._raw.executemany(self._engine.sql(statement), rows)
+
+
+def _completed(body: Coroutine[Any, Any, T]) -> T:
+    """Run what has nothing to wait for to its end, without an event loop."""
+    try:
+        body.send(None)
+    except StopIteration as end:
+        done: T = end.value
+        return done
+    body.close()
+    raise RuntimeError("the body of a transaction waits for something else than its statements")
+
+
 async def _fetch(
     connection: aiosqlite.Connection,
     statement: str,
     values: Sequence[object],
     turns: WriteTurns | None = None,
 ) -> Sequence[Row]:
-    """Run a statement in the connection's thread; not any more if nobody waits for it by then.
-
-    One that hangs there holds up those behind it, which are given up in the meantime.
+    """Run a statement in the connection's thread.
 
     Args:
         connection: The connection.
@@ -456,29 +522,47 @@ async def _fetch(
         values: Its values.
         turns: Told while it waits for the write lock; None for one that does not.
     """
+
+    def run(raw: sqlite3.Connection, _: Callable[[], bool]) -> Sequence[Row]:
+        with nullcontext() if turns is None else turns.waiting():
+            return raw.execute(statement, values).fetchall()
+
+    return await _in_thread(connection, run)
+
+
+async def _in_thread(
+    connection: aiosqlite.Connection,
+    work: Callable[[sqlite3.Connection, Callable[[], bool]], T],
+) -> T:
+    """Do something in the connection's thread; not any more if nobody waits for it by then.
+
+    What hangs there holds up what is behind it, which is given up in the meantime.
+
+    Args:
+        connection: The connection.
+        work: What is done. It is given what tells whether anybody waits for it still.
+    """
     wanted = True
 
-    def run() -> Sequence[Row]:
-        if not wanted:
-            return []
-        raw: sqlite3.Connection = connection._conn  # noqa: SLF001 - it runs in the driver's thread
-        if turns is None:
-            return raw.execute(statement, values).fetchall()
-        with turns.waiting():
-            return raw.execute(statement, values).fetchall()
+    def is_wanted() -> bool:
+        return wanted
 
+    def run() -> T:
+        _require_wanted(is_wanted)
+        return work(connection._conn, is_wanted)  # noqa: SLF001 - it runs in the driver's thread
+
+    # The driver's way into the thread.
+    in_thread: Callable[..., Awaitable[T]] = connection._execute  # noqa: SLF001
     try:
-        return await _in_thread(connection, run)
+        return await in_thread(run)
     except asyncio.CancelledError:
         wanted = False
         raise
 
 
-async def _in_thread(connection: aiosqlite.Connection, call: Callable[[], T]) -> T:
-    """Call something in the connection's thread."""
-    # The driver's own way there.
-    way: Callable[[Callable[[], T]], Awaitable[T]] = connection._execute  # noqa: SLF001
-    return await way(call)
+def _require_wanted(is_wanted: Callable[[], bool]) -> None:
+    if not is_wanted():
+        raise _Unwanted
 
 
 def _values(values: Sequence[object]) -> Sequence[object]:

@@ -39,6 +39,18 @@ class HeaderReader(Protocol):
         ...
 
 
+class SharedHeaders(HeaderReader, Protocol):
+    """Stored headers that many jobs read at about the same time."""
+
+    def since(self, moment: float) -> HeaderReader:
+        """Return them for a job that may have them as they were at any time after a moment.
+
+        Args:
+            moment: When the job was taken, by the event loop's clock.
+        """
+        ...
+
+
 class ResultReader(Protocol):
     """Finds the statements of other jobs of a group."""
 

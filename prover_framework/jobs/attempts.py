@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from prover_framework.database.database import Database
-from prover_framework.database.engine import Connection, storable
+from prover_framework.database.engine import Statements, storable
 
 # The newest ones of a job that are kept: more than anybody reads.
 MAX_KEPT = 20
@@ -101,7 +101,7 @@ class AttemptStore:
         return [Attempt(**dict(row)) for row in await self._database.read(OF_GROUP, [group_id])]
 
 
-async def note_lost(connection: Connection, ids: Sequence[str]) -> None:
+async def note_lost(connection: Statements, ids: Sequence[str]) -> None:
     """Keep the attempts of jobs whose workers were lost, before they are freed."""
     await connection.fetch(NOTE_LOST, [ids])
     for job_id in ids:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
-from prover_framework.database.engine import Connection, Row
+from prover_framework.database.engine import Row, Statements
 from prover_framework.jobs.attempts import note_lost
 from prover_framework.jobs.records import StoredJob, Transition, stored_job
 from prover_framework.jobs.sql import (
@@ -19,9 +19,12 @@ from prover_framework.jobs.sql import (
 )
 from prover_framework.model.jobs import FINAL, JobState
 
+# What numbers events within the transaction that stores them, where that may be done.
+PublishEvents = Callable[[Statements], Awaitable[object]]
+
 # What makes the receipts of groups that end, within the transaction that ends them. It returns
 # those that it has made one for; the others' are made when they are read.
-BindGroups = Callable[[Connection, Sequence[str]], Awaitable[frozenset[str]]]
+BindGroups = Callable[[Statements, Sequence[str]], Awaitable[frozenset[str]]]
 
 
 class Changes:
@@ -30,7 +33,7 @@ class Changes:
     Where nobody asks for transitions they cost nothing.
     """
 
-    def __init__(self, connection: Connection, *, wanted: bool) -> None:
+    def __init__(self, connection: Statements, *, wanted: bool) -> None:
         self.made: list[Transition] = []
         self.losses = 0
         self.ended: frozenset[str] = frozenset()
@@ -47,11 +50,14 @@ class Changes:
         if locked:
             self._locked |= groups
 
-    async def note_ends(self, bind: BindGroups | None) -> None:
+    async def note_ends(
+        self, bind: BindGroups | None = None, publish: PublishEvents | None = None
+    ) -> None:
         """Store an event for each group of which the last job ends; no job is changed after it.
 
         Args:
             bind: Makes the receipts of these groups.
+            publish: Numbers the events; None where that is done after the transaction.
         """
         if not self._ending:
             return
@@ -62,6 +68,8 @@ class Changes:
         self.ended = frozenset(row["group_id"] for row in noted)
         if self.ended and bind is not None:
             self.bound = await bind(self._connection, sorted(self.ended))
+        if self.ended and publish is not None:
+            await publish(self._connection)
 
     async def before(self, ids: Sequence[str]) -> dict[str, JobState]:
         """Lock jobs that are about to be changed; return their states by id."""

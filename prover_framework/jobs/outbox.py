@@ -2,8 +2,10 @@
 
 What makes an event so stores it, in the same transaction. It is numbered after that, by one
 transaction at a time: a transaction that began earlier may commit later, so that who reads in the
-order of numbers given at the insert would miss events. With its number each observer gets a
-delivery. A worker takes one under a lease and makes it; the row goes when that is done.
+order of numbers given at the insert would miss events. Where there is one writer at a time there is
+no such transaction, and the one that ends a group numbers the event as well. With its number each
+observer gets a delivery. A worker takes one under a lease and makes it; the row goes when that is
+done.
 """
 
 import secrets
@@ -13,7 +15,7 @@ from enum import StrEnum
 from attrs import field, frozen
 
 from prover_framework.database.database import Database
-from prover_framework.database.engine import Connection, Row, rows_value
+from prover_framework.database.engine import Connection, Row, Statements, rows_value
 
 # Events that are numbered in one transaction.
 PUBLISH_LIMIT = 100
@@ -187,6 +189,18 @@ FROM event WHERE number IS NULL
 """
 
 
+async def publish_in(connection: Statements) -> int:
+    """Do what `Outbox.publish` does in a transaction that no other one writes beside.
+
+    Raises:
+        StoreError: The database refused.
+    """
+    rows = await connection.fetch(PUBLISH, [PUBLISH_LIMIT])
+    if rows:
+        await connection.fetch(FAN_OUT, [[row["id"] for row in rows]])
+    return len(rows)
+
+
 class Outbox:
     """Events in the database, and the deliveries of them."""
 
@@ -203,10 +217,7 @@ class Outbox:
         """
         async with self._database.transaction() as connection:
             await connection.lock(LOCK)
-            rows = await connection.fetch(PUBLISH, [PUBLISH_LIMIT])
-            if rows:
-                await connection.fetch(FAN_OUT, [[row["id"] for row in rows]])
-        return len(rows)
+            return await publish_in(connection)
 
     async def events_after(self, number: int, limit: int) -> list[Event]:
         """Return the events that come after one, in the order of their numbers.

@@ -6,18 +6,25 @@ lease has not expired by the database's clock. What does not match changes nothi
 """
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import attrs
 from attrs import field, frozen
 
-from prover_framework.database.batching import Batcher
+from prover_framework.database.batching import Batcher, Company
 from prover_framework.database.database import Database
-from prover_framework.database.engine import Connection, Row, rows_value, storable
+from prover_framework.database.engine import Connection, Row, Statements, rows_value, storable
 from prover_framework.errors import DependencyNotYet, GroupNotFound, LeaseLost
 from prover_framework.jobs.attempts import AttemptStore
-from prover_framework.jobs.changes import BindGroups, Changes, ended_groups, states_of
+from prover_framework.jobs.changes import (
+    BindGroups,
+    Changes,
+    PublishEvents,
+    ended_groups,
+    states_of,
+)
 from prover_framework.jobs.lanes import ReadyLane, Rounds, Turn, in_turn
 from prover_framework.jobs.listing import GroupListing
 from prover_framework.jobs.news import News
@@ -92,6 +99,12 @@ from prover_framework.model.priorities import lane_of
 from prover_framework.model.work import Progress
 from prover_framework.queues.base import QueueStatus
 
+T = TypeVar("T")
+
+# To store one result takes a commit and as many statements as to store ten. Where so many come,
+# each waits a moment for others; no slot waits with it.
+MORE_RESULTS = Company(aim=16, least=4, seconds=0.02)
+
 # How often a worker that wants jobs looks for some, where others take what it has found.
 MOST_LOOKS = 3
 
@@ -161,6 +174,8 @@ class JobStore:
             they take what is ready by `take_ready`.
         on_losses: Told how many leases were found to have expired, once that is committed.
         bind: Makes the receipts of groups that end by a result, in the same transaction.
+        publish: Numbers the events of groups that end, in the same transaction; for a database
+            that has one writer at a time, see `prover_framework.jobs.outbox`.
     """
 
     def __init__(
@@ -172,6 +187,7 @@ class JobStore:
         by_messages: bool = True,
         on_losses: Callable[[int], None] | None = None,
         bind: BindGroups | None = None,
+        publish: PublishEvents | None = None,
     ) -> None:
         self.news = News()
         self.attempts = AttemptStore(database)
@@ -190,9 +206,12 @@ class JobStore:
         self.mark_sent: Batcher[Sequence[str], None] = Batcher(self._mark_sent)
         self._take: Batcher[_Wish, Taken | Refused] = Batcher(self._take_all)
         self._bind = bind
+        self._publish = publish
         # Many may ask at the same time.
         self._find: Batcher[str, tuple[StoredJob, ...]] = Batcher(self._find_all)
-        self._succeed: Batcher[_Success, GroupStage | None] = Batcher(self._succeed_all)
+        self._succeed: Batcher[_Success, GroupStage | None] = Batcher(
+            self._succeed_all, company=MORE_RESULTS
+        )
 
     async def drain(self) -> None:
         """Wait until all that was handed in is committed."""
@@ -562,7 +581,8 @@ class JobStore:
             return [done for one in successes for done in await self._succeed_all([one])]
         values = [ids, rows_value([success.row() for success in successes])]
         woken = [success.lease.job_id for success in successes if success.has_dependents]
-        async with self._changing(bind=self._bind) as (connection, changes):
+
+        async def body(connection: Statements, changes: Changes) -> dict[str, str]:
             before = await changes.before(ids)
             stored = await connection.fetch(SUCCEED if woken else SUCCEED_AS_LAST, values)
             groups = {row["id"]: row["group_id"] for row in stored}
@@ -575,6 +595,9 @@ class JobStore:
             await _publish(connection, [id_ for one in won for id_ in one.attachments])
             await changes.note(before)
             await changes.update_dependents(woken)
+            return groups
+
+        groups, changes = await self._changed_at_once(body, bind=self._bind)
         return [
             _stage(groups[one.lease.job_id], changes) if one.lease.job_id in groups else None
             for one in successes
@@ -847,18 +870,41 @@ class JobStore:
         )
 
     @asynccontextmanager
-    async def _changing(
-        self, bind: BindGroups | None = None
-    ) -> AsyncIterator[tuple[Connection, Changes]]:
-        """Run the body in a transaction, and tell what it changed once that is committed.
-
-        Args:
-            bind: Makes the receipts of the groups that end by it.
-        """
+    async def _changing(self) -> AsyncIterator[tuple[Connection, Changes]]:
+        """Run the body in a transaction, and tell what it changed once that is committed."""
         async with self._database.transaction() as connection:
             changes = Changes(connection, wanted=self._on_change is not None)
             yield connection, changes
-            await changes.note_ends(bind)
+            await changes.note_ends(publish=self._publish)
+        self._tell(changes)
+
+    async def _changed_at_once(
+        self,
+        body: Callable[[Statements, Changes], Coroutine[Any, Any, T]],
+        bind: BindGroups | None = None,
+    ) -> tuple[T, Changes]:
+        """Do the same for what is done for each job; see `Database.transact`.
+
+        Args:
+            body: What is done.
+            bind: Makes the receipts of the groups that end by it.
+
+        Returns:
+            What the body returns, and what it changed.
+        """
+
+        async def change(connection: Statements) -> tuple[T, Changes]:
+            changes = Changes(connection, wanted=self._on_change is not None)
+            done = await body(connection, changes)
+            await changes.note_ends(bind, self._publish)
+            return done, changes
+
+        done, changes = await self._database.transact(change)
+        self._tell(changes)
+        return done, changes
+
+    def _tell(self, changes: Changes) -> None:
+        """Tell what a transaction changed that is committed."""
         if self._on_change is not None and changes.made:
             self._on_change(changes.made)
         if self._on_losses is not None and changes.losses:
@@ -872,7 +918,7 @@ def _stage(group_id: str, changes: Changes) -> GroupStage:
     return GroupStage.ENDED if group_id in changes.ended else GroupStage.OPEN
 
 
-async def _publish(connection: Connection, draft_ids: Sequence[str]) -> None:
+async def _publish(connection: Statements, draft_ids: Sequence[str]) -> None:
     """Make attachments of drafts: nobody removes them while the leases of their jobs are held."""
     if draft_ids and len(await connection.fetch(PUBLISH, [list(draft_ids)])) < len(draft_ids):
         raise RuntimeError("a draft of an attachment is gone, and the lease of its job was held")

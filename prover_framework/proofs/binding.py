@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from itertools import groupby
 
-from prover_framework.database.engine import Connection
+from prover_framework.database.engine import Statements
 from prover_framework.errors import NoExactForm, NotSigned
 from prover_framework.model.jobs import JobState
 from prover_framework.model.names import group_id_of
@@ -42,7 +42,7 @@ class GroupBinding:
         self._composing = Composing(settings, plugins, signature_maker(settings))
         self._seal_kinds = tuple(plugins.sealers)
 
-    async def __call__(self, connection: Connection, group_ids: Sequence[str]) -> frozenset[str]:
+    async def __call__(self, connection: Statements, group_ids: Sequence[str]) -> frozenset[str]:
         """Store the receipts of groups that end by this transaction; return those that have one.
 
         Raises:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from attrs import frozen
 
 from prover_framework.errors import DataChanged, NotInstalled, RequestError
-from prover_framework.inputs.trusted import HeaderReader, Sources
+from prover_framework.inputs.trusted import SharedHeaders, Sources
 from prover_framework.jobs.records import StoredJob
 from prover_framework.jobs.requests import dependencies_of
 from prover_framework.jobs.seals import NewSeal
@@ -109,7 +109,7 @@ class Proving:
     """
 
     def __init__(
-        self, settings: Settings, plugins: Plugins, headers: HeaderReader, jobs: JobStore
+        self, settings: Settings, plugins: Plugins, headers: SharedHeaders, jobs: JobStore
     ) -> None:
         self._settings = settings
         self._plugins = plugins
@@ -198,8 +198,16 @@ class Proving:
         form = with_range(job.parameters, job.hours)
         return await calls.inputs(runner, job.hooks, form, job.limits.memory_bytes)
 
-    async def load(self, job: ReadJob, needs: Mapping[str, Need]) -> Loaded:
+    async def load(
+        self, job: ReadJob, needs: Mapping[str, Need], since: float | None = None
+    ) -> Loaded:
         """Load the data.
+
+        Args:
+            job: The job.
+            needs: What it needs.
+            since: When it was taken, by the event loop's clock, if the headers may be looked at
+                together with jobs that have begun a moment before; None: they are looked at now.
 
         Raises:
             DataNotYet: Some of it is not there yet: the chain has not reached the end of the range.
@@ -209,7 +217,7 @@ class Proving:
             StoreError: The database cannot be read.
         """
         proof_type = job.hooks.proof_type
-        sources = self._sources(job)
+        sources = self._sources(job, since)
         computation = Computation(
             hooks=job.hooks,
             version=proof_type.version,
@@ -220,10 +228,10 @@ class Proving:
         )
         return Loaded(computation=computation, limits=job.limits)
 
-    def _sources(self, job: ReadJob) -> Sources:
+    def _sources(self, job: ReadJob, since: float | None = None) -> Sources:
         name = job.hooks.proof_type.name
         return Sources(
-            headers=self._headers,
+            headers=self._headers if since is None else self._headers.since(since),
             results=GroupResults(self._jobs, job.group_id, job.rests_on, name),
         )
 

@@ -6,7 +6,7 @@ from attrs import frozen
 
 from prover_framework.database.batching import Batcher
 from prover_framework.database.database import Database
-from prover_framework.database.engine import Connection, rows_value
+from prover_framework.database.engine import Statements, rows_value
 from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.seal_sql import QUEUE_FOR_GROUPS, RENEW
 from prover_framework.jobs.seals import StoredSeal
@@ -169,7 +169,7 @@ class ReceiptStore:
         return [first[wish.group_id] is wish and wish.group_id in ids for wish in wishes]
 
 
-async def keep_receipts(connection: Connection, wishes: Sequence[BoundReceipt]) -> frozenset[str]:
+async def keep_receipts(connection: Statements, wishes: Sequence[BoundReceipt]) -> frozenset[str]:
     """Store receipts of groups, one of each, in a transaction; return the groups that have them.
 
     Raises:
@@ -186,7 +186,7 @@ def _values(wishes: Sequence[BoundReceipt]) -> list[object]:
     return [rows_value([wish.row() for wish in wishes]), [wish.group_id for wish in wishes]]
 
 
-async def _queue_seals(connection: Connection, kept: Sequence[BoundReceipt]) -> None:
+async def _queue_seals(connection: Statements, kept: Sequence[BoundReceipt]) -> None:
     """Queue the seals of receipts that were just stored."""
     renewed = [
         {"group_id": one.group_id, "digest": one.wanted.digest.hex()}

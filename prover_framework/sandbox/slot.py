@@ -8,6 +8,7 @@ most computations, and replaced when it dies, overruns or is cancelled.
 import asyncio
 import logging
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -62,6 +63,8 @@ E = TypeVar("E", bound=JobError)
 
 NOBODY = Nobody()
 
+TOKENS_AT_ONCE = 64
+
 CHILD = "prover_framework.sandbox.child"
 
 _RAISED: dict[str, type[ComputeError]] = {
@@ -114,6 +117,7 @@ class Slot:
         self._end_seconds = end_seconds
         self._running: ChildProcess | None = None
         self._calls_done = 0
+        self._tokens: Iterator[bytes] = iter(())
         # The memory limit of the process, which it cannot raise; none before its first call.
         self._memory_bytes: int | None = None
 
@@ -233,11 +237,18 @@ class Slot:
         if running is not None:
             await running.end()
 
+    def _next_token(self) -> bytes:
+        """Return what the reply to the next call has to begin with."""
+        if (token := next(self._tokens, None)) is None:
+            self._tokens = _tokens()
+            token = next(self._tokens)
+        return token
+
     async def _exchange(self, call: HookCall, listener: Listener) -> Reply:
         running = self._running
         if running is None:
             raise ComputeCrashed(call.sentence("was not called: its process did not start"))
-        token = secrets.token_bytes(TOKEN_BYTES)
+        token = self._next_token()
         message = token + dump_call(call)
         hearing, begin = Hearing(call, listener), TOKEN_BYTES + len(REPLY)
 
@@ -268,6 +279,12 @@ class Slot:
             return structure(parse_json(reply[begin:]), Reply)
         except RequestError as error:
             raise ResultInvalid(call.sentence(f"spoiled its process's reply: {error}")) from None
+
+
+def _tokens() -> Iterator[bytes]:
+    """Draw the tokens of many calls at once: a call of the system for each is dear."""
+    drawn = secrets.token_bytes(TOKENS_AT_ONCE * TOKEN_BYTES)
+    return (drawn[at : at + TOKEN_BYTES] for at in range(0, len(drawn), TOKEN_BYTES))
 
 
 def _at(reply: Reply, error: E) -> E:

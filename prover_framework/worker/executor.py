@@ -6,12 +6,14 @@ called that raised it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager, AsyncExitStack, nullcontext
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from attrs import define
+from prometheus_client import Histogram
 
 from prover_framework.errors import (
     ComputeError,
@@ -29,14 +31,14 @@ from prover_framework.errors import (
     TryLater,
 )
 from prover_framework.jobs.records import Failure, Lease, StoredJob
-from prover_framework.metrics import Metrics
+from prover_framework.metrics import Metrics, Timed
 from prover_framework.proofs.proving import Loaded, Proving, unfit
 from prover_framework.proofs.service import stored_seals
 from prover_framework.sandbox.attachments import TakenIn, take_in
 from prover_framework.sandbox.calls import Runner
 from prover_framework.sandbox.notes import Listener
 from prover_framework.sandbox.slot import NOBODY, HeardSlot, Slot
-from prover_framework.tracing import NO_TRACING, Tracing
+from prover_framework.tracing import NO_TRACING, Note, Tracing
 from prover_framework.worker.attaching import Keeping, Kept
 from prover_framework.worker.directories import KeptDirectories
 from prover_framework.worker.outcomes import (
@@ -114,6 +116,29 @@ class Execution:
         if self._task.cancelled():
             return NotComputed(self._reason)
         return self._task.result()
+
+
+class _Stage:
+    """Counts how long a stage takes, in a span of its own."""
+
+    __slots__ = ("_seconds", "_span")
+
+    def __init__(self, seconds: Histogram, span: AbstractContextManager[Note]) -> None:
+        self._seconds = Timed(seconds)
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._seconds.__enter__()
+        self._span.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._span.__exit__(kind, error, traceback)
+        self._seconds.__exit__(kind, error, traceback)
 
 
 class Executor:
@@ -198,21 +223,22 @@ class Executor:
         return execution
 
     async def _execute(self, job: StoredJob, listener: Listener, lease: Lease | None) -> Outcome:
+        taken = asyncio.get_running_loop().time()
         if missing := self._proving.lacks(job.proof_type, None):
             return NotComputed(Reason.NOT_CAPABLE, missing)
         wanted = self._proving.resources(job.proof_type)
         if not wanted:
-            return await self._execute_in_slot(job, listener, lease)
+            return await self._execute_in_slot(job, listener, lease, taken)
         async with AsyncExitStack() as stack:
             try:
                 async with asyncio.timeout(self._prefetch_seconds):
                     await stack.enter_async_context(self._resources.taken(wanted))
             except TimeoutError:
                 return NotComputed(Reason.NO_RESOURCES)
-            return await self._execute_in_slot(job, listener, lease)
+            return await self._execute_in_slot(job, listener, lease, taken)
 
     async def _execute_in_slot(
-        self, job: StoredJob, listener: Listener, lease: Lease | None
+        self, job: StoredJob, listener: Listener, lease: Lease | None, taken: float
     ) -> Outcome:
         with self._stage(job, "slot"):
             slot = await self._free_slot()
@@ -222,7 +248,7 @@ class Executor:
         now = asyncio.get_running_loop().time
         began = now()
         try:
-            return await self._run(HeardSlot(slot, listener), job, lease)
+            return await self._run(HeardSlot(slot, listener), job, lease, taken)
         except Exception as error:
             # No step foresees it. The job has to end all the same.
             log.exception("%s %s: a mistake of the framework", job.group_id, job.name)
@@ -244,9 +270,11 @@ class Executor:
         finally:
             self._waiting -= 1
 
-    async def _run(self, slot: Runner, job: StoredJob, lease: Lease | None) -> Outcome:
+    async def _run(
+        self, slot: Runner, job: StoredJob, lease: Lease | None, since: float
+    ) -> Outcome:
         with self._stage(job, "inputs"):
-            loaded = await self._load(slot, job)
+            loaded = await self._load(slot, job, since)
         if not isinstance(loaded, Loaded):
             return loaded
         try:
@@ -279,14 +307,10 @@ class Executor:
         except StoreError as error:
             return NotComputed(Reason.NOT_KEPT, str(error))
 
-    @contextmanager
-    def _stage(self, job: StoredJob, stage: str) -> Iterator[None]:
+    def _stage(self, job: StoredJob, stage: str) -> "_Stage":
         """Count how long a stage of an execution takes."""
-        with (
-            self._metrics.stage_seconds.labels(job.proof_type, stage).time(),
-            self._tracing.span(stage),
-        ):
-            yield
+        seconds = self._metrics.stage_seconds.labels(job.proof_type, stage)
+        return _Stage(seconds, self._tracing.span(stage))
 
     def _lent(self, job: StoredJob, loaded: Loaded) -> AbstractContextManager[Path | None]:
         """Lend the directory of a job to its computation, if that asks for one."""
@@ -294,7 +318,7 @@ class Executor:
             return self._directories.lent(job.id)
         return nullcontext()
 
-    async def _load(self, slot: Runner, job: StoredJob) -> Loaded | Outcome:
+    async def _load(self, slot: Runner, job: StoredJob, since: float) -> Loaded | Outcome:
         try:
             read = self._proving.read(job)
         except RequestError as error:
@@ -313,7 +337,7 @@ class Executor:
         except OSError as error:
             return NotComputed(Reason.NO_PROCESS, str(error))
         try:
-            return await self._proving.load(read, needs)
+            return await self._proving.load(read, needs, since)
         except DataNotYet as error:
             return _data_missing(error)
         except (ProofError, ComputeError, PluginError) as error:

@@ -27,7 +27,7 @@ from prover_framework.jobs.store import JobStore
 from prover_framework.jobs.workers import Presence
 from prover_framework.log_context import log_about, log_context
 from prover_framework.logs import Trouble
-from prover_framework.metrics import Metrics
+from prover_framework.metrics import Metrics, Timed
 from prover_framework.model.workers import WorkerState
 from prover_framework.proofs.proving import Proving
 from prover_framework.proofs.sealing import Sealing
@@ -323,13 +323,13 @@ class Worker:
                     return
                 note = trace.enter_context(self._span(claim))
                 self._note_begin(claim)
-                with self._metrics.execution_seconds.labels(claim.job.proof_type).time():
+                with Timed(self._metrics.execution_seconds.labels(claim.job.proof_type)):
                     outcome = await self._execute(claim)
             finally:
                 self._metrics.in_flight.dec()
                 self._room.leave()
             note("prover.outcome", outcome_word(outcome))
-            with self._metrics.settling_seconds.time(), self._tracing.span("settle"):
+            with Timed(self._metrics.settling_seconds), self._tracing.span("settle"):
                 stage = await self._settling.settle(claim, outcome)
             self._note_outcome(claim.job, outcome)
             if isinstance(outcome, NotComputed) and outcome.reason in SHARED_TROUBLES:

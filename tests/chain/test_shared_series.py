@@ -9,6 +9,7 @@ from attrs import evolve
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from prover_framework.chain import store as chain_store
 from prover_framework.chain.headers import Header
 from prover_framework.chain.ingest import ChainFacts
 from prover_framework.chain.shared_series import (
@@ -126,6 +127,35 @@ async def test_jobs_that_want_the_same_hours_at_once_share_one_reading(database_
         assert {id(series) for series, _ in [*found, again]} == {id(found[0][0])}
         (other, _) = await store.series_and_blocks(TimeRange(START, START + HOUR))
         assert other.counts == (2,)
+
+
+async def counts(store: HeaderStore, since: float) -> tuple[int, ...]:
+    (series, _) = await store.since(since).series_and_blocks(TimeRange(START, START + HOUR))
+    return series.counts
+
+
+async def test_jobs_that_were_taken_together_look_at_the_chain_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain_store, "LOOK_SECONDS", 1000.0)
+    now = asyncio.get_running_loop().time
+    async with Database(database_url) as database:
+        writer, store = HeaderStore(database), HeaderStore(database)
+        await writer.import_headers(headers([5] * 5), FACTS)
+        before = now()
+        assert await counts(store, before) == (2,)
+        await writer.remove(1, 9)
+        # It was held already when the others looked; what comes later sees what is there then.
+        assert await counts(store, before) == (2,)
+        with pytest.raises(DataNotYet):
+            await counts(store, now())
+        # Data that was not there is looked for again, and so is what is long ago.
+        await writer.import_headers(headers([5, 5, 5]), FACTS)
+        assert await counts(store, before) == (2,)
+        await writer.remove(1, 9)
+        monkeypatch.setattr(chain_store, "LOOK_SECONDS", 0.0)
+        with pytest.raises(DataNotYet):
+            await counts(store, before)
 
 
 async def test_what_was_read_of_another_state_is_not_kept() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from prover_framework.database.batching import MAX_BATCH, Batcher
+from prover_framework.database.batching import MAX_BATCH, RATE_SECONDS, Batcher, Company, _Arrivals
 from prover_framework.errors import StoreError
 
 
@@ -59,6 +59,49 @@ async def test_where_nobody_is_in_a_hurry_the_first_waits_for_others() -> None:
     answers = await asyncio.gather(first, call(1))
     assert list(answers) == ["done 0", "done 1"]
     assert commits.batches == [[0, 1]]
+
+
+MANY = Company(aim=16, least=4, seconds=0.02)
+
+
+def arriving(a_second: float) -> _Arrivals:
+    """Return what is known after one item after the other has come for a while."""
+    arrivals = _Arrivals()
+    for number in range(1, 1 + round(20 * RATE_SECONDS * a_second)):
+        arrivals.note(1, number / a_second)
+    return arrivals
+
+
+@pytest.mark.parametrize(
+    ("a_second", "count", "seconds"),
+    [(150, 1, 0.0), (250, 1, 0.02), (1000, 1, 0.015), (1000, 13, 0.003), (1000, 16, 0.0)],
+)
+def test_a_batch_waits_for_company_where_much_comes(
+    a_second: float, count: int, seconds: float
+) -> None:
+    wait = arriving(a_second).wait_seconds(MANY, count)
+    assert wait == pytest.approx(seconds, rel=0.01)
+
+
+def test_after_a_pause_nobody_waits() -> None:
+    arrivals = arriving(1000)
+    arrivals.note(1, arrivals.until + 10 * RATE_SECONDS)
+    assert arrivals.wait_seconds(MANY, 1) == 0
+
+
+async def test_under_load_the_first_waits_for_company() -> None:
+    commits = Commits()
+    call = Batcher(commits, company=Company(aim=MAX_BATCH, least=1, seconds=5.0))
+    await call(0)
+    assert commits.batches == [[0]]
+    await asyncio.gather(*map(call, range(10)))
+    commits.begun.clear()
+    first = asyncio.create_task(call(1))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not commits.begun.is_set()
+    await asyncio.gather(first, call(2))
+    assert commits.batches[-1] == [1, 2]
 
 
 async def test_batches_are_bounded() -> None:

@@ -8,17 +8,19 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from prover_framework.database.database import Database
-from prover_framework.database.engine import Bounds
+from prover_framework.database.engine import Bounds, Row, Statements
 from prover_framework.database.sqlite import SqliteConnection
 from prover_framework.errors import StoreError
 
 OPEN_AND_MIGRATE = """
 import asyncio, sys
 from pathlib import Path
+from typing import Any
 from prover_framework.database.database import Database
 
 async def main():
@@ -93,6 +95,83 @@ async def test_an_exception_rolls_back(path: Path) -> None:
         with pytest.raises(ZeroDivisionError):
             await note(database, "no", divisor=0)
         await note(database, "yes")
+    assert noted(path) == ["yes"]
+
+
+NOTE = "INSERT INTO chain (chain_id, simulated, source) VALUES (1, TRUE, ?) RETURNING source"
+
+
+async def note_at_once(database: Database, source: str, *, divisor: int = 1) -> str:
+    async def body(connection: Statements) -> str:
+        (row,) = await connection.fetch(NOTE, [source])
+        await connection.run_many("UPDATE chain SET source = source WHERE id = ?", [[1], [2]])
+        assert 1 // divisor
+        return str(row["source"])
+
+    return await database.transact(body)
+
+
+async def test_a_body_is_done_in_one_call_of_the_thread(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Database(path) as database:
+        calls = 0
+        writer = database._writer
+        assert isinstance(writer, SqliteConnection)
+        driver = writer.raw
+        in_thread: Any = driver._execute
+
+        async def counted(work: object) -> object:
+            nonlocal calls
+            calls += 1
+            return await in_thread(work)
+
+        monkeypatch.setattr(driver, "_execute", counted)
+        assert await note_at_once(database, "yes") == "yes"
+        assert calls == 1
+    assert noted(path) == ["yes"]
+
+
+async def test_a_body_that_fails_is_rolled_back(database_url: str) -> None:
+    async with Database(database_url) as database:
+        with pytest.raises(ZeroDivisionError):
+            await note_at_once(database, "no", divisor=0)
+        with pytest.raises(StoreError, match="refused"):
+            await database.transact(lambda connection: _ask_for_nonsense(connection))
+        assert await note_at_once(database, "yes") == "yes"
+        rows = await database.read("SELECT source FROM chain")
+        assert [row["source"] for row in rows] == ["yes"]
+
+
+async def _ask_for_nonsense(connection: Statements) -> list[Row]:
+    await connection.fetch(NOTE, ["no"])
+    return list(await connection.fetch("SELECT nothing FROM nowhere"))
+
+
+async def test_a_body_waits_for_its_statements_alone(path: Path) -> None:
+    async def body(connection: Statements) -> None:
+        await connection.fetch(NOTE, ["no"])
+        await asyncio.sleep(0)
+
+    async with Database(path) as database:
+        with pytest.raises(RuntimeError, match="waits for something else"):
+            await database.transact(body)
+        await note_at_once(database, "yes")
+    assert noted(path) == ["yes"]
+
+
+async def test_a_body_that_nobody_waits_for_any_longer_is_not_committed(path: Path) -> None:
+    let_go = threading.Event()
+
+    async def body(connection: Statements) -> None:
+        await connection.fetch(NOTE, ["no"])
+        let_go.wait()
+
+    async with Database(path, bounds=Bounds(0.5)) as database:
+        with pytest.raises(StoreError, match="does not answer"):
+            await database.transact(body)
+        let_go.set()
+        await note_at_once(database, "yes")
     assert noted(path) == ["yes"]
 
 

@@ -43,6 +43,12 @@ async def end(runtime: Runtime, group: str) -> None:
     await runtime.outbox.publish()
 
 
+async def test_an_end_is_numbered_by_its_own_commit(runtime: Runtime) -> None:
+    await add(runtime, "a")
+    await runtime.jobs.cancel("a")
+    assert [event.group_id for event in await runtime.outbox.events_after(0, 10)] == ["a"]
+
+
 async def first(news: AsyncIterator[News], kind: type[News]) -> News:
     async with asyncio.timeout(30):
         async for each in news:

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from prover_framework.database.database import Database
+from prover_framework.database.engine import Statements
 from prover_framework.jobs.outbox import (
     FORGET_SECONDS,
     PUBLISH_LIMIT,
@@ -16,6 +17,7 @@ from prover_framework.jobs.outbox import (
     Undelivered,
     Work,
     note_seal,
+    publish_in,
 )
 from prover_framework.jobs.records import NewGroup, NewJob
 from prover_framework.jobs.store import JobStore
@@ -32,11 +34,14 @@ GIVE_UP_SECONDS = 1000.0
 class Bench:
     """A database with a clock of the test's, and groups that end as the test says."""
 
-    def __init__(self, database: Database, clock: ManualClock) -> None:
+    def __init__(
+        self, database: Database, clock: ManualClock, *, numbers_at_once: bool = False
+    ) -> None:
         self.database = database
         self.clock = clock
         self.outbox = Outbox(database)
-        self._store = JobStore(database, RetryPolicy())
+        publish = publish_in if numbers_at_once else None
+        self._store = JobStore(database, RetryPolicy(), publish=publish)
 
     async def end(self, *groups: str) -> None:
         for name in groups:
@@ -93,6 +98,47 @@ async def test_events_are_read_in_the_order_of_their_numbers(bench: Bench) -> No
     )
     others += await bench.outbox.events_after(others[-1].number, 10)
     assert [(event.number, event.group_id) for event in others] == [(2, "b"), (3, "c")]
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+async def test_where_there_is_one_writer_events_are_numbered_with_the_end(
+    database_url: str,
+) -> None:
+    async with Database(database_url) as here, Database(database_url) as there:
+        benches = [Bench(each, ManualClock(), numbers_at_once=True) for each in (here, there)]
+        await benches[0].outbox.register(["one"])
+        # An older version beside these leaves its events without numbers; the next one sees to it.
+        await Bench(here, ManualClock()).end("old")
+        assert (await benches[0].outbox.look(["one"])).unpublished
+        ends = (benches[n % 2].end(f"g{n:02}") for n in range(20))
+        await asyncio.gather(*ends)
+        assert await benches[0].outbox.look(["one"]) == Work(unpublished=False, due=True)
+        events = await benches[0].outbox.events_after(0, 100)
+        assert [event.number for event in events] == list(range(1, 22))
+        assert events[0].group_id == "old"
+        told = await benches[1].told("one")
+        assert told == [event.group_id for event in events]
+
+
+@pytest.mark.parametrize("engine_name", ["sqlite"])
+async def test_a_number_goes_with_the_transaction_that_gave_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Database(database_url) as database:
+        bench = Bench(database, ManualClock(), numbers_at_once=True)
+        await bench.end("a")
+
+        async def refuse(connection: Statements) -> None:
+            await publish_in(connection)
+            raise RuntimeError("the disk is gone")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(bench._store, "_publish", refuse)
+            with pytest.raises(RuntimeError, match="disk"):
+                await bench.end("b")
+        await bench.end("c")
+        events = await bench.outbox.events_after(0, 10)
+        assert [(event.number, event.group_id) for event in events] == [(1, "a"), (2, "c")]
 
 
 async def test_a_seal_is_an_event_that_no_observer_is_told(bench: Bench) -> None:
