@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from attrs import evolve, frozen
+from scipy.linalg.lapack import dposv
 
 from prover_reserve_price.errors import BetterCalibrationError, CalibrationError, FlatSeriesError
 from prover_reserve_price.jump_model import (
@@ -62,7 +63,8 @@ _SHORTEST_STEP = 1e-9
 # Relative size of the rounding in a sum of a few thousand logarithms, with a margin.
 _VALUE_ROUNDING = 1e-13
 
-# Smallest eigenvalue of the scaled Hessian that is believed, relative to the largest.
+# Smallest eigenvalue of the scaled Hessian that is believed, relative to the largest, and smallest
+# square of a pivot, which is never smaller.
 _FLATTEST = 1e-10
 
 
@@ -264,18 +266,34 @@ class _Search:
         self._stuck = True
 
     def _direction(self) -> FloatArray:
+        scale = self._box.scale
         if self._hessian is None or not self._keeps_hessian:
-            self._hessian = self._likelihood.hessian(self.vector)
+            self._hessian = self._likelihood.hessian(self.vector) * (scale[:, None] * scale)
         free = self._box.free(self.vector, self.gradient)
-        scale = self._box.scale[free]
-        slope = self.gradient[free] * scale
-        scaled_hessian = self._hessian[free][:, free] * scale[:, None] * scale
-        eigenvalue, axis = np.linalg.eigh(scaled_hessian)
-        eigenvalue = np.abs(eigenvalue)
-        # A flat direction (a parameter that nothing identifies) must not make an endless step.
-        eigenvalue = np.maximum(eigenvalue, _FLATTEST * max(1.0, float(eigenvalue.max())))
-        scaled = axis @ ((slope @ axis) / eigenvalue)
-        longest = float((np.abs(scaled) / _LONGEST_STEP[free]).max())
-        direction = np.zeros_like(self.vector)
-        direction[free] = scaled * scale * (-1 / max(1.0, longest))
-        return direction
+        hessian, slope, longest = self._hessian, self.gradient * scale, _LONGEST_STEP
+        if len(free) < slope.size:
+            hessian, slope, longest = hessian[free][:, free], slope[free], longest[free]
+        scaled = _descent(hessian, slope)
+        scaled *= -1 / max(1.0, float((np.abs(scaled) / longest).max()))
+        if len(free) < scale.size:
+            moved = np.zeros_like(scale)
+            moved[free] = scaled
+            scaled = moved
+        scaled *= scale
+        return scaled
+
+
+def _descent(hessian: FloatArray, slope: FloatArray) -> FloatArray:
+    """Uphill by Newton, or, where the Hessian is not positive, by its eigenvalues made positive."""
+    factor, newton, not_positive = dposv(hessian, slope)
+    if not not_positive:
+        pivots = factor.diagonal()
+        if pivots.min() ** 2 > _FLATTEST * max(1.0, pivots.max() ** 2):
+            found: FloatArray = newton
+            return found
+    eigenvalue, axis = np.linalg.eigh(hessian)
+    eigenvalue = np.abs(eigenvalue)
+    # A flat direction (a parameter that nothing identifies) must not make an endless step.
+    eigenvalue = np.maximum(eigenvalue, _FLATTEST * max(1.0, float(eigenvalue.max())))
+    uphill: FloatArray = axis @ ((slope @ axis) / eigenvalue)
+    return uphill

@@ -24,18 +24,14 @@ DENSITY_FLOOR = 1e-10
 # The order of every parameter vector, gradient and receipt.
 PARAMETER_NAMES = ("a", "phi", "mu_j", "sigma_sq", "sigma_sq_j", "lambda")
 
-_LAMBDA = PARAMETER_NAMES.index("lambda")
-
-# Rows that the derivatives of a component's density are made of, as factors of the density: by its
-# mean, that times the hour before, by its variance; one; the hour before.
-_CALM_ROWS = (0, 1, 2, 3, 4)
-_JUMP_ROWS = (2, 3, 4, 0, 1)
-
-# Which parameters move mean, slope and variance of the components (columns).
-_BY_CALM = np.zeros((6, 3))
-_BY_CALM[[0, 1, 3], [0, 1, 2]] = 1.0
-_BY_JUMP = _BY_CALM.copy()
-_BY_JUMP[[2, 4], [0, 2]] = 1.0
+# Rows of numbers of each hour that all sums are made of, in pairs for the hour without and with a
+# jump. With `z` the step minus its mean in deviations of that component, `b` the residual of the
+# hour before, and `R` the component's density over that of the mixture, up to a factor: `R`, `R z`,
+# `R z**2`, `R z b`, `R z**3` and `R z**4`. Above them stand `b**2`, `b` and one.
+_STATIC, _BEFORE, _BEFORE_AND_ONE = slice(0, 3), 1, slice(1, 3)
+_DENSITY, _FIRST, _SQUARE = slice(3, 5), slice(5, 7), slice(7, 9)
+_FIRST_BEFORE, _CUBE, _FOURTH = slice(9, 11), slice(11, 13), slice(13, 15)
+_FOR_GRADIENT, _FOR_SCORES, _FOR_HESSIAN = slice(3, 9), slice(3, 11), slice(3, 15)
 
 
 @frozen
@@ -73,128 +69,163 @@ class JumpLikelihood:
     """
 
     def __init__(self, residual: FloatArray) -> None:
-        self._now = np.ascontiguousarray(residual[1:])
-        self._before = np.ascontiguousarray(residual[:-1])
+        now, before = residual[1:], residual[:-1]
+        self._step = np.stack((now, before, np.ones_like(now)))
         # Room for one evaluation: so large that to get it anew each time takes a third of its time.
-        # What the derivatives of each hour are made of: the first five rows for the hour without a
-        # jump, in the order of `_CALM_ROWS`, the last five for one with a jump, as `_JUMP_ROWS`.
-        self._rows = np.empty((8, self._now.size))
-        self._rows[3] = 1.0
-        self._rows[4] = self._before
-        self._pulled = np.empty((10, self._now.size))
-        # The vector that the rows were filled for, and what came with them.
-        self._filled: tuple[list[float], tuple[float, FloatArray, FloatArray]] | None = None
+        self._rows = np.empty((_FOR_HESSIAN.stop, now.size))
+        self._rows[_STATIC] = before**2, before, self._step[2]
+        self._z, self._square = np.empty((2, 2, now.size))
+        self._mixture = np.empty(now.size)
+        # The vector that the rows were filled for, and the value there.
+        self._filled: tuple[list[float], float] | None = None
 
     def value(self, vector: FloatArray) -> float:
         """`-sum(ln(density + DENSITY_FLOOR))`."""
-        return self.gradient(vector)[0]
+        return self._fill(vector.tolist())
 
     def gradient(self, vector: FloatArray) -> tuple[float, FloatArray]:
         """Value and gradient, shape `(6,)`."""
-        value, calm, jump = self._pulls(vector)
-        sums = np.concatenate((self._rows[:5] @ calm, self._rows[3:] @ jump))
-        return value, -(_to_scores(vector) @ sums)
+        parameters = vector.tolist()
+        value = self._fill(parameters)
+        sums = (self._rows[_FOR_GRADIENT] @ self._rows[_BEFORE_AND_ONE].T).tolist()
+        *_, sigma_sq, sigma_sq_j, lam = parameters
+        calm = _first(sums[0::2], sigma_sq)
+        jump = _first(sums[1::2], sigma_sq + sigma_sq_j)
+        by_mean, by_slope, by_variance = (lam * each for each in jump[1:])
+        return value, -np.array(
+            [
+                (1 - lam) * calm[1] + by_mean,
+                (1 - lam) * calm[2] + by_slope,
+                by_mean,
+                (1 - lam) * calm[3] + by_variance,
+                by_variance,
+                jump[0] - calm[0],
+            ]
+        )
 
     def hessian(self, vector: FloatArray) -> FloatArray:
         """Second derivatives, shape `(6, 6)`.
 
         With `q` the floored density of an hour, the second derivative of `-ln q` is the product of
         its first derivatives (the scores) minus the second derivative of the density over `q`. All
-        are sums over products of two of a few rows.
+        are sums over products of two of the rows.
         """
-        _, calm_pull, jump_pull = self._pulls(vector)
-        rows, pulled = self._rows, self._pulled
-        np.multiply(rows[:5], calm_pull, out=pulled[:5])
-        np.multiply(rows[3:], jump_pull, out=pulled[5:])
-        calm = pulled[:5] @ rows[:5].T
-        jump = pulled[5:] @ rows[3:].T
-        to_scores = _to_scores(vector)
+        parameters = vector.tolist()
+        # The Hessian is asked for where the gradient was before: then half of the rows are there.
+        self._fill(parameters)
+        rows = self._rows
+        np.multiply(rows[_FIRST], rows[_BEFORE], out=rows[_FIRST_BEFORE])
+        np.multiply(rows[_SQUARE], self._z, out=rows[_CUBE])
+        np.multiply(rows[_SQUARE], self._square, out=rows[_FOURTH])
+        # One product for all: of a matrix with nothing but itself, the library takes longer.
+        products = rows[_FOR_HESSIAN] @ rows[: _FOR_SCORES.stop].T
 
-        *_, sigma_sq, sigma_sq_j, lam = vector.tolist()
-        of_calm = _second(calm, _CALM_ROWS, sigma_sq)
-        of_jump = _second(jump, _JUMP_ROWS, sigma_sq + sigma_sq_j)
-        curvature = (1 - lam) * (_BY_CALM @ of_calm @ _BY_CALM.T)
-        curvature += lam * (_BY_JUMP @ of_jump @ _BY_JUMP.T)
-        by_lambda = _BY_JUMP @ jump[2:, 0] - _BY_CALM @ calm[:3, 3]
-        curvature[_LAMBDA] += by_lambda
-        curvature[:, _LAMBDA] += by_lambda
-        second: FloatArray = to_scores @ (pulled @ pulled.T) @ to_scores.T
-        second -= curvature
+        *_, sigma_sq, sigma_sq_j, lam = parameters
+        wide = sigma_sq + sigma_sq_j
+        height, jump_height = _height(sigma_sq), _height(wide)
+        mean, jump_mean = (1 - lam) * height / sqrt(sigma_sq), lam * jump_height / sqrt(wide)
+        spread, jump_spread = (1 - lam) * height / (2 * sigma_sq), lam * jump_height / (2 * wide)
+        to_scores = np.array(
+            [
+                [0, 0, mean, jump_mean, 0, 0, 0, 0],
+                [0, 0, 0, 0, 0, 0, mean, jump_mean],
+                [0, 0, 0, jump_mean, 0, 0, 0, 0],
+                [-spread, -jump_spread, 0, 0, spread, jump_spread, 0, 0],
+                [0, -jump_spread, 0, 0, 0, jump_spread, 0, 0],
+                [-height, jump_height, 0, 0, 0, 0, 0, 0],
+            ]
+        )
+        second: FloatArray = to_scores @ products[:8, _FOR_SCORES] @ to_scores.T
+        second -= _curvature(products[:, _STATIC].tolist(), sigma_sq, wide, lam)
         # Both triangles differ by the rounding of products in another order.
         return (second + second.T) / 2
 
-    def _pulls(self, vector: FloatArray) -> tuple[float, FloatArray, FloatArray]:
-        """Value, and each component's density over the floored one of the mixture; fills the rows.
-
-        The Hessian is asked for where the gradient was before: then all of it is there.
-        """
-        parameters = vector.tolist()
-        if self._filled is None or self._filled[0] != parameters:
-            self._filled = parameters, self._fill(*parameters)
-        return self._filled[1]
-
-    def _fill(
-        self, a: float, phi: float, mu_j: float, sigma_sq: float, sigma_sq_j: float, lam: float
-    ) -> tuple[float, FloatArray, FloatArray]:
-        rows, before = self._rows, self._before
-        deviation = before * -phi
-        deviation += self._now
-        deviation -= a
-        calm = _normal_density(deviation, sigma_sq, rows[0], rows[2])
-        np.multiply(rows[0], before, out=rows[1])
-        deviation -= mu_j
-        jump = _normal_density(deviation, sigma_sq + sigma_sq_j, rows[5], rows[7])
-        np.multiply(rows[5], before, out=rows[6])
-        floored = lam * jump
-        floored += (1 - lam) * calm
-        floored += DENSITY_FLOOR
-        calm /= floored
-        jump /= floored
-        return -float(np.log(floored, out=floored).sum()), calm, jump
-
-
-def _normal_density(
-    deviation: FloatArray, variance: float, by_mean: FloatArray, by_variance: FloatArray
-) -> FloatArray:
-    """Density; writes its derivatives by mean and variance, over itself."""
-    np.multiply(deviation, 1 / variance, out=by_mean)
-    np.multiply(by_mean, deviation, out=by_variance)
-    density: FloatArray = by_variance * -0.5
-    np.exp(density, out=density)
-    density *= 1 / sqrt(2 * pi * variance)
-    by_variance -= 1.0
-    by_variance *= 0.5 / variance
-    return density
-
-
-def _to_scores(vector: FloatArray) -> FloatArray:
-    """From the rows times their densities to the derivatives of each log density, `(6, 10)`."""
-    lam = float(vector[_LAMBDA])
-    to_scores = np.zeros((6, 10))
-    to_scores[:, 0:3] = (1 - lam) * _BY_CALM
-    to_scores[:, 7:10] = lam * _BY_JUMP
-    to_scores[_LAMBDA, 3], to_scores[_LAMBDA, 5] = -1.0, 1.0
-    return to_scores
-
-
-def _second(products: FloatArray, rows: tuple[int, ...], variance: float) -> FloatArray:
-    """Second derivatives of a density by mean, slope and variance, over the mixture; `(3, 3)`.
-
-    `products` are the sums over rows times rows times the density over the mixture.
-    """
-    mean, slope, spread, one, before = rows
-    sums = products.tolist()
-    second = products[mean : spread + 1, mean : spread + 1].copy()
-    by_mean, by_slope, by_variance = sums[mean][one], sums[slope][one], sums[spread][one]
-    less = sums[one][before]
-    second -= (
-        np.array(
+    def _fill(self, parameters: list[float]) -> float:
+        """The value; leaves the rows that the gradient is made of, and `z` and its square."""
+        if self._filled is not None and self._filled[0] == parameters:
+            return self._filled[1]
+        a, phi, mu_j, sigma_sq, sigma_sq_j, lam = parameters
+        wide = sigma_sq + sigma_sq_j
+        scale, jump_scale = 1 / sqrt(sigma_sq), 1 / sqrt(wide)
+        to_z = np.array(
             [
-                [sums[one][one], less, by_mean],
-                [less, sums[before][before], by_slope],
-                [by_mean, by_slope, 2 * by_variance + 0.5 * sums[one][one] / variance],
+                [scale, -phi * scale, -a * scale],
+                [jump_scale, -phi * jump_scale, -(a + mu_j) * jump_scale],
             ]
         )
-        / variance
+        rows, z, square, mixture = self._rows, self._z, self._square, self._mixture
+        density = rows[_DENSITY]
+        np.matmul(to_z, self._step, out=z)
+        np.multiply(z, z, out=square)
+        np.multiply(square, -0.5, out=density)
+        np.exp(density, out=density)
+        np.matmul(
+            np.array([(1 - lam) * _height(sigma_sq), lam * _height(wide)]), density, out=mixture
+        )
+        mixture += DENSITY_FLOOR
+        density /= mixture
+        np.multiply(density, z, out=rows[_FIRST])
+        np.multiply(density, square, out=rows[_SQUARE])
+        value = -float(np.log(mixture, out=mixture).sum())
+        self._filled = parameters, value
+        return value
+
+
+def _height(variance: float) -> float:
+    """Largest density of a normal."""
+    return 1 / sqrt(2 * pi * variance)
+
+
+def _first(sums: list[list[float]], variance: float) -> tuple[float, float, float, float]:
+    """A component's density over that of the mixture, and its derivatives by mean, slope, variance.
+
+    `sums` are those of `R`, `R z` and `R z**2`, each times `b` and times one.
+    """
+    (_, density), (first_before, first), (_, square) = sums
+    height = _height(variance)
+    by_mean = height / sqrt(variance)
+    return (
+        height * density,
+        by_mean * first,
+        by_mean * first_before,
+        height / (2 * variance) * (square - density),
     )
-    return second
+
+
+def _second(sums: list[list[float]], variance: float) -> tuple[float, ...]:
+    """Second derivatives of a component's density over that of the mixture.
+
+    By mean, slope and variance: the upper triangle, row after row. `sums` are those of `R`, `R z`,
+    `R z**2`, `R z b`, `R z**3` and `R z**4`, each times `b**2`, times `b` and times one.
+    """
+    density, (_, _, first), square, (_, _, first_before), (_, cube_before, cube), fourth = sums
+    height = _height(variance)
+    by_mean, by_variance = height / variance, height / (2 * variance**1.5)
+    slopes, mixed, means = (by_mean * (s - d) for s, d in zip(square, density, strict=True))
+    return (
+        means,
+        mixed,
+        by_variance * (cube - 3 * first),
+        slopes,
+        by_variance * (cube_before - 3 * first_before),
+        height / (4 * variance**2) * (fourth[2] - 6 * square[2] + 3 * density[2]),
+    )
+
+
+def _curvature(
+    sums: list[list[float]], variance: float, wide: float, lam: float
+) -> list[list[float]]:
+    """Second derivatives of the mixture's density over itself by each two parameters, `(6, 6)`."""
+    of_calm, of_jump = sums[0::2], sums[1::2]
+    _, mean, slope, spread = _first([row[1:] for row in of_calm[:3]], variance)
+    _, j_mean, j_slope, j_spread = _first([row[1:] for row in of_jump[:3]], wide)
+    mm, ms, mv, ss, sv, vv = ((1 - lam) * each for each in _second(of_calm, variance))
+    jmm, jms, jmv, jss, jsv, jvv = (lam * each for each in _second(of_jump, wide))
+    return [
+        [mm + jmm, ms + jms, jmm, mv + jmv, jmv, j_mean - mean],
+        [ms + jms, ss + jss, jms, sv + jsv, jsv, j_slope - slope],
+        [jmm, jms, jmm, jmv, jmv, j_mean],
+        [mv + jmv, sv + jsv, jmv, vv + jvv, jvv, j_spread - spread],
+        [jmv, jsv, jmv, jvv, jvv, j_spread],
+        [j_mean - mean, j_slope - slope, j_mean, j_spread - spread, j_spread, 0.0],
+    ]
