@@ -11,6 +11,9 @@ The mean `A` of the prices of a week has `E[A]` from `c = 1`. Its square is a do
 for each distance `d`. All these lie in [1, 2], where `exp(L)` is smooth in `c`: it is computed at a
 few Chebyshev points and interpolated, to ten digits or more where the moments are used at all.
 
+`ln M(u)` is the quadratic of a normal with the mean and variance of `e`, whose sums are geometric,
+and an excess of third order in `u`, which is summed over those `m` where it is not zero yet.
+
 How far a price is from a lognormal is told by its fourth moment, again from `L`: it says whether
 paths that no sample holds make up the moments.
 """
@@ -26,13 +29,19 @@ from prover_reserve_price.jump_model import JumpParameters
 from prover_reserve_price.season import FloatArray
 
 # Chebyshev points of [-1, 1], first and last at its ends, and the matrix from values there to
-# coefficients of Chebyshev polynomials.
+# coefficients of powers. So few of them lose four digits by that, and sixteen are there.
 _DEGREE = 11
 _POINTS = np.cos(pi * np.arange(_DEGREE + 1) / _DEGREE)
-_TO_COEFFICIENTS = np.linalg.inv(np.polynomial.chebyshev.chebvander(_POINTS, _DEGREE))
+_TO_COEFFICIENTS = np.linalg.inv(np.vander(_POINTS, increasing=True))
 
 # The same points in [1, 2], as factors c; the last is 1.
 _FACTORS = 1.5 + 0.5 * _POINTS
+
+# A power of phi below this, its cube times a third cumulant, is beyond the digits of a sum.
+_FADED = 1e-5
+
+# Where all of the residual's past has faded to this, each hour of the week has the same law.
+_SETTLED = 1e-18
 
 
 @frozen
@@ -62,27 +71,40 @@ def week_moments(
     """
     week = log_level.size
     first = powers.size - week
-    # Row after row the sums over m < i, for i of the week: shape (factors, week).
-    of_lag = _log_generating(jumps, _FACTORS[:, None] * powers[:-1])
-    before = of_lag[:, : first - 1].sum(axis=1)[:, None]
-    log_residual = before + of_lag[:, first - 1 :].cumsum(axis=1)
-    log_residual += (last_residual * _FACTORS)[:, None] * powers[first:]
+    lags = powers[: _lags(powers)]
+    # Row after row the excess over m < i, for i from 1 on: shape (factors, lags).
+    excess = _log_excess(jumps, _FACTORS[:, None] * lags).cumsum(axis=1)
+    step_mean, step_variance = _step(jumps)
+    faded = step_mean * powers[:-1].cumsum()
+    half_variance = 0.5 * step_variance * (powers[:-1] ** 2).cumsum()
+
+    # Hours of the week, or only the last where all are the same: shape (factors, week or 1).
+    seen = np.arange(powers.size - 1 if powers[first] < _SETTLED else first, powers.size)
+    factor = _FACTORS[:, None]
+    log_residual = (half_variance[seen - 1] * factor + faded[seen - 1]) * factor
+    log_residual += last_residual * factor * powers[seen]
+    log_residual += excess[:, np.minimum(seen, lags.size) - 1]
+    price = np.exp(log_residual, out=log_residual)
 
     hours = np.arange(1.0, week + 1)
     level = log_level + 0.5 * walk_variance * hours
     # The walk is common to two hours up to the first of them.
     later, first_of_two = np.exp(level), np.exp(level + walk_variance * hours)
-    price = np.exp(log_residual, out=log_residual)
     mean = float((price[-1] * later).mean())
 
     # For each factor and each distance d the sum over hours i of the week, with hour i + d; beyond
     # the week is nothing.
     padded = np.concatenate((later, np.zeros(week - 1)))
-    distances = np.lib.stride_tricks.sliding_window_view(padded, week)
-    sums = distances @ (price * first_of_two).T
-    to_distance = np.polynomial.chebyshev.chebvander(2 * powers[:week] - 1, _DEGREE)
-    by_distance = (sums * (to_distance @ _TO_COEFFICIENTS)).sum(axis=1)
-    by_distance[1:] *= np.exp(of_lag[-1, : week - 1].cumsum())
+    interpolate = np.vander(2 * powers[:week] - 1, _DEGREE + 1, increasing=True) @ _TO_COEFFICIENTS
+    if seen.size == 1:
+        by_distance = np.correlate(padded, first_of_two) * (interpolate @ price[:, 0])
+    else:
+        distances = np.lib.stride_tricks.sliding_window_view(padded, week)
+        by_distance = (distances @ (price * first_of_two).T * interpolate).sum(axis=1)
+    # The innovations between two hours.
+    between = faded[: week - 1] + half_variance[: week - 1]
+    between += excess[-1, np.minimum(np.arange(week - 1), lags.size - 1)]
+    by_distance[1:] *= np.exp(between)
     return WeekMoments(mean, float(2 * by_distance.sum() - by_distance[0]) / week**2)
 
 
@@ -129,9 +151,7 @@ def log_excess(jumps: JumpParameters, powers: FloatArray) -> float:
 
     `powers` is as in `week_moments`; the price is that of the last hour. Zero without jumps.
     """
-    mean, variance = _step(jumps)
-    u = 4 * powers[:-1]
-    return float((_log_generating(jumps, u) - (mean + 0.5 * variance * u) * u).sum())
+    return float(_log_excess(jumps, 4 * powers[: _lags(powers)]).sum())
 
 
 def _step(jumps: JumpParameters) -> tuple[float, float]:
@@ -141,12 +161,22 @@ def _step(jumps: JumpParameters) -> tuple[float, float]:
     return mean, jumps.sigma_sq + lam * jumps.sigma_sq_j + lam * (1 - lam) * jumps.mu_j**2
 
 
-def _log_generating(jumps: JumpParameters, u: FloatArray) -> FloatArray:
-    """`ln E[exp(u * e)]` of one innovation of the residual, the shape of `u`."""
+def _lags(powers: FloatArray) -> int:
+    """How many of the hours before an hour count in a sum of excesses, at least one."""
+    # Powers fall, if at all; the last is of an hour that has no innovation.
+    return max(1, int(np.searchsorted(-powers[:-1], -_FADED)))
+
+
+def _log_excess(jumps: JumpParameters, u: FloatArray) -> FloatArray:
+    """`ln E[exp(u * e)]` of an innovation of the residual, over that of a normal; as `u` in shape.
+
+    The normal has the innovation's mean and variance.
+    """
     lam = jumps.lambda_
+    variance = lam * jumps.sigma_sq_j + lam * (1 - lam) * jumps.mu_j**2
     mixture = np.exp((jumps.mu_j + 0.5 * jumps.sigma_sq_j * u) * u)
     mixture *= lam
     mixture += 1 - lam
-    logarithm: FloatArray = np.log(mixture, out=mixture)
-    logarithm += (jumps.a + 0.5 * jumps.sigma_sq * u) * u
-    return logarithm
+    excess: FloatArray = np.log(mixture, out=mixture)
+    excess -= (lam * jumps.mu_j + 0.5 * variance * u) * u
+    return excess

@@ -92,6 +92,10 @@ _STEP_NORMALS = slice(0, WEEK_HOURS)
 _WALK_NORMALS = slice(WEEK_HOURS, 2 * WEEK_HOURS)
 _POINT_NORMALS = slice(2 * WEEK_HOURS, 2 * WEEK_HOURS + 10)
 
+# A power of phi whose inverse, times whatever a step of a log price is, is far from the largest
+# float.
+_SMALLEST_POWER = 1e-200
+
 # The moments of the mean price are of use up to here. Rare jumps of a factor of four make it 15:
 # few samples hold one, and those that do not, tell nothing.
 _LARGEST_LOG_EXCESS = 5.0
@@ -168,17 +172,27 @@ class _PathSimulator:
         self._factor_variance = walk_variance * _EARLIER_HOURS
         self._powers = jumps.phi ** np.arange(float(SIMULATED_HOURS))
 
+        # Sums that fade are made of plain ones, of numbers that grow; not so where they would grow
+        # beyond a float.
+        self._shrinking = self._powers[:WEEK_HOURS]
+        self._growing = None
+        if self._shrinking[-1] > _SMALLEST_POWER:
+            self._growing = 1 / self._shrinking
+
         # P[551] is the last residual and 551 innovations, each faded by the hours since.
         earlier_steps = _EARLIER_HOURS - 1
-        self._fading = self._powers[:earlier_steps][::-1]
+        self._fading = np.ascontiguousarray(self._powers[:earlier_steps][::-1])
         start = self._powers[earlier_steps] * law.last_residual + jumps.a * self._fading.sum()
-        start_variance = jumps.sigma_sq * (self._fading**2).sum()
+        self._fading_squared = self._fading**2
+        start_variance = jumps.sigma_sq * self._fading_squared.sum()
         self._start, self._start_variance = float(start), float(start_variance)
 
         # Log price of an hour without its residual and without noise.
         hours = np.arange(1.0, WEEK_HOURS + 1)
         self._level = law.week_level + walk_drift * hours
         self._deviation_of_step = (sqrt(jumps.sigma_sq), sqrt(jumps.sigma_sq + jumps.sigma_sq_j))
+        self._limits = np.array([law.cap_wei, law.strike_wei])
+        self._log_limits = np.log(self._limits)
         with np.errstate(over="ignore", invalid="ignore"):
             excess = log_excess(jumps, self._powers)
         self._control = self._fit_control(walk_variance, excess)
@@ -228,20 +242,23 @@ class _PathSimulator:
 
         by_step, by_walk = normal[:, _STEP_NORMALS], normal[:, _WALK_NORMALS]
 
-        faded = earlier * self._fading
-        state = self._start + jumps.mu_j * faded.sum(axis=1)
-        faded *= faded
-        variance = self._start_variance + jumps.sigma_sq_j * faded.sum(axis=1)
+        # Sums of each row by `einsum`, which takes no room and treats every row alike.
+        earlier_jumps = earlier.astype(np.float64)
+        faded = np.einsum("ij,j->i", earlier_jumps, self._fading)
+        faded_squared = np.einsum("ij,j->i", earlier_jumps, self._fading_squared)
+        state = self._start + jumps.mu_j * faded
+        variance = self._start_variance + jumps.sigma_sq_j * faded_squared
         deviation = np.where(jumped, self._deviation_of_step[1], self._deviation_of_step[0])
         deviation[:, 0] = np.sqrt(deviation[:, 0] ** 2 + jumps.phi**2 * variance)
 
         # The direction is a vector in the space of all normals of a path. They keep what is across.
         direction = deviation * self._pull
-        square = (direction**2).sum(axis=1, keepdims=True) + self._walk_square
-        along = (by_step * direction).sum(axis=1) + (by_walk * self._walk_pull).sum(axis=1)
-        along = along[:, None] / square
-        by_step -= direction * along
-        by_walk -= self._walk_pull * along
+        square = np.einsum("ij,ij->i", direction, direction) + self._walk_square
+        along = np.einsum("ij,ij->i", by_step, direction)
+        along += np.einsum("ij,j->i", by_walk, self._walk_pull)
+        along /= square
+        by_step -= direction * along[:, None]
+        by_walk -= self._walk_pull * along[:, None]
 
         # The steps of the week, each hour's residual to be made of them in place.
         steps = np.empty((2, raw.shape[0], WEEK_HOURS))
@@ -251,19 +268,22 @@ class _PathSimulator:
         centre += np.where(jumped, jumps.a + jumps.mu_j, jumps.a)
         centre[:, 0] += jumps.phi * state
         self._accumulate(steps)
-        walk = np.cumsum(by_walk, axis=1)
+        walk = np.cumsum(by_walk, axis=1, out=by_walk)
         walk *= self._walk_deviation
         centre += walk
         centre += self._level
         slope += self._walk_slope
-        slope /= np.sqrt(square)
+        slope /= np.sqrt(square)[:, None]
         return Weeks.of(centre, slope), points(normal[:, _POINT_NORMALS])
 
     def _accumulate(self, steps: FloatArray) -> None:
-        """Make `P[i] = phi * P[i-1] + step[i]` of the steps of the last axis, in place.
-
-        After each round every hour holds the faded sum of twice as many steps.
-        """
+        """Make `P[i] = phi * P[i-1] + step[i]` of the steps of the last axis, in place."""
+        if self._growing is not None:
+            steps *= self._growing
+            np.cumsum(steps, axis=-1, out=steps)
+            steps *= self._shrinking
+            return
+        # After each round every hour holds the faded sum of twice as many steps.
         reach = 1
         while reach < WEEK_HOURS and self._powers[reach] > 0:
             steps[..., reach:] += self._powers[reach] * steps[..., :-reach]
@@ -271,11 +291,18 @@ class _PathSimulator:
 
     def _expected_payoff(self, weeks: Weeks, at: FloatArray) -> FloatArray:
         """An estimate without bias of the expected payoff, given all of a week but its normal."""
-        lognormal = np.exp(weeks.level + weeks.line * at)
-        with_factor = self._payoff(np.stack([weeks.at(at), lognormal]))
-        payoff = over_normal(with_factor[0] - with_factor[1], at)
-        variance = weeks.line**2
-        payoff += self._payoff(np.exp(weeks.level + 0.5 * variance), variance)
+        # Mean prices at the points, those of the lognormal there, and the lognormal's expectation.
+        means = np.empty((11, weeks.line.size))
+        means[:5] = weeks.at(at)
+        np.multiply(weeks.line, at, out=means[5:10])
+        log_variance = np.zeros_like(means)
+        np.multiply(weeks.line, weeks.line, out=log_variance[10])
+        np.multiply(0.5, log_variance[10], out=means[10])
+        means[5:] += weeks.level
+        np.exp(means[5:], out=means[5:])
+        paid = self._payoff(means, log_variance)
+        payoff = over_normal(paid[:5] - paid[5:10], at)
+        payoff += paid[10]
         return payoff
 
     def _payoff(self, week_mean: FloatArray, log_variance: FloatArray | float = 0.0) -> FloatArray:
@@ -286,14 +313,17 @@ class _PathSimulator:
         """
         forward = week_mean * self._factor_mean
         deviation = np.sqrt(self._factor_variance + log_variance)
-        return _limited(forward, deviation, self._law.cap_wei) - _limited(
-            forward, deviation, self._law.strike_wei
-        )
-
-
-def _limited(forward: FloatArray, deviation: FloatArray, limit: float) -> FloatArray:
-    """Expected `min(limit, S)`: `S` minus a call, in the form that does not cancel."""
-    distance = (np.log(forward) - log(limit)) / deviation
-    below: FloatArray = forward * ndtr(-distance - deviation / 2)
-    above: FloatArray = limit * ndtr(distance - deviation / 2)
-    return below + above
+        # Both limits at once, as rows. `min(limit, S)` is `S` minus a call, in the form that does
+        # not cancel.
+        rows = (2,) + (1,) * forward.ndim
+        distance = np.log(forward) - self._log_limits.reshape(rows)
+        distance /= deviation
+        half = 0.5 * deviation
+        limited = ndtr(-distance - half)
+        limited *= forward
+        distance -= half
+        above = ndtr(distance, out=distance)
+        above *= self._limits.reshape(rows)
+        limited += above
+        payoff: FloatArray = limited[0] - limited[1]
+        return payoff

@@ -22,6 +22,7 @@ from prover_reserve_price.season import FloatArray
 # Terms of the series in `Weeks.mean_square`. What is left out is below 1e-10 of the sum for every
 # law whose moments are used.
 _TERMS = 8
+_FACTORIALS = np.array([[float(factorial(term))] for term in range(_TERMS + 1)])
 
 # Largest slope of the lognormal that stands beside `A(z)`, and largest bend of its logarithm. Any
 # lognormal is as right; the mean of one with a larger slope, such as that of a residual without
@@ -62,18 +63,19 @@ class Weeks:
         """`A` at `points`, shape `(5, paths)`."""
         near = np.exp(self.slope * z[1][:, None])
         far = np.exp(self.slope * z[3][:, None])
-        prices = (
-            self.price,
-            self.price * near,
-            self.price / near,
-            self.price * far,
-            self.price / far,
-        )
-        return np.stack([each.mean(axis=1) for each in prices])
+        hours = self.centre.shape[1]
+        total = [self.price.sum(axis=1)]
+        for factor in (near, far):
+            total.append(_row_products(self.price, factor))
+            total.append(_row_products(self.price, np.divide(1.0, factor, out=factor)))
+        return np.stack(total) / hours
 
     def mean(self) -> FloatArray:
         """`E[A(z)]`, shape `(paths,)`."""
-        mean: FloatArray = (self.price * np.exp(0.5 * self.slope**2)).mean(axis=1)
+        half_square = self.slope**2
+        half_square *= 0.5
+        mean = _row_products(self.price, np.exp(half_square, out=half_square))
+        mean /= self.centre.shape[1]
         return mean
 
     def mean_square(self) -> FloatArray:
@@ -85,15 +87,28 @@ class Weeks:
         `d * e` in the series of its exponential, of squares of sums over hours.
         """
         line = self.line[:, None]
-        power = np.exp((line + 0.5 * self.slope) * self.slope)
+        power = 0.5 * self.slope
+        power += line
+        power *= self.slope
+        np.exp(power, out=power)
         power *= self.price
         away = self.slope - line
-        square = power.sum(axis=1) ** 2
+        sums = np.empty((_TERMS + 1, power.shape[0]))
+        np.add.reduce(power, axis=1, out=sums[0])
         for term in range(1, _TERMS + 1):
             power *= away
-            square += power.sum(axis=1) ** 2 * (1 / factorial(term))
-        mean_square: FloatArray = square * np.exp(-(self.line**2)) / self.centre.shape[1] ** 2
+            np.add.reduce(power, axis=1, out=sums[term])
+        sums *= sums
+        sums /= _FACTORIALS
+        mean_square: FloatArray = sums.sum(axis=0)
+        mean_square *= np.exp(-(self.line**2)) / self.centre.shape[1] ** 2
         return mean_square
+
+
+def _row_products(one: FloatArray, other: FloatArray) -> FloatArray:
+    """Sum of the products of each row, shape `(paths,)`; no row's digits depend on another's."""
+    products: FloatArray = np.einsum("ij,ij->i", one, other)
+    return products
 
 
 def points(normals: FloatArray) -> FloatArray:
