@@ -20,7 +20,7 @@ from prover_reserve_price.jump_model import (
     JumpLikelihood,
     JumpParameters,
 )
-from prover_reserve_price.season import FloatArray
+from prover_reserve_price.season import FloatArray, mean_and_variance
 from prover_reserve_price.starts import likeliest_start, starts_of_moments
 
 # The reference's acceptance of a calibration: no component of the projected gradient of the
@@ -151,7 +151,7 @@ class _Box:
 
     @classmethod
     def of(cls, residual: FloatArray) -> _Box:
-        variance = float(residual[1:].var())
+        _, variance = mean_and_variance(residual[1:])
         if not variance > _SMALLEST_VARIANCE:
             raise FlatSeriesError(
                 "the fees follow their trend and season without any deviation (residual variance "
@@ -212,7 +212,7 @@ def _starts(residual: FloatArray) -> Iterator[FloatArray]:
     """The most promising first; the reference's own last."""
     yield likeliest_start(residual)
     yield from starts_of_moments(residual)
-    variance = float(residual[1:].var())
+    _, variance = mean_and_variance(residual[1:])
     yield np.array([-0.03928, 0.0002873, 0.04617, variance, variance, 0.2])
 
 

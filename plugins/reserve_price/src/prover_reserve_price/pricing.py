@@ -16,7 +16,7 @@ from prover_reserve_price import MIN_HOURS
 from prover_reserve_price.calibration import Calibration, calibrate, check_calibration
 from prover_reserve_price.errors import FlatSeriesError, InvalidFeeError, SeriesTooShortError
 from prover_reserve_price.jump_model import JumpParameters
-from prover_reserve_price.season import FloatArray, Season, Trend, decompose
+from prover_reserve_price.season import FloatArray, Season, Trend, decompose, mean_and_variance
 from prover_reserve_price.simulation import (
     SIMULATED_HOURS,
     WEEK_HOURS,
@@ -141,9 +141,11 @@ def _strike_and_volatility(fees: FloatArray) -> tuple[float, float]:
     # The first hours have no full week behind them; theirs is the mean of what there is.
     hours = np.minimum(np.arange(1.0, fees.size + 1), WEEK_HOURS)
     week_mean = week_sum / hours + fees[0]
-    strike = float(fees[-WEEK_HOURS:].mean())
+    strike = float(np.add.reduce(fees[-WEEK_HOURS:])) / WEEK_HOURS
     log_mean = np.log(week_mean)
-    volatility = float((log_mean[1:] - log_mean[:-1]).std(ddof=1)) * sqrt(WEEK_HOURS)
+    changes = log_mean[1:] - log_mean[:-1]
+    _, variance = mean_and_variance(changes)
+    volatility = sqrt(variance * changes.size / (changes.size - 1) * WEEK_HOURS)
     # Rounding alone makes changes of 1e-16; any fee that moves makes far larger ones.
     if not volatility > 1e-13:
         raise FlatSeriesError(

@@ -98,12 +98,22 @@ def decompose(log_fee: FloatArray) -> Decomposition:
     return Decomposition(trend, Season(tuple(coefficients.tolist())), residual)
 
 
+def mean_and_variance(values: FloatArray) -> tuple[float, float]:
+    """Mean and population variance, shape `(n,)`; numpy's take any shape and thrice the time."""
+    mean = float(np.add.reduce(values)) / values.size
+    away = values - mean
+    away *= away
+    return mean, float(np.add.reduce(away)) / values.size
+
+
 def _fit_line(y: FloatArray) -> Trend:
     """Least squares line through `(i, y[i])`, in the centred form, which keeps all digits."""
     n = y.size
     centre = (n - 1) / 2
-    mean = float(y.mean())
+    mean = float(np.add.reduce(y)) / n
     # Sum of (i - centre)**2 over 0..n-1.
     spread = n * (n * n - 1) / 12
-    slope = float(((np.arange(n) - centre) * (y - mean)).sum() / spread)
+    from_centre = np.arange(n) - centre
+    from_centre *= y - mean
+    slope = float(np.add.reduce(from_centre)) / spread
     return Trend(slope, mean - slope * centre)

@@ -41,7 +41,7 @@ from prover_reserve_price.controls import Control, LogControl, MeanControl
 from prover_reserve_price.errors import SimulationError
 from prover_reserve_price.jump_model import JumpParameters
 from prover_reserve_price.moments import log_excess, log_moments, week_moments
-from prover_reserve_price.season import FloatArray
+from prover_reserve_price.season import FloatArray, mean_and_variance
 from prover_reserve_price.weeks import Weeks, over_normal, points
 
 # Hours that a path is simulated, from the last hour of the data on: a round of 30 days.
@@ -145,8 +145,9 @@ def estimate_price(law: PathLaw, seed: bytes, paths: int) -> Estimate:
         raw = randomness.words(key, counter, stop - start, _WORDS_PER_PATH)
         payoff[start:stop] = simulate(raw)
 
-    price = float(payoff.mean())
-    error = law.strike_wei * float((payoff / law.strike_wei).std(ddof=1)) / sqrt(paths)
+    # In strikes, so that no square is too large for a float.
+    price, variance = mean_and_variance(payoff / law.strike_wei)
+    price, error = price * law.strike_wei, law.strike_wei * sqrt(variance / (paths - 1))
     if not (isfinite(price) and isfinite(error)):
         raise SimulationError(
             "the simulated prices are too large for a floating point number: the jump parameters "
