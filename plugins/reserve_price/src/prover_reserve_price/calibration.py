@@ -9,6 +9,7 @@ hundred models of the hourly steps (`starts.py`). Others are tried only where th
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf, isnan
 
 import numpy as np
 from attrs import evolve, frozen
@@ -131,14 +132,14 @@ def check_calibration(
 
 def _accept(box: _Box, vector: FloatArray, value: float, gradient: FloatArray) -> Calibration:
     """The reference's check: the projected gradient within its tolerance."""
-    projected = box.project_gradient(vector, gradient)
-    size = np.abs(projected)
-    # Written so that a component that is not a number is refused.
-    worst = int(np.argmax(np.where(np.isnan(size), np.inf, size)))
-    if not size[worst] <= GRADIENT_TOLERANCE:
-        raise CalibrationError(PARAMETER_NAMES[worst], float(projected[worst]), GRADIENT_TOLERANCE)
-    parameters = JumpParameters.from_vector(vector)
-    return Calibration(parameters, value, tuple(projected.tolist()), iterations=0)
+    free, slopes = box.free(vector, gradient), gradient.tolist()
+    projected = [slope if number in free else 0.0 for number, slope in enumerate(slopes)]
+    # A component that is not a number is the worst of all, and refused.
+    size = [inf if isnan(slope) else abs(slope) for slope in projected]
+    worst = size.index(max(size))
+    if size[worst] > GRADIENT_TOLERANCE:
+        raise CalibrationError(PARAMETER_NAMES[worst], projected[worst], GRADIENT_TOLERANCE)
+    return Calibration(JumpParameters.from_vector(vector), value, tuple(projected), iterations=0)
 
 
 @frozen(eq=False)
@@ -148,6 +149,8 @@ class _Box:
     lower: FloatArray
     upper: FloatArray
     scale: FloatArray
+    bounds: list[tuple[float, float]]
+    """Lower and upper as numbers of Python: numpy takes longer for six of them."""
 
     @classmethod
     def of(cls, residual: FloatArray) -> _Box:
@@ -160,10 +163,13 @@ class _Box:
             )
         deviation = variance**0.5
         floor = _VARIANCE_FLOOR * variance
+        lower = [-inf, 0.0, 0.0, floor, floor, 0.0]
+        upper = [inf, 1.0, inf, inf, inf, 1.0]
         return cls(
-            np.array([-np.inf, 0.0, 0.0, floor, floor, 0.0]),
-            np.array([np.inf, 1.0, np.inf, np.inf, np.inf, 1.0]),
+            np.array(lower),
+            np.array(upper),
             np.array([deviation, 1.0, deviation, variance, variance, 1.0]),
+            list(zip(lower, upper, strict=True)),
         )
 
     def require(self, vector: FloatArray) -> None:
@@ -179,33 +185,20 @@ class _Box:
     def clip(self, vector: FloatArray) -> FloatArray:
         return np.minimum(np.maximum(vector, self.lower), self.upper)
 
-    def project_gradient(self, vector: FloatArray, gradient: FloatArray) -> FloatArray:
-        """The gradient without the components that point out of the bounds."""
-        projected = np.zeros_like(gradient)
-        free = self.free(vector, gradient)
-        projected[free] = gradient[free]
-        return projected
-
     def free(self, vector: FloatArray, gradient: FloatArray) -> list[int]:
         """Which parameters are not at a bound that they could only leave uphill."""
-        # Numbers of Python: numpy takes longer for six of them.
-        each = zip(
-            vector.tolist(),
-            gradient.tolist(),
-            self.lower.tolist(),
-            self.upper.tolist(),
-            strict=True,
-        )
+        each = zip(vector.tolist(), gradient.tolist(), self.bounds, strict=True)
         return [
             number
-            for number, (value, slope, lower, upper) in enumerate(each)
+            for number, (value, slope, (lower, upper)) in enumerate(each)
             if not ((value <= lower and slope > 0) or (value >= upper and slope < 0))
         ]
 
-    def steepness(self, vector: FloatArray, gradient: FloatArray) -> float:
-        """Largest component of the projected gradient in absolute value; 0 where all are held."""
-        slopes = gradient.tolist()
-        return max((abs(slopes[number]) for number in self.free(vector, gradient)), default=0.0)
+
+def _steepness(gradient: FloatArray, free: list[int]) -> float:
+    """Largest component of the projected gradient in absolute value; 0 where all are held."""
+    slopes = gradient.tolist()
+    return max([abs(slopes[number]) for number in free], default=0.0)
 
 
 def _starts(residual: FloatArray) -> Iterator[FloatArray]:
@@ -244,7 +237,8 @@ class _Search:
 
     def _move_to(self, vector: FloatArray, value: float, gradient: FloatArray) -> None:
         self.vector, self.value, self.gradient = vector, value, gradient
-        self._steepness = self._box.steepness(vector, gradient)
+        self._free = self._box.free(vector, gradient)
+        self._steepness = _steepness(gradient, self._free)
 
     def _step(self) -> None:
         direction = self._direction()
@@ -257,7 +251,7 @@ class _Search:
             if value <= self.value + _SUFFICIENT_DECREASE * promised or (
                 # At the minimum the value stands still in its last digits, the gradient does not.
                 value - self.value <= _VALUE_ROUNDING * (1 + abs(self.value))
-                and self._box.steepness(candidate, gradient) < before
+                and _steepness(gradient, self._box.free(candidate, gradient)) < before
             ):
                 self._move_to(candidate, value, gradient)
                 self._keeps_hessian = self._steepness <= _HESSIAN_KEPT * before
@@ -269,8 +263,9 @@ class _Search:
         scale = self._box.scale
         if self._hessian is None or not self._keeps_hessian:
             self._hessian = self._likelihood.hessian(self.vector) * (scale[:, None] * scale)
-        free = self._box.free(self.vector, self.gradient)
-        hessian, slope, longest = self._hessian, self.gradient * scale, _LONGEST_STEP
+        free, hessian, slope, longest = (
+            self._free, self._hessian, self.gradient * scale, _LONGEST_STEP
+        )  # fmt: skip
         if len(free) < slope.size:
             hessian, slope, longest = hessian[free][:, free], slope[free], longest[free]
         scaled = _descent(hessian, slope)

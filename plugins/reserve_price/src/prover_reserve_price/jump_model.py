@@ -89,17 +89,17 @@ class JumpLikelihood:
         value = self._fill(parameters)
         sums = (self._rows[_FOR_GRADIENT] @ self._rows[_BEFORE_AND_ONE].T).tolist()
         *_, sigma_sq, sigma_sq_j, lam = parameters
-        calm = _first(sums[0::2], sigma_sq)
-        jump = _first(sums[1::2], sigma_sq + sigma_sq_j)
-        by_mean, by_slope, by_variance = (lam * each for each in jump[1:])
-        return value, -np.array(
+        calm, by_mean, by_slope, by_variance = _first(sums[0::2], sigma_sq)
+        jump, j_mean, j_slope, j_variance = _first(sums[1::2], sigma_sq + sigma_sq_j)
+        no = 1 - lam
+        return value, np.array(
             [
-                (1 - lam) * calm[1] + by_mean,
-                (1 - lam) * calm[2] + by_slope,
-                by_mean,
-                (1 - lam) * calm[3] + by_variance,
-                by_variance,
-                jump[0] - calm[0],
+                -no * by_mean - lam * j_mean,
+                -no * by_slope - lam * j_slope,
+                -lam * j_mean,
+                -no * by_variance - lam * j_variance,
+                -lam * j_variance,
+                calm - jump,
             ]
         )
 
@@ -179,9 +179,9 @@ def _height(variance: float) -> float:
 def _first(sums: list[list[float]], variance: float) -> tuple[float, float, float, float]:
     """A component's density over that of the mixture, and its derivatives by mean, slope, variance.
 
-    `sums` are those of `R`, `R z` and `R z**2`, each times `b` and times one.
+    `sums` are those of `R`, `R z` and `R z**2`, each at last times `b` and times one.
     """
-    (_, density), (first_before, first), (_, square) = sums
+    (*_, density), (*_, first_before, first), (*_, square) = sums
     height = _height(variance)
     by_mean = height / sqrt(variance)
     return (
@@ -192,23 +192,23 @@ def _first(sums: list[list[float]], variance: float) -> tuple[float, float, floa
     )
 
 
-def _second(sums: list[list[float]], variance: float) -> tuple[float, ...]:
-    """Second derivatives of a component's density over that of the mixture.
+def _second(sums: list[list[float]], variance: float, weight: float) -> tuple[float, ...]:
+    """Second derivatives of a component's weighted density over that of the mixture.
 
     By mean, slope and variance: the upper triangle, row after row. `sums` are those of `R`, `R z`,
     `R z**2`, `R z b`, `R z**3` and `R z**4`, each times `b**2`, times `b` and times one.
     """
-    density, (_, _, first), square, (_, _, first_before), (_, cube_before, cube), fourth = sums
-    height = _height(variance)
+    (d_square, d_before, density), (_, _, first), (s_square, s_before, square) = sums[:3]
+    (_, _, first_before), (_, cube_before, cube), (_, _, fourth) = sums[3:]
+    height = weight * _height(variance)
     by_mean, by_variance = height / variance, height / (2 * variance**1.5)
-    slopes, mixed, means = (by_mean * (s - d) for s, d in zip(square, density, strict=True))
     return (
-        means,
-        mixed,
+        by_mean * (square - density),
+        by_mean * (s_before - d_before),
         by_variance * (cube - 3 * first),
-        slopes,
+        by_mean * (s_square - d_square),
         by_variance * (cube_before - 3 * first_before),
-        height / (4 * variance**2) * (fourth[2] - 6 * square[2] + 3 * density[2]),
+        height / (4 * variance**2) * (fourth - 6 * square + 3 * density),
     )
 
 
@@ -216,11 +216,11 @@ def _curvature(
     sums: list[list[float]], variance: float, wide: float, lam: float
 ) -> list[list[float]]:
     """Second derivatives of the mixture's density over itself by each two parameters, `(6, 6)`."""
-    of_calm, of_jump = sums[0::2], sums[1::2]
-    _, mean, slope, spread = _first([row[1:] for row in of_calm[:3]], variance)
-    _, j_mean, j_slope, j_spread = _first([row[1:] for row in of_jump[:3]], wide)
-    mm, ms, mv, ss, sv, vv = ((1 - lam) * each for each in _second(of_calm, variance))
-    jmm, jms, jmv, jss, jsv, jvv = (lam * each for each in _second(of_jump, wide))
+    calm, jump = sums[0::2], sums[1::2]
+    _, mean, slope, spread = _first(calm[:3], variance)
+    _, j_mean, j_slope, j_spread = _first(jump[:3], wide)
+    mm, ms, mv, ss, sv, vv = _second(calm, variance, 1 - lam)
+    jmm, jms, jmv, jss, jsv, jvv = _second(jump, wide, lam)
     return [
         [mm + jmm, ms + jms, jmm, mv + jmv, jmv, j_mean - mean],
         [ms + jms, ss + jss, jms, sv + jsv, jsv, j_slope - slope],

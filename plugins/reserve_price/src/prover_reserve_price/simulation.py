@@ -196,7 +196,7 @@ class _PathSimulator:
         self._log_limits = np.log(self._limits)
         with np.errstate(over="ignore", invalid="ignore"):
             excess = log_excess(jumps, self._powers)
-        self._control = self._fit_control(walk_variance, excess)
+            self._control = self._fit_control(walk_variance, excess)
         calm = excess <= _CALM_LOG_EXCESS and sqrt(self._factor_variance) >= _CALM_DEVIATION
         calm = calm and isinstance(self._control, MeanControl)
         self.fewest = MIN_PATHS if calm else MIN_PATHS_UNLESS_CALM
@@ -216,10 +216,7 @@ class _PathSimulator:
         law = self._law
         if excess <= _LARGEST_LOG_EXCESS:
             level = self._level - log(law.strike_wei)
-            with np.errstate(over="ignore", invalid="ignore"):
-                moments = week_moments(
-                    law.jumps, law.last_residual, self._powers, level, walk_variance
-                )
+            moments = week_moments(law.jumps, law.last_residual, self._powers, level, walk_variance)
             control = MeanControl.fit(self._payoff, law.strike_wei, moments)
             if control is not None:
                 return control

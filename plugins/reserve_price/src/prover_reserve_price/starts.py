@@ -10,8 +10,6 @@ searches from moments did so 21 times, by up to 3,344.
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from prover_reserve_price.jump_model import DENSITY_FLOOR
@@ -28,9 +26,15 @@ _JUMP_MEAN = np.array([0.1, 1.0, 4.0])
 _CALM_VARIANCE = np.array([0.05, 0.3, 0.6, 1.0])
 _JUMP_VARIANCE = np.array([0.1, 1.0, 4.0, 30.0])
 
-_CALM_SHAPE = (_JUMP_PROBABILITY.size, _JUMP_MEAN.size, _CALM_VARIANCE.size)
-_CALM_MODELS = prod(_CALM_SHAPE)
-_MODELS = _JUMP_VARIANCE.size * _CALM_MODELS
+# Axes as in `likeliest_start`: models with a jump of each variance, and without.
+_SHAPE = (_JUMP_VARIANCE.size + 1, _JUMP_PROBABILITY.size, _JUMP_MEAN.size, _CALM_VARIANCE.size)
+# Mean of a jump times this is the mean of the component, where that of all steps is zero.
+_MEAN_IN_JUMPS = np.empty((_SHAPE[0], _SHAPE[1], 1, 1))
+_MEAN_IN_JUMPS[:-1] = (1 - _JUMP_PROBABILITY)[:, None, None]
+_MEAN_IN_JUMPS[-1] = -_JUMP_PROBABILITY[:, None, None]
+_LOG_PROBABILITY = np.empty_like(_MEAN_IN_JUMPS)
+_LOG_PROBABILITY[:-1] = np.log(_JUMP_PROBABILITY)[:, None, None]
+_LOG_PROBABILITY[-1] = np.log(1 - _JUMP_PROBABILITY)[:, None, None]
 
 # A few large jumps may make most of the variance of the steps. More than this part of it is left to
 # the grid.
@@ -57,39 +61,28 @@ def likeliest_start(residual: FloatArray) -> FloatArray:
     # In units of the calm deviation; a step has the mean of all steps on average, jumps included.
     added = _JUMP_VARIANCE * min(total / calm, _LARGEST_VARIANCE_RATIO)
     jump = _JUMP_MEAN * min(total / calm, _LARGEST_MEAN_RATIO) ** 0.5
-    probability, mean_of_jump = _JUMP_PROBABILITY[:, None, None], jump[:, None]
-    calm_mean = -probability * mean_of_jump
-    # The log density of each model at each point is a quadratic: those with a jump, then without.
-    wide = added[:, None, None, None] + _CALM_VARIANCE
-    quadratic = np.empty((_MODELS + _CALM_MODELS, 3))
-    with_jump = quadratic[:_MODELS].reshape(wide.shape[0], *_CALM_SHAPE, 3)
-    without = quadratic[_MODELS:].reshape(*_CALM_SHAPE, 3)
-    _set_log_density(with_jump, calm_mean + mean_of_jump, wide, probability)
-    _set_log_density(without, calm_mean, _CALM_VARIANCE, 1 - probability)
+    # The log density at a point is a quadratic in it, up to a constant of all models. That of an
+    # hour without a jump follows after those with one, as if a jump added nothing.
+    precision = np.empty((_JUMP_VARIANCE.size + 1, 1, 1, _CALM_VARIANCE.size))
+    precision[-1] = 1 / _CALM_VARIANCE
+    np.divide(1.0, added[:, None, None, None] + _CALM_VARIANCE, out=precision[:-1])
+    mean_here = _MEAN_IN_JUMPS * jump[:, None]
+    quadratic = np.empty((*_SHAPE, 3))
+    quadratic[..., 0] = -0.5 * precision
+    pull = np.multiply(mean_here, precision, out=quadratic[..., 1])
+    quadratic[..., 2] = _LOG_PROBABILITY + 0.5 * np.log(precision) - 0.5 * mean_here * pull
     point = (point - mean) / deviation
-    densities = quadratic @ np.stack((point**2, point, np.ones_like(point)))
+    powers = np.stack((point**2, point, np.ones_like(point)))
+    densities = (quadratic.reshape(-1, 3) @ powers).reshape(_SHAPE[0], -1)
     np.exp(densities, out=densities)
-    density = densities[:_MODELS].reshape(wide.shape[0], -1)
-    density += densities[_MODELS:].ravel()
+    density = densities[:-1]
+    density += densities[-1]
     density += DENSITY_FLOOR
-    likelihood = np.log(density, out=density).reshape(_MODELS, -1) @ weight
-    of_jump, of_probability, of_mean, of_calm = np.unravel_index(
-        likelihood.argmax(), with_jump.shape[:-1]
-    )
+    likelihood = np.log(density, out=density).reshape(-1, point.size) @ weight
+    of_jump, of_probability, of_mean, of_calm = np.unravel_index(likelihood.argmax(), _SHAPE)
     lam, mu_j = float(_JUMP_PROBABILITY[of_probability]), float(jump[of_mean]) * deviation
     sigma_sq, sigma_sq_j = float(_CALM_VARIANCE[of_calm]) * calm, float(added[of_jump]) * calm
     return np.array([mean - lam * mu_j, phi, mu_j, sigma_sq, sigma_sq_j, lam])
-
-
-def _set_log_density(
-    quadratic: FloatArray, mean: FloatArray, variance: FloatArray, weight: FloatArray
-) -> None:
-    """Coefficients of the log of a weighted normal density, up to a constant of all models."""
-    precision = 1 / variance
-    pull = mean * precision
-    quadratic[..., 0] = -0.5 * precision
-    quadratic[..., 1] = pull
-    quadratic[..., 2] = np.log(weight * np.sqrt(precision)) - 0.5 * mean * pull
 
 
 def starts_of_moments(residual: FloatArray) -> list[FloatArray]:

@@ -63,18 +63,20 @@ class Weeks:
         """`A` at `points`, shape `(5, paths)`."""
         near = np.exp(self.slope * z[1][:, None])
         far = np.exp(self.slope * z[3][:, None])
-        hours = self.centre.shape[1]
-        total = [self.price.sum(axis=1)]
-        for factor in (near, far):
-            total.append(_row_products(self.price, factor))
-            total.append(_row_products(self.price, np.divide(1.0, factor, out=factor)))
-        return np.stack(total) / hours
+        mean = np.empty_like(z)
+        np.add.reduce(self.price, axis=1, out=mean[0])
+        for row, factor in ((1, near), (3, far)):
+            _row_products(self.price, factor, mean[row])
+            _row_products(self.price, np.divide(1.0, factor, out=factor), mean[row + 1])
+        mean /= self.centre.shape[1]
+        return mean
 
     def mean(self) -> FloatArray:
         """`E[A(z)]`, shape `(paths,)`."""
         half_square = self.slope**2
         half_square *= 0.5
-        mean = _row_products(self.price, np.exp(half_square, out=half_square))
+        mean = np.empty(self.line.size)
+        _row_products(self.price, np.exp(half_square, out=half_square), mean)
         mean /= self.centre.shape[1]
         return mean
 
@@ -105,10 +107,10 @@ class Weeks:
         return mean_square
 
 
-def _row_products(one: FloatArray, other: FloatArray) -> FloatArray:
+def _row_products(one: FloatArray, other: FloatArray, out: FloatArray) -> FloatArray:
     """Sum of the products of each row, shape `(paths,)`; no row's digits depend on another's."""
-    products: FloatArray = np.einsum("ij,ij->i", one, other)
-    return products
+    np.einsum("ij,ij->i", one, other, out=out)
+    return out
 
 
 def points(normals: FloatArray) -> FloatArray:
@@ -126,7 +128,10 @@ def points(normals: FloatArray) -> FloatArray:
     below = corner + lower
     larger = 0.5 * (upper + below + np.sqrt((upper - below) ** 2 + 4 * upper * corner))
     far, near = np.sqrt(larger), np.sqrt(upper * lower / larger)
-    return np.stack([np.zeros_like(far), near, -near, far, -far])
+    at = np.empty((5, far.size))
+    at[0], at[1], at[3] = 0.0, near, far
+    np.negative(at[1:4:2], out=at[2:5:2])
+    return at
 
 
 def over_normal(values: FloatArray, at: FloatArray) -> FloatArray:
