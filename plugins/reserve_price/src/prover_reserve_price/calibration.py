@@ -269,7 +269,7 @@ class _Search:
         if len(free) < slope.size:
             hessian, slope, longest = hessian[free][:, free], slope[free], longest[free]
         scaled = _descent(hessian, slope)
-        scaled *= -1 / max(1.0, float((np.abs(scaled) / longest).max()))
+        scaled *= -1 / max(1.0, np.abs(scaled / longest).max())
         if len(free) < scale.size:
             moved = np.zeros_like(scale)
             moved[free] = scaled
@@ -282,8 +282,8 @@ def _descent(hessian: FloatArray, slope: FloatArray) -> FloatArray:
     """Uphill by Newton, or, where the Hessian is not positive, by its eigenvalues made positive."""
     factor, newton, not_positive = dposv(hessian, slope)
     if not not_positive:
-        pivots = factor.diagonal()
-        if pivots.min() ** 2 > _FLATTEST * max(1.0, pivots.max() ** 2):
+        pivots = factor.diagonal().tolist()
+        if min(pivots) ** 2 > _FLATTEST * max(1.0, max(pivots) ** 2):
             found: FloatArray = newton
             return found
     eigenvalue, axis = np.linalg.eigh(hessian)

@@ -27,11 +27,13 @@ PARAMETER_NAMES = ("a", "phi", "mu_j", "sigma_sq", "sigma_sq_j", "lambda")
 # Rows of numbers of each hour that all sums are made of, in pairs for the hour without and with a
 # jump. With `z` the step minus its mean in deviations of that component, `b` the residual of the
 # hour before, and `R` the component's density over that of the mixture, up to a factor: `R`, `R z`,
-# `R z**2`, `R z b`, `R z**3` and `R z**4`. Above them stand `b**2`, `b` and one.
-_STATIC, _BEFORE, _BEFORE_AND_ONE = slice(0, 3), 1, slice(1, 3)
-_DENSITY, _FIRST, _SQUARE = slice(3, 5), slice(5, 7), slice(7, 9)
-_FIRST_BEFORE, _CUBE, _FOURTH = slice(9, 11), slice(11, 13), slice(13, 15)
-_FOR_GRADIENT, _FOR_SCORES, _FOR_HESSIAN = slice(3, 9), slice(3, 11), slice(3, 15)
+# `R z**2`, `R z b`, `R z**3` and `R z**4`. Above them stand the hour's residual, `b**2`, `b`, one.
+_STEP, _STATIC, _BEFORE, _BEFORE_AND_ONE = slice(0, 4), slice(1, 4), 2, slice(2, 4)
+_DENSITY, _FIRST, _SQUARE = slice(4, 6), slice(6, 8), slice(8, 10)
+_FIRST_BEFORE, _CUBE, _FOURTH = slice(10, 12), slice(12, 14), slice(14, 16)
+_FOR_GRADIENT, _FOR_SCORES, _FOR_HESSIAN = slice(4, 10), slice(4, 12), slice(4, 16)
+# The rows that the Hessian's are multiplied with: three that stand above, and those of the scores.
+_PARTNERS, _STATIC_PARTNERS, _SCORE_PARTNERS = slice(1, 12), slice(0, 3), slice(3, 11)
 
 
 @frozen
@@ -70,10 +72,9 @@ class JumpLikelihood:
 
     def __init__(self, residual: FloatArray) -> None:
         now, before = residual[1:], residual[:-1]
-        self._step = np.stack((now, before, np.ones_like(now)))
         # Room for one evaluation: so large that to get it anew each time takes a third of its time.
         self._rows = np.empty((_FOR_HESSIAN.stop, now.size))
-        self._rows[_STATIC] = before**2, before, self._step[2]
+        self._rows[_STEP] = now, before**2, before, np.ones_like(now)
         self._z, self._square = np.empty((2, 2, now.size))
         self._mixture = np.empty(now.size)
         # The vector that the rows were filled for, and the value there.
@@ -118,7 +119,7 @@ class JumpLikelihood:
         np.multiply(rows[_SQUARE], self._z, out=rows[_CUBE])
         np.multiply(rows[_SQUARE], self._square, out=rows[_FOURTH])
         # One product for all: of a matrix with nothing but itself, the library takes longer.
-        products = rows[_FOR_HESSIAN] @ rows[: _FOR_SCORES.stop].T
+        products = rows[_FOR_HESSIAN] @ rows[_PARTNERS].T
 
         *_, sigma_sq, sigma_sq_j, lam = parameters
         wide = sigma_sq + sigma_sq_j
@@ -135,8 +136,8 @@ class JumpLikelihood:
                 [-height, jump_height, 0, 0, 0, 0, 0, 0],
             ]
         )
-        second: FloatArray = to_scores @ products[:8, _FOR_SCORES] @ to_scores.T
-        second -= _curvature(products[:, _STATIC].tolist(), sigma_sq, wide, lam)
+        second: FloatArray = to_scores @ products[:8, _SCORE_PARTNERS] @ to_scores.T
+        second -= _curvature(products[:, _STATIC_PARTNERS].tolist(), sigma_sq, wide, lam)
         # Both triangles differ by the rounding of products in another order.
         return (second + second.T) / 2
 
@@ -149,13 +150,13 @@ class JumpLikelihood:
         scale, jump_scale = 1 / sqrt(sigma_sq), 1 / sqrt(wide)
         to_z = np.array(
             [
-                [scale, -phi * scale, -a * scale],
-                [jump_scale, -phi * jump_scale, -(a + mu_j) * jump_scale],
+                [scale, 0.0, -phi * scale, -a * scale],
+                [jump_scale, 0.0, -phi * jump_scale, -(a + mu_j) * jump_scale],
             ]
         )
         rows, z, square, mixture = self._rows, self._z, self._square, self._mixture
         density = rows[_DENSITY]
-        np.matmul(to_z, self._step, out=z)
+        np.matmul(to_z, rows[_STEP], out=z)
         np.multiply(z, z, out=square)
         np.multiply(square, -0.5, out=density)
         np.exp(density, out=density)
@@ -166,7 +167,7 @@ class JumpLikelihood:
         density /= mixture
         np.multiply(density, z, out=rows[_FIRST])
         np.multiply(density, square, out=rows[_SQUARE])
-        value = -float(np.log(mixture, out=mixture).sum())
+        value = -float(np.add.reduce(np.log(mixture, out=mixture)))
         self._filled = parameters, value
         return value
 

@@ -90,17 +90,22 @@ def week_moments(
     level = log_level + 0.5 * walk_variance * hours
     # The walk is common to two hours up to the first of them.
     later, first_of_two = np.exp(level), np.exp(level + walk_variance * hours)
-    mean = float((price[-1] * later).mean())
+    mean = float(np.add.reduce(price[-1] * later)) / week
 
     # For each factor and each distance d the sum over hours i of the week, with hour i + d; beyond
     # the week is nothing.
     padded = np.concatenate((later, np.zeros(week - 1)))
-    interpolate = np.vander(2 * powers[:week] - 1, _DEGREE + 1, increasing=True) @ _TO_COEFFICIENTS
+    place = 2 * powers[:week] - 1
+    of_place = np.ones((_DEGREE + 1, week))
+    for degree in range(1, _DEGREE + 1):
+        np.multiply(of_place[degree - 1], place, out=of_place[degree])
     if seen.size == 1:
-        by_distance = np.correlate(padded, first_of_two) * (interpolate @ price[:, 0])
+        by_distance = np.correlate(padded, first_of_two)
+        by_distance *= _TO_COEFFICIENTS @ price[:, 0] @ of_place
     else:
         distances = np.lib.stride_tricks.sliding_window_view(padded, week)
-        by_distance = (distances @ (price * first_of_two).T * interpolate).sum(axis=1)
+        sums = price * first_of_two @ distances.T
+        by_distance = (sums * (_TO_COEFFICIENTS.T @ of_place)).sum(axis=0)
     # The innovations between two hours.
     between = faded[: week - 1] + half_variance[: week - 1]
     between += excess[-1, np.minimum(np.arange(week - 1), lags.size - 1)]

@@ -6,7 +6,7 @@ fee, 720 hours after the last hour of the data.
 
 from __future__ import annotations
 
-from math import sqrt
+from math import inf, sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -122,8 +122,9 @@ def _checked(base_fees_wei: npt.ArrayLike) -> FloatArray:
         )
     if fees.size < MIN_HOURS:
         raise SeriesTooShortError(fees.size, MIN_HOURS)
-    wrong = np.flatnonzero(~((fees > 0) & np.isfinite(fees)))
-    if wrong.size:
+    # Not true for what is not a number.
+    if not (fees.min() > 0 and fees.max() < inf):
+        wrong = np.flatnonzero(~((fees > 0) & np.isfinite(fees)))
         raise InvalidFeeError(
             f"the base fee of hour {wrong[0]} of the series (the first is 0) is {fees[wrong[0]]} "
             f"wei, which has no logarithm; {wrong.size} of {fees.size} hours are like that. "

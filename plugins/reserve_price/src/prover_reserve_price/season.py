@@ -13,6 +13,7 @@ from math import pi
 import numpy as np
 import numpy.typing as npt
 from attrs import frozen
+from scipy.linalg.lapack import dposv
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -50,7 +51,7 @@ class Season:
     def at(self, t: npt.ArrayLike) -> FloatArray:
         """Season of the log fee, `t` in hours after the first hour; the shape of `t`."""
         t = np.asarray(t)
-        whole = np.issubdtype(t.dtype, np.integer)
+        whole = t.dtype.kind in "iu"
         design = _WEEK[t % _SEASON_REPEATS_HOURS] if whole else design_matrix(t)
         season: FloatArray = design @ np.array(self.coefficients)
         return season
@@ -81,20 +82,25 @@ _WEEK = design_matrix(np.arange(_SEASON_REPEATS_HOURS))
 def decompose(log_fee: FloatArray) -> Decomposition:
     """Take the log fee of consecutive hours, shape `(n,)`, apart."""
     trend = _fit_line(log_fee)
-    hours = np.arange(float(log_fee.size))
-    detrended = log_fee - (trend.slope * hours + trend.intercept)
+    residual = np.arange(float(log_fee.size))
+    residual *= -trend.slope
+    residual += log_fee - trend.intercept
 
     # All hours of the same hour of the week share one row of the design, so the normal equations
     # over n rows are those over 168, weighted by the number of their hours. The columns are all but
     # orthogonal, so that no digits are lost in them.
     weeks, more = divmod(log_fee.size, _SEASON_REPEATS_HOURS)
-    total = detrended[: log_fee.size - more].reshape(weeks, -1).sum(axis=0)
-    total[:more] += detrended[log_fee.size - more :]
-    count = np.full(_SEASON_REPEATS_HOURS, float(weeks))
+    cut = log_fee.size - more
+    whole, rest = residual[:cut].reshape(weeks, -1), residual[cut:]
+    total = whole.sum(axis=0)
+    total[:more] += rest
+    count = np.full((_SEASON_REPEATS_HOURS, 1), float(weeks))
     count[:more] += 1
-    coefficients = np.linalg.solve(_WEEK.T @ (_WEEK * count[:, None]), _WEEK.T @ total)
+    coefficients = dposv(_WEEK.T @ (_WEEK * count), _WEEK.T @ total)[1]
 
-    residual = detrended - np.resize(_WEEK @ coefficients, log_fee.size)
+    season = _WEEK @ coefficients
+    whole -= season
+    rest -= season[:more]
     return Decomposition(trend, Season(tuple(coefficients.tolist())), residual)
 
 

@@ -53,8 +53,7 @@ _LARGEST_PHI = 0.999
 
 def likeliest_start(residual: FloatArray) -> FloatArray:
     """The likeliest model of the grid, in the order of `PARAMETER_NAMES`."""
-    phi, steps, calm = _ordered_steps(residual)
-    mean, total = mean_and_variance(steps)
+    phi, steps, calm, mean, total = _ordered_steps(residual)
     point, weight = _points(steps)
     deviation = calm**0.5
     # Axes: what a jump adds to the variance, probability and mean of a jump, variance without one.
@@ -87,8 +86,7 @@ def likeliest_start(residual: FloatArray) -> FloatArray:
 
 def starts_of_moments(residual: FloatArray) -> list[FloatArray]:
     """Ordinary, frequent and rare jumps, on top of what the steps show without a model of jumps."""
-    phi, steps, calm = _ordered_steps(residual)
-    _, total = mean_and_variance(steps)
+    phi, steps, calm, _, total = _ordered_steps(residual)
     middle, mu_j = float(steps[steps.size // 2]), 0.1 * total**0.5
     return [
         np.array([middle, phi, mu_j, min(calm, total), spread * total, lam])
@@ -96,8 +94,11 @@ def starts_of_moments(residual: FloatArray) -> list[FloatArray]:
     ]
 
 
-def _ordered_steps(residual: FloatArray) -> tuple[float, FloatArray, float]:
-    """Least squares `phi`, the steps in ascending order, and their variance without jumps."""
+def _ordered_steps(residual: FloatArray) -> tuple[float, FloatArray, float, float, float]:
+    """Least squares `phi`, the steps in ascending order, and numbers of them.
+
+    These are their variance without jumps, their mean, and their variance.
+    """
     now, before = residual[1:], residual[:-1]
     phi = float(now @ before / (before @ before))
     for _ in range(_REWEIGHTED):
@@ -107,11 +108,12 @@ def _ordered_steps(residual: FloatArray) -> tuple[float, FloatArray, float]:
     phi = min(max(phi, 0.0), _LARGEST_PHI)
     # Single precision is enough for a start, and sorted in half the time.
     steps = np.sort((now - phi * before).astype(np.float32)).astype(np.float64)
-    _, total = mean_and_variance(steps)
+    mean, total = mean_and_variance(steps)
     # The middle half of the steps is all but free of jumps, so its width gives the variance of an
     # hour without one.
     width = float(steps[3 * steps.size // 4] - steps[steps.size // 4])
-    return phi, steps, min(max((width / _MIDDLE_HALF) ** 2, 0.01 * total), total)
+    calm = min(max((width / _MIDDLE_HALF) ** 2, 0.01 * total), total)
+    return phi, steps, calm, mean, total
 
 
 def _points(steps: FloatArray) -> tuple[FloatArray, FloatArray]:
