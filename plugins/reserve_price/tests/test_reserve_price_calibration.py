@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prover_reserve_price import starts
 from prover_reserve_price.calibration import (
     GRADIENT_TOLERANCE,
     calibrate,
@@ -16,6 +17,7 @@ from prover_reserve_price.calibration import (
 from prover_reserve_price.errors import BetterCalibrationError, CalibrationError, FlatSeriesError
 from prover_reserve_price.jump_model import PARAMETER_NAMES, JumpLikelihood, JumpParameters
 from prover_reserve_price.season import FloatArray, decompose
+from prover_reserve_price.starts import likeliest_start
 from reserve_price_reference import plain_calibration, plain_likelihood, synthetic_fees
 
 RESIDUAL = decompose(np.log(synthetic_fees(600, seed=5))).residual
@@ -235,6 +237,9 @@ def test_a_residual_that_does_not_move_is_refused() -> None:
     [
         # Jumps in more than half of the hours, so that the middle half of the steps has them too.
         (31, 720, {"phi": 0.9, "deviation": 0.1, "jump_mean": 1.0, "jump_probability": 0.6}),
+        # Nearly all hours have one: the model with calm hours and those with a jump exchanged is a
+        # minimum, too.
+        (16, 720, {"phi": 0.3, "deviation": 0.05, "jump_mean": 0.3, "jump_probability": 0.9}),
         # A handful of jumps, that the variance of all steps hardly shows.
         (32, 720, {"phi": 0.3, "deviation": 0.05, "jump_mean": 0.3, "jump_probability": 0.01}),
     ],
@@ -251,3 +256,38 @@ def test_the_likeliest_minimum_is_found_where_jumps_are_the_rule_or_rare(
     )  # fmt: skip
     # What is likeliest is at least as likely as what the fees were made by.
     assert calibrate(residual).negative_log_likelihood <= JumpLikelihood(residual).value(true)
+
+
+def test_a_start_is_no_less_likely_than_the_grid_it_climbs_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    better = 0
+    for seed in range(20):
+        residual = decompose(np.log(synthetic_fees(500, seed, jump_probability=0.2))).residual
+        value = JumpLikelihood(residual).value
+        climbed = value(likeliest_start(residual))
+        with monkeypatch.context() as patch:
+            patch.setattr(starts, "_CLIMBED", 0)
+            better += climbed < value(likeliest_start(residual))
+    assert better >= 18
+
+
+def test_a_lone_point_makes_no_variance_of_zero() -> None:
+    """A jump that only one step shows: its variance would be the least that there is."""
+    point = np.append(np.linspace(-2, 2, 41), 50.0)
+    powers = np.stack((point**2, point, np.ones_like(point)))
+    model = (0.05, 0.0, 50.0, 1.0, 1.5)
+    for _ in range(50):
+        model = starts._likelier(powers, np.ones_like(point), model)
+        lam, mean, jump_mean, variance, wide = model
+        assert 0 < lam < 1
+        assert jump_mean >= mean
+        assert wide > variance > 0
+
+
+def test_a_search_ends_where_only_rounding_is_left() -> None:
+    """Of a residual that all but walks, with rare jumps down, the gradient stays above its aim."""
+    law = {"phi": 0.995, "jump_mean": -0.3, "jump_probability": 0.005}
+    for seed in range(30):
+        fees = synthetic_fees(1000, seed, deviation=0.004, jump_deviation=0.03, **law)
+        assert calibrate(decompose(np.log(fees)).residual).iterations < 100

@@ -253,7 +253,10 @@ class _Search:
                 value - self.value <= _VALUE_ROUNDING * (1 + abs(self.value))
                 and _steepness(gradient, self._box.free(candidate, gradient)) < before
             ):
+                # Where neither the value nor the gradient falls, what is left is rounding.
+                standing = self.value - value <= _VALUE_ROUNDING * (1 + abs(self.value))
                 self._move_to(candidate, value, gradient)
+                self._stuck = standing and self._steepness > 0.5 * before
                 self._keeps_hessian = self._steepness <= _HESSIAN_KEPT * before
                 return
             length *= 0.5
