@@ -131,8 +131,9 @@ def overheard() -> Iterator[list[Said]]:
     noted: dict[str, Said] = {}
     with pytest.MonkeyPatch.context() as patch:
         for engine in (SqliteConnection, PostgresConnection):
-            for method in ("fetch", "run_many"):
-                patch.setattr(engine, method, _noting(getattr(engine, method), noted))
+            for method in ("fetch", "run_many", "write"):
+                if hasattr(engine, method):
+                    patch.setattr(engine, method, _noting(getattr(engine, method), noted))
         said: list[Said] = []
         yield said
     said.extend(noted.values())
