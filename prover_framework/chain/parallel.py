@@ -25,7 +25,7 @@ from prover_framework.errors import HeaderError
 PAGE = 2000
 
 # Pages that a process knows of: while this one is busy with its own, it answers late.
-PAGES_AHEAD = 2
+PAGES_AT_ONCE = 2
 
 VERIFYING = "prover_framework.chain.verifying"
 
@@ -144,7 +144,7 @@ async def _lanes(headers: WholeHeaders, task: Task, processes: int) -> AsyncGene
     async with AsyncExitStack() as stack:
         for _ in range(processes - 1):
             other = await stack.enter_async_context(_started(task))
-            lanes.extend([other.verify] * PAGES_AHEAD)
+            lanes.extend([other.verify] * PAGES_AT_ONCE)
         yield lanes
 
 
@@ -173,23 +173,24 @@ class _OtherProcess:
 
     async def listen(self) -> None:
         """Take in its answers until it ends."""
-        answers = self._process.stdout
-        with suppress(asyncio.IncompleteReadError, OSError):
-            while answers is not None:
-                (length,) = LENGTH.unpack(await answers.readexactly(LENGTH.size))
-                # It is our own process that answers.
-                answer = pickle.loads(await answers.readexactly(length))  # noqa: S301
-                asked = self._asked.popleft()
-                if asked.done():
-                    continue
-                if isinstance(answer, ChainSpan):
-                    asked.set_result(answer)
-                else:
-                    asked.set_exception(answer)
-        self._ended = True
-        for asked in self._asked:
-            if not asked.done():
-                asked.set_exception(_ended_from_outside())
+        try:
+            with suppress(asyncio.IncompleteReadError, OSError):
+                while (answers := self._process.stdout) is not None:
+                    (length,) = LENGTH.unpack(await answers.readexactly(LENGTH.size))
+                    # It is our own process that answers.
+                    answer = pickle.loads(await answers.readexactly(length))  # noqa: S301
+                    asked = self._asked.popleft()
+                    if asked.done():
+                        continue
+                    if isinstance(answer, ChainSpan):
+                        asked.set_result(answer)
+                    else:
+                        asked.set_exception(answer)
+        finally:
+            self._ended = True
+            for asked in self._asked:
+                if not asked.done():
+                    asked.set_exception(_ended_from_outside())
 
 
 @asynccontextmanager

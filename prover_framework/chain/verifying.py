@@ -6,6 +6,8 @@ little, since it is started for some seconds of work, and ends when nobody tells
 
 import pickle
 import sys
+from contextlib import suppress
+from io import RawIOBase
 from typing import BinaryIO
 
 from prover_framework.chain.verification import ChainSpan
@@ -13,13 +15,13 @@ from prover_framework.chain.whole import LENGTH, WHOLE, Task, verify_rows
 from prover_framework.database.reading import RowReader, open_reader
 
 
-def serve(asked: BinaryIO, answers: BinaryIO) -> None:
+def serve(requests: BinaryIO, answers: BinaryIO | RawIOBase) -> None:
     """Verify what is asked for until there is nothing more."""
-    task = _receive(asked)
+    task = _receive(requests)
     if not isinstance(task, Task):
         return
     reader: RowReader | None = None
-    while isinstance(page := _receive(asked), tuple):
+    while isinstance(page := _receive(requests), tuple):
         first, last = page
         answer: ChainSpan | Exception
         try:
@@ -30,19 +32,20 @@ def serve(asked: BinaryIO, answers: BinaryIO) -> None:
             answer = error
         data = pickle.dumps(answer)
         answers.write(LENGTH.pack(len(data)) + data)
-        answers.flush()
     if reader is not None:
         reader.close()
 
 
-def _receive(asked: BinaryIO) -> object:
+def _receive(requests: BinaryIO) -> object:
     """Return the next message; None if there is none."""
-    head = asked.read(LENGTH.size)
+    head = requests.read(LENGTH.size)
     if len(head) < LENGTH.size:
         return None
     # The process that has started this one writes it.
-    return pickle.loads(asked.read(*LENGTH.unpack(head)))  # noqa: S301
+    return pickle.loads(requests.read(*LENGTH.unpack(head)))  # noqa: S301
 
 
 if __name__ == "__main__":
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    # Whoever was told may be gone by then, and there is nobody else to tell.
+    with suppress(BrokenPipeError), open(1, "wb", buffering=0, closefd=False) as answers:
+        serve(sys.stdin.buffer, answers)

@@ -1,6 +1,8 @@
 """Stored headers are verified page by page, by one process or several, to the same end."""
 
 import asyncio
+import io
+import pickle
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -20,7 +22,8 @@ from prover_framework.chain.rules import ChainRules
 from prover_framework.chain.sources.simulated import made_whole, simulate
 from prover_framework.chain.store import HeaderStore
 from prover_framework.chain.verification import ChainSpan, verify_chain
-from prover_framework.chain.whole import WHOLE, WholeRow, verify_rows
+from prover_framework.chain.verifying import serve
+from prover_framework.chain.whole import LENGTH, WHOLE, Task, WholeRow, verify_rows
 from prover_framework.database.database import Database
 from prover_framework.database.reading import open_reader
 from prover_framework.errors import HeaderError, HeaderInvalid, StoreError
@@ -204,3 +207,33 @@ def test_columns_of_stored_headers_come_to_what_each_of_them_does(rules: ChainRu
         except HeaderInvalid as error:
             found = str(error)
         assert found == expected
+
+
+def test_a_process_answers_in_order_what_it_is_asked(database_url: str) -> None:
+    expected = verified(database_url, CHAIN, page=40)
+    asked, answers = io.BytesIO(), io.BytesIO()
+
+    async def where() -> Path | str:
+        async with Database(database_url) as database:
+            return database.where
+
+    pages = [(FIRST, LAST), (LAST, LAST + 1), (FIRST + 1, LAST)]
+    for message in (Task(asyncio.run(where()), SIMULATED, HASHES[10]), *pages):
+        data = pickle.dumps(message)
+        asked.write(LENGTH.pack(len(data)) + data)
+    asked.seek(0)
+    serve(asked, answers)
+    answers.seek(0)
+    found = []
+    while head := answers.read(LENGTH.size):
+        found.append(pickle.loads(answers.read(*LENGTH.unpack(head))))
+    assert expected is not None
+    assert found[0] == attrs.evolve(expected, trusted_block=510)
+    assert str(found[1]).startswith("block 540 is not stored whole")
+    assert found[2].first.number == 501
+
+
+def test_a_process_that_is_told_nothing_ends() -> None:
+    answers = io.BytesIO()
+    serve(io.BytesIO(), answers)
+    assert not answers.getvalue()
