@@ -196,20 +196,23 @@ class GroupListing:
             )
             found += [Position(row["created_at"], row["group_id"]) for row in rows]
             left -= looked
+            is_last = False
             if len(rows) < most:
                 end = await self._end(look, looked) if look.filters else None
                 if end is None:
-                    return _Stretch(list(dict.fromkeys(found)), below, left, is_last=True)
-                # Of its group more jobs may lie below it.
-                wanted += end not in found[-1:]
-                found.append(end)
-            below = found[-1]
+                    is_last = True
+                else:
+                    # Of its group more jobs may lie below it.
+                    wanted += end not in found[-1:]
+                    found.append(end)
             positions = list(dict.fromkeys(found))
-            if len(positions) >= wanted or left == 0:
-                if len(positions) > wanted:
-                    # What is not read now is looked at again.
-                    positions, left = positions[:wanted], left + len(positions) - wanted
-                return _Stretch(positions, positions[-1], left)
+            if len(positions) > wanted:
+                # What is not read now is looked at again.
+                left += len(positions) - wanted
+                return _Stretch(positions[:wanted], positions[wanted - 1], left)
+            below = found[-1] if found else below
+            if is_last or left == 0 or len(positions) == wanted:
+                return _Stretch(positions, below, left, is_last)
             looked *= FARTHER
 
     async def _end(self, look: "_Look", looked: int) -> Position | None:

@@ -173,7 +173,13 @@ async def test_only_the_groups_of_the_page_are_read(
         return rows
 
     monkeypatch.setattr(Database, "read", noting)
-    for query in (GroupQuery(limit=3), GroupQuery(limit=3, state=JobState.PENDING)):
+    for query in (
+        GroupQuery(limit=3),
+        GroupQuery(limit=3, state=JobState.PENDING),
+        # There are twelve.
+        GroupQuery(limit=3, state=JobState.FAILED),
+        GroupQuery(limit=3, state=JobState.FAILED, text="m"),
+    ):
         read.clear()
         assert len((await many.listing.page(query)).groups) == 3
         # One more tells that there is a next page.
