@@ -13,7 +13,8 @@ NUMERICS := python -c 'import numpy, scipy; print(numpy.__version__, scipy.__ver
 # Half of the tests' time is waiting for other processes: one more of pytest's than there are cores.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 PARALLEL = -n $(WORKERS) --dist worksteal
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Of what is installed a part is imported: that is compiled then, and not all of it here.
+INSTALL := -m pip --quiet --disable-pip-version-check install --no-compile
 PLUGINS := twap reserve_price max_return pitchlake_journal
 EXAMPLES := auction bootstrap gas_use payout quote_average signed_feed volatility webhook
 PROJECTS := pyproject.toml $(PLUGINS:%=plugins/%/pyproject.toml)
@@ -26,7 +27,7 @@ LOWEST_TESTS := plugins/twap plugins/max_return plugins/pitchlake_journal \
   tests/chain/test_store.py tests/seals/test_keys.py tests/verification/test_verifier.py \
   tests/kit/test_parts_for_tests.py
 
-.PHONY: help demo test coverage test-pages test-contract test-slow test-growth test-localstack test-versions test-lowest faults abuse load walk lint audit format bench bench-growth bench-incapable migrations schemas clean
+.PHONY: help demo test coverage test-pages test-contract test-slow test-growth test-localstack test-versions test-lowest faults abuse load walk lint audit environments format bench bench-growth bench-incapable migrations schemas clean
 
 help: ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
@@ -68,10 +69,10 @@ test-versions: $(VERSIONS)-lowest/.ready $(VERSIONS)-newest/.ready ## Run what d
 	  $(VERSIONS)-newest/bin/python -m pytest plugins/reserve_price $(ARGS)
 
 test-lowest: $(LOWEST)/.ready ## Run what touches other libraries with the lowest versions that are supported.
-	$(LOWEST)/bin/pytest -o filterwarnings=default $(LOWEST_TESTS) $(ARGS)
-	$(LOWEST)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps --upgrade \
+	$(LOWEST)/bin/pytest -o filterwarnings=default $(PARALLEL) $(LOWEST_TESTS) $(ARGS)
+	$(LOWEST)/bin/python $(INSTALL) --no-deps --upgrade \
 	  --target $(LOWEST)/examples $(EXAMPLES:%=./examples/%)
-	PYTHONPATH=$(LOWEST)/examples $(LOWEST)/bin/pytest -o filterwarnings=default examples $(ARGS)
+	PYTHONPATH=$(LOWEST)/examples $(LOWEST)/bin/pytest -o filterwarnings=default $(PARALLEL) examples $(ARGS)
 
 faults: $(VENV)/.dev $(LOCALSTACK)/.ready ## Break everything around a running service; takes some minutes (SEED=1559).
 	PYTHONPATH=tests/support $(BIN)/python tests/faults/fault_run.py $(SEED)
@@ -94,6 +95,10 @@ lint: $(VENV)/.dev ## Check style, and types strictly, over the whole tree.
 	for project in $(PLUGINS:%=plugins/%) $(EXAMPLES:%=examples/%); do \
 	  MYPYPATH=$$project/src:$$project/tests:examples/signed_feed/src $(BIN)/mypy $$project || exit 1; \
 	done
+
+# One of pip's installations keeps one core busy, or waits for an index.
+environments: $(VENV)/.dev $(CONTRACT)/.ready $(AUDIT)/.ready $(LOWEST)/.ready $(VERSIONS)-lowest/.ready $(VERSIONS)-newest/.ready ## Install what the tests need, each apart; with --jobs=3 side by side.
+	-@$(MAKE) --no-print-directory $(LOCALSTACK)/.ready
 
 # Which weaknesses are known is asked of a server. Where there is none, that is said and no failure.
 audit: $(AUDIT)/.ready ## Look for weak code, and for known weaknesses of the libraries.
@@ -136,32 +141,32 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: constraints.txt $(PROJECTS) | $(VENV)/bin/python
-	$(PIP) install -c constraints.txt $(EDITABLE)
+	$(BIN)/python $(INSTALL) -c constraints.txt $(EDITABLE)
 	@touch $@
 
 $(VENV)/.dev: constraints.txt $(PROJECTS) | $(VENV)/bin/python
-	$(PIP) install -c constraints.txt -e '.[dev,testing]' $(PLUGINS:%=-e plugins/%)
+	$(BIN)/python $(INSTALL) -c constraints.txt -e '.[dev,testing]' $(PLUGINS:%=-e plugins/%)
 	@touch $@ $(VENV)/.run
 
 $(LOCALSTACK)/.ready: tests/localstack-requirements.txt
 	$(PYTHON) -m venv --clear $(LOCALSTACK)
-	$(LOCALSTACK)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	$(LOCALSTACK)/bin/python $(INSTALL) -r $<
 	@touch $@
 
 $(CONTRACT)/.ready: tests/contract/requirements.txt
 	$(PYTHON) -m venv --clear $(CONTRACT)
-	$(CONTRACT)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	$(CONTRACT)/bin/python $(INSTALL) -r $<
 	@touch $@
 
 $(AUDIT)/.ready:
 	$(PYTHON) -m venv --clear $(AUDIT)
-	$(AUDIT)/bin/python -m pip --quiet --disable-pip-version-check install 'bandit[toml]==1.9.4' 'pip-audit==2.10.1'
+	$(AUDIT)/bin/python $(INSTALL) 'bandit[toml]==1.9.4' 'pip-audit==2.10.1'
 	@touch $@
 
 $(LOWEST)/.ready: constraints-lowest.txt $(PROJECTS)
 	$(PYTHON) -m venv --clear $(LOWEST)
-	$(LOWEST)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps -r $<
-	$(LOWEST)/bin/python -m pip --quiet --disable-pip-version-check install --no-deps $(EDITABLE)
+	$(LOWEST)/bin/python $(INSTALL) --no-deps -r $<
+	$(LOWEST)/bin/python $(INSTALL) --no-deps $(EDITABLE)
 	$(LOWEST)/bin/python -m pip check
 	@touch $@
 
@@ -171,7 +176,7 @@ $(VERSIONS)-newest/.ready: WANTED = numpy scipy
 # Numpy and scipy of their own; everything else is that of the environment for development.
 $(VERSIONS)-%/.ready: plugins/reserve_price/pyproject.toml | $(VENV)/.dev
 	$(BIN)/python -m venv --clear $(@D)
-	$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --only-binary :all: $(WANTED)
+	$(@D)/bin/python $(INSTALL) --only-binary :all: $(WANTED)
 	paths='import sysconfig; print(sysconfig.get_path("purelib"))'; \
 	  echo "import site; site.addsitedir('$$($(BIN)/python -c "$$paths")')" \
 	  > "$$($(@D)/bin/python -c "$$paths")/shared.pth"
@@ -179,5 +184,5 @@ $(VERSIONS)-%/.ready: plugins/reserve_price/pyproject.toml | $(VENV)/.dev
 
 $(PEERS)/.ready: benchmarks/peers-requirements.txt
 	$(PYTHON) -m venv --clear $(PEERS)
-	$(PEERS)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	$(PEERS)/bin/python $(INSTALL) -r $<
 	@touch $@

@@ -2,6 +2,8 @@
 
 from typing import Any
 
-from prover_framework.database.orm import APPS, NAME
+from prover_framework.database.orm import APPS
+from prover_framework.database.orm import CONFIG as CONSTANT
 
-CONFIG: dict[str, Any] = {"connections": {NAME: "sqlite://development.sqlite3"}, "apps": dict(APPS)}
+# The tool wants dictionaries.
+CONFIG: dict[str, Any] = {**CONSTANT, "apps": dict(APPS)}

@@ -15,6 +15,7 @@ from tortoise.models import Model
 from prover_framework.database import tables
 from prover_framework.database.database import Database
 from prover_framework.database.engine import Connection, Row
+from prover_framework.database.orm import complete_models
 from prover_framework.errors import TransferError
 from prover_framework.model.names import MAX_INT64, namespace_of
 
@@ -163,6 +164,7 @@ async def export(
     Raises:
         StoreError: The database cannot be used.
     """
+    await complete_models()
     yield {"format": FORMAT}, Moved()
     moved = Moved()
     if with_headers:
@@ -242,6 +244,7 @@ async def take_in(
             are headers already. What was taken in before stays, and a second try goes on.
         StoreError: The database cannot be used.
     """
+    await complete_models()
     reader = _Reader(database, with_headers=with_headers)
     number = 0
     for number, text in enumerate(lines, start=1):
