@@ -43,6 +43,8 @@ DROPPED = {("job_group", "submission")}
 async def make_first_version(url: str) -> None:
     async with open_empty(url) as client:
         executor = MigrationExecutor(client, dict(APPS))
+        # As the service does: an error would end the transaction.
+        await executor.recorder.ensure_schema(executor._schema_editor(atomic=False))
         await executor.migrate([MigrationTarget(APP, "0001_initial")])
 
 
