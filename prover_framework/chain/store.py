@@ -294,6 +294,7 @@ class HeaderStore:
         on_new: Awaited after headers have come in: jobs that wait for them go on. A store that is
             only read needs none.
         rules: The rules of chains; those that are built in unless given.
+        look_seconds: For how long a look at the chain may serve jobs that were there when it began.
     """
 
     def __init__(
@@ -301,7 +302,10 @@ class HeaderStore:
         database: Database,
         on_new: Callable[[], Awaitable[object]] | None = None,
         rules: RuleBook | None = None,
+        *,
+        look_seconds: float = LOOK_SECONDS,
     ) -> None:
+        self._look_seconds = look_seconds
         self._database = database
         self._on_new = on_new
         self._rules = rules or RuleBook()
@@ -506,7 +510,7 @@ class HeaderStore:
         Args:
             wanted: The range.
             since: A moment by the event loop's clock; a look at the chain that has begun after it
-                will do, if that is not longer ago than `LOOK_SECONDS`.
+                will do, if that is not too long ago.
 
         Raises:
             EmptyRange: The range holds no whole hour.
@@ -517,7 +521,7 @@ class HeaderStore:
         hours = wanted.require_hours()
         began, chain = self._looked
         now = asyncio.get_running_loop().time()
-        if began < max(since, now - LOOK_SECONDS) or not _reaches(chain, hours):
+        if began < max(since, now - self._look_seconds) or not _reaches(chain, hours):
             chain = await self._look(None)
         if chain is None:
             raise DataNotYet("there are no headers yet: import or simulate some")

@@ -24,9 +24,9 @@ from prover_framework.chain.ingest import BYTES
 from prover_framework.chain.store import HeaderStore
 from prover_framework.chain.whole import WHOLE
 from prover_framework.database.database import Database
-from prover_framework.database.engine import Bounds, Connection
+from prover_framework.database.engine import Bounds, Statements
 from prover_framework.database.postgres import PostgresConnection
-from prover_framework.database.sqlite import SqliteConnection
+from prover_framework.database.sqlite import SqliteConnection, _Statements
 from prover_framework.errors import DependencyNotYet, HeaderInvalid, StoreFull
 from prover_framework.jobs.attachments import AttachmentStore
 from prover_framework.jobs.attempts import Attempt, AttemptStore
@@ -134,7 +134,7 @@ def overheard() -> Iterator[list[Said]]:
     """Note the statements that are run, each once."""
     noted: dict[str, Said] = {}
     with pytest.MonkeyPatch.context() as patch:
-        for engine in (SqliteConnection, PostgresConnection):
+        for engine in (SqliteConnection, _Statements, PostgresConnection):
             for method in ("fetch", "run_many", "write"):
                 if hasattr(engine, method):
                     patch.setattr(engine, method, _noting(getattr(engine, method), noted))
@@ -144,7 +144,7 @@ def overheard() -> Iterator[list[Said]]:
 
 
 def _noting(method: Any, noted: dict[str, Said]) -> Any:
-    async def noting(self: Connection, statement: str, values: Any = ()) -> Any:
+    async def noting(self: Statements, statement: str, values: Any = ()) -> Any:
         rows = await method(self, statement, values)
         first = values[0] if method.__name__ == "run_many" and values else values
         noted.setdefault(statement, Said(statement, first))
