@@ -263,12 +263,13 @@ class JobStore:
     # Accepting and sending
 
     async def _submit(self, groups: Sequence[NewGroup]) -> list[Submitted]:
-        async with self._changing() as (connection, changes):
-            # In the order of their ids: of two processes that store the same groups at once, one
-            # waits for the other, and not each for the other.
-            wanted = sorted({group.id for group in groups})
-            fresh = [_group_row(group_id) for group_id in wanted]
-            stored = await connection.fetch(INSERT_GROUPS, [rows_value(fresh)])
+        # In the order of their ids: of two processes that store the same groups at once, one waits
+        # for the other, and not each for the other.
+        wanted = sorted({group.id for group in groups})
+        fresh = rows_value([_group_row(group_id) for group_id in wanted])
+
+        async def body(connection: Statements, changes: Changes) -> list[Submitted]:
+            stored = await connection.fetch(INSERT_GROUPS, [fresh])
             created = {row["id"]: row["created_at"] for row in stored}
             made: dict[str, tuple[StoredJob, ...]] = {}
             edges: list[list[object]] = []
@@ -286,12 +287,14 @@ class JobStore:
             if len(made) < len(groups):
                 for row in await connection.fetch(JOBS_OF_GROUPS, [wanted]):
                     repeated.setdefault(row["group_id"], []).append(stored_job(row))
-            submitted = [
+            return [
                 Submitted(created=True, jobs=made.pop(group.id))
                 if group.id in made
                 else Submitted(created=False, jobs=tuple(repeated[group.id]))
                 for group in groups
             ]
+
+        submitted, _ = await self._changed_at_once(body)
         self.news.announce()
         return submitted
 
