@@ -102,7 +102,10 @@ class Weeks:
             np.add.reduce(power, axis=1, out=sums[term])
         sums *= sums
         sums /= _FACTORIALS
-        mean_square: FloatArray = sums.sum(axis=0)
+        # One by one: numpy adds those of a lone path in another order than those of many.
+        mean_square: FloatArray = sums[0]
+        for each in sums[1:]:
+            mean_square += each
         mean_square *= np.exp(-(self.line**2)) / self.centre.shape[1] ** 2
         return mean_square
 
