@@ -164,6 +164,9 @@ def stated_form(parameters: object) -> dict[str, Json]:
     It is without what has its default, so that a parameter that is added with one changes nothing;
     and without the range, which is stated in whole hours.
     """
+    if type(parameters) is RangeParameters:
+        # It has nothing else, and most are of this class.
+        return {}
     form = unstructure_given(parameters)
     if isinstance(parameters, RangeParameters):
         return {key: value for key, value in form.items() if key not in SPAN_FIELDS}

@@ -204,6 +204,8 @@ async def _answer_submission(
 
 def _priority(request: Request, group_id: str) -> int:
     """Return the priority that a request asks for."""
+    if not request.query_string:
+        return USUAL_PRIORITY
     given = request.get_args(keep_blank_values=True).getlist(PRIORITY_KEY) or []
     if not given:
         return USUAL_PRIORITY

@@ -106,6 +106,8 @@ def namespace_listed(request: Request) -> str | None:
 
 def _wanted_namespace(request: Request) -> str | None:
     # An empty one is none either: whoever sends it believes that he names one.
+    if not request.query_string:
+        return None
     wanted: str | None = request.get_args(keep_blank_values=True).get(NAMESPACE_KEY)
     return wanted
 
