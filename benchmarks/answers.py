@@ -1,5 +1,6 @@
 """What the API takes to accept and to answer, alone and while the same process computes."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -59,11 +60,13 @@ class Cost:
     Args:
         served: As clients saw it.
         cpu_ms: Of the process, for a request.
+        client_ms: Of this process, which asks, for a request.
         server_ms: Of the database's server, for a request.
     """
 
     served: Served
     cpu_ms: float
+    client_ms: float = 0.0
     server_ms: float = 0.0
 
 
@@ -103,10 +106,11 @@ def accepted(place: Place, bodies: Sequence[Body], connections: int) -> Cost:
 
 
 def _cost(service: psutil.Process, ask: Callable[[], Served]) -> Cost:
-    before = cpu_time(service)
+    before, own = cpu_time(service), time.process_time()
     served = ask()
-    used = cpu_time(service).since(before)
-    return Cost(served, used.own / len(served.answers) * 1000)
+    used, own = cpu_time(service).since(before), time.process_time() - own
+    count = len(served.answers)
+    return Cost(served, used.own / count * 1000, own / count * 1000)
 
 
 def answering(stand: Stand) -> Iterator[Table]:

@@ -34,7 +34,7 @@ WARM_PART = 0.2
 
 @frozen(kw_only=True)
 class Costs:
-    """What one job costs each part, in seconds; all but the last three are CPU time.
+    """What one job costs each part, in seconds; all but those of waits are CPU time.
 
     Args:
         accept: Of an API process for a group, with all its jobs.
@@ -45,6 +45,8 @@ class Costs:
         commit: Writing the log through to the disk, for all that wait for it together.
         transaction: What a transaction takes beside that and beside CPU time: its round trips, for
             all that is in it together. The reads of a job take as long once more.
+        ask: Of the one process that all clients are in, for a group; where it is on the machine of
+            the API, for which it takes a core.
         delivery: From the answer to a worker's having the job, where a queue lies between.
     """
 
@@ -55,6 +57,7 @@ class Costs:
     accept_server: float = 0.0
     server: float = 0.0
     transaction: float = 0.0
+    ask: float = 0.0
     delivery: float = 0.0
 
 
@@ -280,6 +283,7 @@ class Model:
         one_machine = deployment.server_cores is None
         first = Part(env, deployment.cores)
         self._apis = Part(env, deployment.apis)
+        self._asking = Part(env, 1)
         self._api_cores = first if one_machine else Part(env, deployment.apis)
         self._shards = [
             self._shard(first if one_machine else Part(env, deployment.server_cores or 1))
@@ -372,6 +376,7 @@ class Model:
 
     def _client(self) -> Events:
         while True:
+            yield from self._asking.work(self._costs.ask, self._api_cores)
             jobs = yield self.env.process(self._group())
             if self._load.to_the_end:
                 yield self.env.all_of(jobs)

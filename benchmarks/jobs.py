@@ -23,6 +23,7 @@ CONNECTIONS = 32
 # Single rounds and jobs at rest, one after the other.
 ROUNDS_AT_REST = 15
 JOBS_AT_REST = 10
+WARM_AT_REST = 8
 
 # The first part of the jobs warms processes up and is not counted.
 WARM_PART = 0.2
@@ -214,13 +215,18 @@ def _at_rest(stand: Stand, engines: Sequence[Engine], placing: Placing) -> Itera
         values = []
         for number in range(len(stand.checkouts)):
             place = placing(number, engine)
-            bodies = [round_of(f"rest-{index}", index) for index in range(ROUNDS_AT_REST + 1)]
+            bodies = [
+                round_of(f"rest-{index}", index) for index in range(WARM_AT_REST + ROUNDS_AT_REST)
+            ]
             values.append(median(rested(place, bodies).seconds) * 1000)
         yield figure("submission to last result", "ms", engine, values, Better.LESS)
 
 
 def rested(place: Place, bodies: Sequence[Body]) -> Rest:
-    """Post one group after the other; the first warms processes up and is not counted."""
+    """Post one group after the other; the first warm processes up and are not counted.
+
+    Of several sandbox processes each has to have computed each proof once.
+    """
     seconds = []
     with api(place.checkout, place.environment, "up") as (service, port), place.reader() as reader:
         time.sleep(REST_SECONDS)
@@ -230,11 +236,11 @@ def rested(place: Place, bodies: Sequence[Body]) -> Rest:
             posts(port, [body], 1)
             wait_for_all(reader)
             seconds.append(time.perf_counter() - began)
-            if len(seconds) == 1:
+            if len(seconds) == WARM_AT_REST:
                 before, server = cpu_time(service), place.server_time()
         used, of_server = cpu_time(service).since(before), place.server_time() - server
         _require_success(reader)
-    return Rest(seconds[1:], used, of_server)
+    return Rest(seconds[WARM_AT_REST:], used, of_server)
 
 
 def wait_for_all(reader: Reader) -> None:

@@ -14,7 +14,7 @@ from statistics import fmean, median
 from answers import WARM_POSTS, Cost, accepted
 from attrs import evolve, frozen
 from capacity_model import Costs, Deployment, Load, Model, PartName
-from jobs import ROUNDS, Work, noop_place, real_place, rested, worked
+from jobs import ROUNDS, WARM_AT_REST, Work, noop_place, real_place, rested, worked
 from load import one_of, round_of
 from report import Table, shown
 from stand import Engine, Place, Stand
@@ -112,10 +112,11 @@ class _Bench:
             accept_server=cost.server_ms / 1000,
             work=0,
             compute=0,
+            ask=cost.client_ms / 1000,
             commit=_commit_seconds(self.stand.place(self.stand.checkouts[-1], self.engine)),
         )
         place = noop_place(self.stand, -1, self.engine)
-        alone = rested(place, [one_of("noop", f"rest-{n}") for n in range(AT_REST + 1)])
+        alone = rested(place, [one_of("noop", f"rest-{n}") for n in range(WARM_AT_REST + AT_REST)])
         used = (alone.cpu.all + alone.server) / AT_REST
         # Three transactions with a commit each, and the reads.
         waited = median(alone.seconds) - used - 3 * costs.commit
@@ -141,7 +142,7 @@ class _Bench:
 
     def confirmed_computing(self, kind: str, costs: Costs) -> Confirmed:
         """Compare with more slots. The groups are there already: accepting them costs nothing."""
-        waiting = evolve(costs, accept=0, accept_server=0)
+        waiting = evolve(costs, ask=0, accept=0, accept_server=0)
         load = Load(clients=MANY_CLIENTS, to_the_end=True)
         said = Model(waiting, self.machine, load).run(MODEL_SECONDS).job_rate
         measured = self._worked(kind, SLOTS).rate
@@ -151,7 +152,7 @@ class _Bench:
     def confirmed_at_rest(self, costs: Costs) -> Confirmed:
         """Compare one real group after the other; what batches save is not saved there."""
         place = real_place(self.stand, -1, self.engine)
-        found = rested(place, [round_of(f"rest-{n}", n) for n in range(AT_REST + 1)])
+        found = rested(place, [round_of(f"rest-{n}", n) for n in range(WARM_AT_REST + AT_REST)])
         jobs = AT_REST * JOBS_A_ROUND
         alone = evolve(
             costs,
@@ -161,7 +162,7 @@ class _Bench:
         )
         load = Load(jobs=JOBS_A_ROUND, clients=1, to_the_end=True)
         said = 1000 / Model(alone, self.machine, load).run(MODEL_SECONDS).group_rate
-        # Costs are means, too: some groups take twice as long as most.
+        # Costs are means, too.
         measured = fmean(found.seconds) * 1000
         name = "one group of the three at rest, on average"
         return Confirmed(name, "ms", self.engine.value, said, measured)
@@ -269,7 +270,7 @@ def _a_day(costs: Mapping[str, Costs], stored: Stored) -> Table:
     for kind, cost in costs.items():
         deployment = deployed(cost, rate)
         load = Load(jobs=JOBS_A_ROUND, rate=rate / JOBS_A_ROUND)
-        outcome = Model(cost, deployment, load).run(PEAK_SECONDS)
+        outcome = Model(evolve(cost, ask=0), deployment, load).run(PEAK_SECONDS)
         rows.append(
             (
                 kind,
