@@ -1,4 +1,4 @@
-"""The ORM, which writes and applies migrations and has no other part in the service.
+"""The ORM: it writes and applies migrations, and knows the columns of what is exported. No more.
 
 Its models are in `prover_framework.database.tables`.
 """

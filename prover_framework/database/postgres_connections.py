@@ -593,10 +593,9 @@ def is_useless(error: BaseException) -> bool:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Go through an error, what it was raised from, and what the ORM has wrapped in it."""
+    """Go through an error and what it was raised from."""
     while error is not None:
         yield error
-        yield from (part for part in error.args if isinstance(part, BaseException))
         error = error.__cause__
 
 
